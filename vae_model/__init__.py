@@ -1,0 +1,26 @@
+"""A row's score depends only on that row and the model's bytes.
+
+``Detector`` trains, scores, saves and loads on pandas, Arrow or NumPy; ``vae_model.spark`` does the same on a
+Spark DataFrame. Names are looked up on first use: a worker that only scores imports neither pydantic nor torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vae_model.config import Config, load_config
+    from vae_model.detector import Detector
+
+__version__ = "0.1.0"
+__all__ = ["Config", "Detector", "__version__", "load_config"]
+
+_HOMES = {"Config": "vae_model.config", "load_config": "vae_model.config", "Detector": "vae_model.detector"}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vae_model' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,71 @@
+"""The model file: one safetensors file whose metadata holds a JSON header and a SHA-256 of everything else.
+
+Written by the safetensors library; read by NumPy alone, because a worker has no safetensors. Nothing in it is ever
+executed. Layout (https://github.com/huggingface/safetensors#format): 8 bytes little-endian length of the header, the
+header as JSON, the tensors' bytes. Our header is the JSON text under ``__metadata__.vae_model``; its ``sha256`` is
+taken over the whole file with the 64 digits of the digest itself set to zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_model.errors import ModelFileError
+
+FORMAT_VERSION = 1
+"""Raised with every change an older reader cannot follow."""
+_BLANK = "0" * 64
+_DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4"}
+
+
+def dumps(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The bytes of a model file. The same header and arrays always give the same bytes."""
+    from safetensors.numpy import save
+
+    full = {"format_version": FORMAT_VERSION, "sha256": _BLANK, **header}
+    text = json.dumps(full, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+    blank = save(contiguous, {"vae_model": text})
+    digest = hashlib.sha256(blank).hexdigest()
+    return blank.replace(_BLANK.encode(), digest.encode(), 1)
+
+
+def loads(data: bytes, origin: str = "The model") -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and arrays of a model file, checked. The arrays are views of ``data``.
+
+    Raises ModelFileError where the bytes are truncated, altered, no model, or of a newer format version.
+    """
+    again = "Train the model again, or copy the file again."
+    try:
+        size = int.from_bytes(data[:8], "little")
+        if size > len(data) - 8:
+            raise ModelFileError(f"{origin} is truncated.", f"at least {size + 8} bytes", f"{len(data)} bytes", again)
+        index = json.loads(data[8 : 8 + size])
+        header = json.loads(index.pop("__metadata__")["vae_model"])
+        version, digest = int(header["format_version"]), str(header["sha256"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ModelFileError(
+            f"{origin} is not a model file.", "a file written by `vae-anomaly train`", f"{len(data)} bytes", again
+        ) from None
+    if version > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{origin} was written by a newer version of spark-vae-anomaly.",
+            f"format version up to {FORMAT_VERSION}", f"format version {version}", "Upgrade spark-vae-anomaly.",
+        )  # fmt: skip
+    expected = size + 8 + max((spec["data_offsets"][1] for spec in index.values()), default=0)
+    if len(data) != expected:
+        raise ModelFileError(f"{origin} is truncated.", f"{expected} bytes", f"{len(data)} bytes", again)
+    actual = hashlib.sha256(data.replace(digest.encode(), _BLANK.encode(), 1)).hexdigest()
+    if actual != digest:
+        raise ModelFileError(f"{origin} was altered: its digest does not match.", digest, actual, again)
+    arrays = {}
+    for name, spec in index.items():
+        start, stop = (8 + size + offset for offset in spec["data_offsets"])
+        arrays[name] = np.frombuffer(data[start:stop], dtype=_DTYPES[spec["dtype"]]).reshape(spec["shape"])
+    return header, arrays

@@ -1,0 +1,170 @@
+"""The command line: ``vae-anomaly validate | train | score | run | init | inspect``.
+
+Exit codes: 0 done; 1 unexpected failure; 2 the config, input or model is not usable, and nothing was written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from vae_model import __version__
+from vae_model.config import Config, load_config
+from vae_model.errors import ConfigError, VaeAnomalyError
+from vae_model.reporting import LogFormat, Reporter
+
+app = typer.Typer(
+    name="vae-anomaly",
+    help="Batch anomaly scoring: a VAE trained on normal rows, applied across a table.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The config file (YAML).")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", help="Override one key: dotted.key=value, the value in YAML. Repeatable.")
+]
+LogOption = Annotated[LogFormat, typer.Option("--log", help="auto: for people on a terminal, plain lines elsewhere.")]
+
+
+@app.command()
+def validate(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:  # noqa: B006
+    """Check config, source and model. Writes nothing."""
+    reporter = Reporter(log)
+    from vae_model.spark import validation
+
+    settings = load_config(config, set_)
+    with _session(settings) as spark:
+        for line in validation.validate(spark, settings):
+            reporter.line(line)
+
+
+@app.command()
+def train(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:  # noqa: B006
+    """Train on the normal rows of the source and write the model file."""
+    run_job("train", config, set_, Reporter(log))
+
+
+@app.command()
+def score(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:  # noqa: B006
+    """Score the source with the model file and write the output."""
+    run_job("score", config, set_, Reporter(log))
+
+
+@app.command()
+def run(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:  # noqa: B006
+    """Train, then score."""
+    run_job("run", config, set_, Reporter(log))
+
+
+@app.command()
+def init(
+    source: Annotated[str, typer.Option("--source", help="Path or table to look at.")],
+    output: Annotated[Path, typer.Option("--output", help="Config file to write.")],
+    format_: Annotated[str | None, typer.Option("--format", help="Format of the files; guessed by default.")] = None,
+    engine: Annotated[str, typer.Option("--engine", help="auto, sail, spark or connect.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Write a commented starter config by looking at a table."""
+    reporter = Reporter(LogFormat.auto)
+    from vae_model.spark import starter
+
+    if output.exists() and not force:
+        raise ConfigError(f"{output} exists.", hint="Choose another --output, or give --force to overwrite it.")
+    place = starter.locate(source, format_, engine)
+    with _session(place) as spark:
+        text = starter.starter_config(spark, place)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    reporter.line(f"Wrote {output}. Read it, edit it, then: vae-anomaly run --config {output}")
+
+
+@app.command()
+def inspect(model: Annotated[str, typer.Argument(help="The model file.")]) -> None:
+    """Show all that a model file says of itself."""
+    from vae_model.detector import Detector
+
+    Reporter(LogFormat.auto).model(Detector.load(model))
+
+
+@app.callback(invoke_without_command=True)
+def version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    """Batch anomaly scoring: a VAE trained on normal rows, applied across a table."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def run_job(job: str, config: Path | str, overrides: Sequence[str], reporter: Reporter) -> None:
+    """``train``, ``score`` or ``run``: everything that can be checked is checked before an engine starts."""
+    settings = load_config(config, overrides)
+    if job != "score":
+        settings.require("source", "model.path")
+    if job != "train":
+        settings.require("source", "model.path", "output")
+    from vae_model.detector import Detector
+
+    detector = Detector.load(str(settings.model.path)) if job == "score" else None
+    with _session(settings) as spark:
+        from vae_model.spark import jobs
+
+        if job == "run":
+            jobs.prepare_score(spark, settings)  # nothing about the output may fail after minutes of training
+        if job != "score":
+            with reporter.training() as progress:
+                detector = jobs.run_train(spark, settings, progress)
+            reporter.trained(detector)
+        if job != "train":
+            assert detector  # noqa: S101 - loaded or trained above
+            summary = jobs.run_score(spark, settings, detector)
+            reporter.summary(summary)
+
+
+def _session(settings: Config) -> Any:
+    from vae_model.spark import engines
+
+    needs_delta = "delta" in (settings.source and settings.source.format, settings.output and settings.output.format)
+    return engines.session(settings.engine, needs_delta)
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """Run a command and return its exit code; errors of ours become a message, never a stack trace."""
+    try:
+        command()
+    except VaeAnomalyError as error:
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"Error: {error}", style="red")
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extras = {"torch": "train", "pysail": "sail", "pyspark": "spark", "delta": "spark"}
+        if package not in extras:
+            raise
+        print(
+            f"Error: {package} is not installed.\n  to do: pip install 'spark-vae-anomaly[{extras[package]}]'",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except SystemExit as exit_:  # typer's own end, after --help or a wrong option
+        return exit_.code if isinstance(exit_.code, int) else 0
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point of ``vae-anomaly`` and of the spark-submit jobs."""
+    code = guarded(lambda: app(arguments))
+    if code:  # some platforms take any SystemExit for a failure
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""The config file as frozen values: every key, its default and its meaning stand here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from vae_model.errors import ConfigError, nearest
+
+Kind = Literal["numeric", "boolean", "categorical", "datetime", "vector"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A group of keys: frozen, unknown keys refused, the line under each field is its documentation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Place(Section):
+    """A path or a table name: exactly one of the two."""
+
+    path: str | None = Field(default=None, min_length=1)
+    """Folder or file of the table."""
+    table: str | None = Field(default=None, min_length=1)
+    """Name of the table: table, schema.table or catalog.schema.table."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.table is None):
+            raise ValueError("give either 'path' or 'table', one of the two")
+        return self
+
+    def __str__(self) -> str:
+        return self.path or self.table or ""
+
+
+class Source(Place):
+    """The table to train on and to score."""
+
+    format: Literal["parquet", "delta", "orc", "csv", "json"] = "parquet"
+    """Format of the files at `path`; a table knows its own."""
+    options: dict[str, str] = Field(default_factory=dict)
+    """Options of Spark's reader, such as {header: "true", inferSchema: "true"} for CSV."""
+    where: str | None = None
+    """SQL predicate: the rows to score. All rows by default."""
+
+
+class Features(Section):
+    """Which columns the model sees, and as what. By default every column but the key, its kind inferred."""
+
+    include: list[str] | None = Field(default=None, min_length=1)
+    """The columns to use; all but the key when left out."""
+    exclude: list[str] = Field(default_factory=list)
+    """Columns to leave out of the model. They still pass through to the output."""
+    kinds: dict[str, Kind] = Field(default_factory=dict)
+    """Kinds set by hand: numeric, boolean, categorical, datetime or vector. For example {origin: categorical}."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        both = sorted(set(self.include or ()) & set(self.exclude))
+        if both:
+            raise ValueError(f"columns both included and excluded: {', '.join(both)}")
+        idle = sorted(set(self.kinds) & set(self.exclude))
+        if self.include is not None:
+            idle += sorted(set(self.kinds) - set(self.include) - set(idle))
+        if idle:
+            raise ValueError(f"kinds are set for columns that are not features: {', '.join(idle)}")
+        return self
+
+
+class Train(Section):
+    """The sample the model learns from."""
+
+    normal: str | None = None
+    """SQL predicate for rows known to be normal. All rows by default."""
+    rows: Annotated[int, Field(ge=100)] = 200_000
+    """At most this many rows are brought to the driver, training and calibration together."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the sample, the initial weights and the batches."""
+    calibration: Annotated[float, Field(gt=0, le=0.5)] = 0.2
+    """Share of the sample held out of training, to turn scores into p-values."""
+
+
+class Model(Section):
+    """The model file and the network's settings. Sizes left out follow from the number of columns."""
+
+    path: str | None = Field(default=None, min_length=1)
+    """The model file, one file, conventionally ending in .vae."""
+    hidden: list[PositiveInt] | None = Field(default=None, min_length=1)
+    """Widths of the encoder's hidden layers; the decoder mirrors them."""
+    latent: PositiveInt | None = None
+    """Number of latent dimensions."""
+    kl_weight: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """Weight of the KL term at the end of its warm-up (1 is the plain ELBO)."""
+    warm_up: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the training steps over which the KL weight rises from zero."""
+    steps: PositiveInt = 2000
+    """Optimiser steps at most."""
+    batch_size: Annotated[int, Field(ge=8)] = 256
+    """Rows per step."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    """Peak of the learning-rate schedule."""
+    patience: PositiveInt = 8
+    """Training stops after this many evaluations without progress on the held-out rows."""
+
+
+class Decision(Section):
+    """When a row is called an anomaly."""
+
+    false_alarm_rate: Share = 0.001
+    """Share of normal rows that may be flagged: a row is flagged when its p-value is at most this."""
+    threshold: float | None = None
+    """A fixed score instead: a row is flagged when its anomaly_score is at least this."""
+    reasons: PositiveInt = 5
+    """How many columns anomaly_reasons names at most. Reasons are given for flagged rows."""
+    max_missing: Share = 0.5
+    """A row with a larger share of its features missing is not scored (anomaly_status: too_many_missing)."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if {"false_alarm_rate", "threshold"} <= self.model_fields_set and self.threshold is not None:
+            raise ValueError("give either 'false_alarm_rate' or 'threshold', one of the two")
+        return self
+
+
+class Output(Place):
+    """Where the scored rows go."""
+
+    format: Literal["delta", "parquet"] = "delta"
+    """Format of the output."""
+    mode: Literal["replace", "append"] = "replace"
+    """replace: the output is this run's rows. append: they are added to what is there."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]*$")] = ""
+    """Put before the name of each added column."""
+
+
+class Config(Section):
+    """One job: what to read, what normal is, where the model and the scored rows go."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)] = "model"
+    """Name of the model; it appears in the output column anomaly_model."""
+    engine: Literal["auto", "sail", "spark", "connect"] = "auto"
+    """auto: the Spark session that is there, else SPARK_REMOTE, else the embedded engine (sail)."""
+    source: Source | None = None
+    """The table to train on and to score."""
+    key: list[str] = Field(default_factory=list)
+    """Columns that identify a row: carried through, never a feature."""
+    features: Features = Features()
+    """Which columns the model sees."""
+    train: Train = Train()
+    """The sample the model learns from."""
+    model: Model = Model()
+    """The model file and the network."""
+    decision: Decision = Decision()
+    """When a row is an anomaly."""
+    output: Output | None = None
+    """Where the scored rows go."""
+
+    @model_validator(mode="after")
+    def _keys_are_no_features(self) -> Self:
+        both = sorted(set(self.key) & (set(self.features.include or ()) | set(self.features.kinds)))
+        if both:
+            raise ValueError(f"key columns cannot be features: {', '.join(both)}")
+        return self
+
+    def require(self, *paths: str) -> Self:
+        """Return self if every dotted key in ``paths`` is set; raise ConfigError naming all that are not."""
+        missing = []
+        for path in paths:
+            value: Any = self
+            for part in path.split("."):
+                value = getattr(value, part, None)
+            if value is None:
+                missing.append(path)
+        if missing:
+            raise ConfigError(
+                "The config lacks " + " and ".join(f"'{path}'" for path in missing) + ".",
+                hint="Add " + ("it." if len(missing) == 1 else "them.")
+                + " `vae-anomaly init` writes a complete example.",
+            )
+        return self
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML config file; ``overrides`` are ``dotted.key=value`` with a YAML value, applied in order.
+
+    Raises ConfigError, naming every problem of the file at once, each with its dotted path.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"Config file {path} does not exist.", hint="`vae-anomaly init --source PATH --output FILE` writes one."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Config file {path} cannot be read.", found=str(error)) from None
+    document = _parse_yaml(text, f"Config file {path}")
+    if not isinstance(document, Mapping):
+        raise ConfigError(f"Config file {path} is not a YAML mapping.", "key: value pairs", type(document).__name__)
+    values = dict(document)
+    for override in overrides:
+        _apply_override(values, override)
+    return parse_config(values, origin=f"Config file {path}")
+
+
+def parse_config(values: Mapping[str, Any], origin: str = "The config") -> Config:
+    """Validate a nested mapping. Raises ConfigError, naming every problem at once."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_describe(problem) for problem in error.errors()]
+        count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+        raise ConfigError("\n".join([f"{origin} has {count}:", *(f"  - {line}" for line in lines)])) from None
+
+
+def _parse_yaml(text: str, origin: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ConfigError(f"{origin} is not valid YAML.", found=" ".join(str(error).split())) from None
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    parts = dotted.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {override!r} is not understood.", expected="dotted.key=value", found=override)
+    node: dict[str, Any] = values
+    for part in parts[:-1]:
+        child = node.get(part)
+        node[part] = dict(child) if isinstance(child, Mapping) else {}
+        node = node[part]
+    node[parts[-1]] = _parse_yaml(text, f"The value of --set {dotted}")
+
+
+def _describe(problem: Any) -> str:
+    """One line for one of pydantic's problems: dotted path, expected, found, nearest known key."""
+    path = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+    kind, value = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        known = _keys_at(problem["loc"][:-1])
+        hint = nearest(str(problem["loc"][-1]), known) or f"known keys: {', '.join(known)}"
+        return f"{path}: unknown key; {hint}"
+    if kind == "value_error":
+        return f"{path}: {problem['ctx']['error']}"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    found = "" if isinstance(value, Mapping) else f", found {value!r}"
+    return f"{path}: {message}{found}"
+
+
+def _keys_at(location: Iterable[Any]) -> list[str]:
+    """The keys a section at this place knows."""
+    section: Any = Config
+    for part in location:
+        annotation = section.model_fields[part].annotation
+        options = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
+        section = next(option for option in options if option is not type(None))
+    return list(section.model_fields)

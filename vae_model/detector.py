@@ -1,0 +1,257 @@
+"""The detector: fit, score, save and load on pandas, Arrow or NumPy, without Spark."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from vae_model import artifact, storage
+from vae_model.calibration import Calibration
+from vae_model.config import Config, Decision
+from vae_model.errors import ModelFileError, OutputError, SchemaError, TrainingError
+from vae_model.features import schema
+from vae_model.features.spec import Batch, FeatureSpec
+from vae_model.networks.forward import Forward
+from vae_model.residuals import ResidualDistance
+from vae_model.scoring import OUTPUT, ResidualModel, Scorer, layout
+
+if TYPE_CHECKING:
+    from vae_model.training import Progress
+
+MIN_ROWS = 20
+"""Fewer normal rows than this cannot be trained on."""
+Frame = TypeVar("Frame", pd.DataFrame, pa.Table, np.ndarray)
+
+
+class Detector:
+    """A VAE anomaly detector.
+
+    ``Detector(config).fit(normal_rows).score(rows)``. A frame is a pandas DataFrame, an Arrow table (or anything with
+    the Arrow C stream interface) or a NumPy matrix (N, F), whose columns are called x0, x1, ….
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or Config()
+        self._bytes: bytes | None = None
+        self._header: dict[str, Any] = {}
+        self._scorer: Scorer | None = None
+
+    def fit(
+        self, frame: Any, calibration: Any = None, progress: Callable[[Progress], None] | None = None
+    ) -> Self:
+        """Train on normal rows.
+
+        ``calibration`` are rows kept out of training, to turn scores into p-values; without it, the share
+        ``train.calibration`` of ``frame`` is drawn by the seed. Columns are chosen by ``features`` of the config.
+        Raises SchemaError where a column does not fit the config, TrainingError where the rows are too few or hold
+        nothing to learn from, and ImportError where torch is not installed.
+        """
+        rows, settings = _table(frame), self.config.train
+        chosen = choose(schema.arrow_columns(rows.schema), self.config)
+        if calibration is None:
+            share = settings.calibration
+            order = np.random.default_rng(settings.seed).permutation(len(rows))
+            held_out_rows = round(share * len(rows))
+            rows, held_out = (rows.take(np.sort(part)) for part in (order[held_out_rows:], order[:held_out_rows]))
+        else:
+            held_out = _table(calibration)
+        return self.fit_columns(rows, held_out, chosen, progress)
+
+    def fit_columns(
+        self,
+        rows: pa.Table,
+        held_out: pa.Table,
+        chosen: Mapping[str, tuple[str, str]],
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Self:
+        """``fit`` on the chosen columns: name -> (kind, family)."""
+        config = self.config
+        if len(rows) + len(held_out) < MIN_ROWS or not len(held_out):
+            raise TrainingError(
+                "Too few normal rows to train on.",
+                f"at least {MIN_ROWS} rows",
+                f"{len(rows)} to train on and {len(held_out)} held out",
+                "Widen train.normal, or give a larger table.",
+            )
+        spec = FeatureSpec.fit(rows, chosen)
+        batch, held_out_batch = spec.encode_table(rows), spec.encode_table(held_out)
+
+        from vae_model.training import train  # torch is the driver's: imported only here
+
+        vary_F = spec.scale_F != 0
+        trained = train(
+            layout(spec),
+            batch.x_NF[:, vary_F],
+            batch.codes_NC,
+            (held_out_batch.x_NF[:, vary_F], held_out_batch.codes_NC),
+            config.model,
+            config.train.seed,
+            progress,
+        )
+        model = ResidualModel(spec, Forward.from_arrays(layout(spec), trained.arrays), len(rows))
+        distance = ResidualDistance.fit(_deviance(model, batch), model.constant_R)
+        scorable = held_out_batch.missing_N <= config.decision.max_missing
+        scores = np.sort(distance.parts(_deviance(model, held_out_batch)).mean(axis=1)[scorable])
+        header = {
+            "config": config.model_dump(mode="json", exclude={"source": {"options"}}),
+            "spec": spec.to_json(),
+            "training": {"rows": len(rows), "calibration_rows": len(scores), **trained.summary},
+            "versions": _versions(),
+        }
+        arrays = {
+            **trained.arrays,
+            "calibration_scores": scores,
+            "residual_center": distance.center_R,
+            "residual_precision": distance.precision_RR,
+        }
+        self._adopt(artifact.dumps(header, arrays))
+        return self
+
+    def score(self, frame: Frame) -> Frame | pd.DataFrame:
+        """Score rows: the seven output columns, one row for each row, as pandas (with the index) or as Arrow.
+
+        Raises SchemaError where a feature column is missing or of another type than in training.
+        """
+        scorer, table = self.scorer, _table(frame)
+        schema.check(schema.arrow_columns(table.schema), scorer.model.spec.trained)
+        batches = table.select(scorer.names).combine_chunks().to_batches()
+        structs = [scorer(batch.columns) for batch in batches]
+        flat = [pa.Table.from_struct_array(struct) for struct in structs] or [OUTPUT.empty_table().drop(OUTPUT.names[-1])]
+        scored = pa.concat_tables(flat)
+        scored = scored.append_column(OUTPUT.field(len(OUTPUT) - 1), pa.repeat(scorer.name, len(scored)))
+        if isinstance(frame, (pd.DataFrame, np.ndarray)):
+            out = scored.to_pandas()
+            return out.set_index(frame.index) if isinstance(frame, pd.DataFrame) else out
+        return scored
+
+    def save(self, path: str) -> None:
+        """Write the model file, whole or not at all. Raises OutputError."""
+        try:
+            storage.write(str(path), self.to_bytes())
+        except OSError as error:
+            raise OutputError(f"The model cannot be written to {path}.", found=str(error)) from error
+
+    @classmethod
+    def load(cls, path: str) -> Self:
+        """Read a model file. Raises ModelFileError where it is missing, truncated, altered or of a newer format."""
+        try:
+            data = storage.read(str(path))
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            raise ModelFileError(
+                f"Model file {path} " + ("does not exist." if missing else "cannot be read."),
+                found="" if missing else str(error),
+                hint="`vae-anomaly train --config FILE` writes it.",
+            ) from None
+        return cls.from_bytes(data, f"Model file {path}")
+
+    @classmethod
+    def from_bytes(cls, data: bytes, origin: str = "The model") -> Self:
+        """A detector from a model file's bytes. Raises ModelFileError."""
+        detector = cls()
+        detector._adopt(data, origin)
+        return detector
+
+    def to_bytes(self) -> bytes:
+        """The model file's bytes."""
+        if self._bytes is None:
+            raise TrainingError("This detector is not trained.", hint="Call fit, or Detector.load.")
+        return self._bytes
+
+    def with_decision(self, decision: Decision) -> Self:
+        """The same model deciding otherwise: other bytes, so another digest."""
+        header, arrays = artifact.loads(self.to_bytes())
+        header["config"]["decision"] = decision.model_dump(mode="json")
+        kept = {key: value for key, value in header.items() if key not in ("format_version", "sha256")}
+        return self.from_bytes(artifact.dumps(kept, arrays))
+
+    @property
+    def scorer(self) -> Scorer:
+        """The NumPy scorer of the trained model."""
+        self.to_bytes()
+        assert self._scorer is not None  # noqa: S101 - to_bytes has raised otherwise
+        return self._scorer
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The model file's header: config, spec, training summary, versions, digest."""
+        self.to_bytes()
+        return self._header
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """The fitted feature spec."""
+        return self.scorer.model.spec
+
+    @property
+    def calibration(self) -> Calibration:
+        """The held-out scores and the decision."""
+        return self.scorer.calibration
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know before relying on the model."""
+        notes = [f"{name}: not used, {reason}" for name, reason in self.spec.unused.items()] + list(self.spec.notes)
+        calibration = self.calibration
+        if calibration.is_too_small:
+            needed = round(1 / calibration.false_alarm_rate) - 1
+            notes.append(
+                f"decision.false_alarm_rate {calibration.false_alarm_rate:g} needs {needed:,} held-out rows and has "
+                f"{len(calibration.scores):,}: rows that score above all of them are flagged, about "
+                f"{calibration.finest_rate:.2g} of the normal rows"
+            )
+        return notes
+
+    def _adopt(self, data: bytes, origin: str = "The model") -> None:
+        header, arrays = artifact.loads(data, origin)
+        try:
+            self._scorer = Scorer.from_parts(header, arrays)
+            self.config = Config.model_validate(header["config"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"{origin} lacks a part.", "a complete model file", str(error)) from error
+        self._bytes, self._header = data, header
+
+
+def choose(columns: Sequence[schema.Column], config: Config) -> dict[str, tuple[str, str]]:
+    """The feature columns the config takes from a table: name -> (kind, family). Raises SchemaError."""
+    features = config.features
+    return schema.select(columns, config.key, features.include, features.exclude, features.kinds)
+
+
+def _table(frame: Any) -> pa.Table:
+    """Any frame as an Arrow table. Raises SchemaError where it is none."""
+    try:
+        if isinstance(frame, pa.Table):
+            return frame
+        if isinstance(frame, np.ndarray):
+            if frame.ndim != 2:
+                raise SchemaError("A NumPy frame has rows and columns.", "shape (N, F)", f"shape {frame.shape}")
+            return pa.table({f"x{i}": frame[:, i] for i in range(frame.shape[1])})
+        if isinstance(frame, pd.DataFrame):
+            return pa.Table.from_pandas(frame, preserve_index=False)
+        return pa.table(frame)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise SchemaError(
+            "The frame cannot be read as a table.", "pandas, Arrow or a NumPy matrix", str(error)
+        ) from error
+
+
+def _deviance(model: ResidualModel, batch: Batch) -> Any:
+    return np.concatenate([block.deviance_NR for block in model.blocks(batch)])
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what shaped the model."""
+    found = {"python": platform.python_version()}
+    for package in ("spark-vae-anomaly", "torch", "numpy", "pandas", "pyarrow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""Table columns to model matrix: which columns, of what kind, encoded how."""

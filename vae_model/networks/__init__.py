@@ -1,0 +1,1 @@
+"""The dense VAE: ``dense`` and ``elbo`` in torch for training, ``forward`` in NumPy for scoring."""

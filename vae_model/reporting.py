@@ -1,0 +1,154 @@
+"""What a person sees: log lines, training progress, the summary of a run, a model's description. Or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from vae_model.detector import Detector
+    from vae_model.spark.summary import Summary
+    from vae_model.training import Progress as Step
+
+log = logging.getLogger(__name__)
+
+
+class LogFormat(StrEnum):
+    """How to speak."""
+
+    auto = "auto"
+    plain = "plain"
+    json = "json"
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage()}
+        return json.dumps({**fields, **getattr(record, "data", {})}, default=str)
+
+
+class Reporter:
+    """Log lines go to stderr; what was asked for goes to stdout."""
+
+    def __init__(self, format_: LogFormat) -> None:
+        self.json = format_ is LogFormat.json
+        self.rich = format_ is LogFormat.auto and sys.stderr.isatty()
+        self.out = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+        self.err = Console(stderr=True, highlight=False)
+        handler: logging.Handler
+        if self.rich:
+            handler = RichHandler(console=self.err, show_path=False, show_time=False, markup=False)
+        else:
+            handler = logging.StreamHandler()
+            line = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+            handler.setFormatter(_JsonLines() if self.json else line)
+        root = logging.getLogger("vae_model")
+        root.handlers[:], root.propagate = [handler], False
+        root.setLevel(logging.INFO)
+
+    def line(self, text: str) -> None:
+        """One line to stdout."""
+        self.out.print(text)
+
+    @contextmanager
+    def training(self) -> Iterator[Callable[[Step], None]]:
+        """A callback for training: a bar with loss and time left on a terminal, a line now and then in a log."""
+        if not self.rich:
+
+            def write(step: Step) -> None:
+                if step.step % max(step.steps // 5, 1) < 100 or step.step == step.steps:
+                    log.info(
+                        "Training: step %d of %d, loss %.3f, held-out loss %.3f, %.0f s left",
+                        step.step, step.steps, step.loss, step.held_out_loss, step.seconds_left,
+                    )  # fmt: skip
+
+            yield write
+            return
+        columns = (TextColumn("Training"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
+        with Progress(*columns, console=self.err, transient=True) as bar:
+            task = bar.add_task("training", loss="")
+
+            def draw(step: Step) -> None:
+                loss = f"loss {step.loss:.3f}, held-out {step.held_out_loss:.3f}"
+                bar.update(task, total=step.steps, completed=step.step, loss=loss)
+
+            yield draw
+
+    def trained(self, detector: Detector) -> None:
+        """The fitted spec and how training went."""
+        if self.json:
+            log.info("Trained", extra={"data": {"model": detector.scorer.name, **detector.header["training"]}})
+            return
+        self.out.print(_spec_table(detector))
+        summary = detector.header["training"]
+        self.out.print(
+            f"Trained on {summary['rows']:,} rows in {summary['steps']} steps (best at {summary['best_step']}), "
+            f"network {summary['hidden']} with {summary['latent']} latent dimensions.\n"
+            f"Decision: {detector.calibration.describe()}.\n"
+        )
+
+    def summary(self, summary: Summary) -> None:
+        """Rows, anomalies, the top ten with their reasons, where the output is, the SQL to look at it."""
+        if self.json:
+            log.info("Scored", extra={"data": asdict(summary)})
+            return
+        statuses = ", ".join(f"{count:,} {status}" for status, count in summary.statuses.items())
+        self.out.print(
+            f"Scored {summary.rows:,} rows: {summary.anomalies:,} anomalies ({summary.rate:.3%}). Status: {statuses}."
+        )
+        if summary.top:
+            self.out.print(f"\nThe {len(summary.top)} highest scores among them:")
+            self.out.print(_top_table(summary, full=not sys.stdout.isatty()))
+        self.out.print(f"\nOutput: {summary.output}\nSQL:    {summary.sql}")
+
+    def model(self, detector: Detector) -> None:
+        """All that a model file says of itself."""
+        header, calibration = detector.header, detector.calibration
+        self.out.print(f"Model {detector.scorer.name}, format version {header['format_version']}")
+        self.out.print(f"SHA-256 {header['sha256']}\n")
+        self.out.print(_spec_table(detector))
+        for note in detector.warnings:
+            self.out.print(f"Note: {note}")
+        for title, values in (("Training", header["training"]), ("Versions", header["versions"])):
+            self.out.print(f"{title}: " + ", ".join(f"{key} {_plain(value)}" for key, value in values.items()))
+        self.out.print(f"Decision: {calibration.describe()}")
+        self.out.print("Config:")
+        self.out.print(json.dumps(header["config"], indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _spec_table(detector: Detector) -> Table:
+    table = Table("feature", "kind", "type", "fitted", title="Features", title_justify="left", box=None, pad_edge=False)
+    for feature in detector.spec.features:
+        table.add_row(*(Text(cell) for cell in (feature.name, feature.kind, feature.family, feature.describe())))
+    for name, reason in detector.spec.unused.items():
+        table.add_row(Text(name), "-", "-", Text(f"not used: {reason}"))
+    return table
+
+
+def _top_table(summary: Summary, full: bool) -> Table:
+    keys = list(summary.top[0].key)
+    table = Table(*keys, "score", "reasons: observed (expected), share of the score", box=None, pad_edge=False)
+    for anomaly in summary.top:
+        reasons = "; ".join(
+            f"{r.feature} {r.observed} ({r.expected}) {r.share:.0%}" for r in anomaly.reasons[: 3 if full else 2]
+        )
+        table.add_row(
+            *(Text(str(value)) for value in anomaly.key.values()), f"{anomaly.score:,.1f}", Text(reasons)
+        )
+    return table

@@ -1,0 +1,147 @@
+"""Training and scoring on a DataFrame, and the two jobs a config describes: source to model, source to sink."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from vae_model import storage
+from vae_model.config import Config, Output, Source
+from vae_model.detector import MIN_ROWS, Detector, choose
+from vae_model.errors import OutputError, SourceError, TrainingError, VaeAnomalyError
+from vae_model.features import schema
+from vae_model.spark import sampling, tables, udf
+from vae_model.spark.summary import Summary, summarise
+
+if TYPE_CHECKING:
+    from vae_model.training import Progress
+
+log = logging.getLogger(__name__)
+
+
+def train(frame: Any, config: Config, progress: Callable[[Progress], None] | None = None) -> Detector:
+    """Train a detector on a hash sample of the normal rows of a DataFrame (``train.normal``, ``train.rows``).
+
+    Raises SchemaError, SourceError or TrainingError before any training where the table does not fit.
+    """
+    chosen = choose(tables.columns(frame), config)
+    normal = tables.where(frame, config.train.normal, "train.normal")
+    settings = config.train
+    try:
+        sample = sampling.draw(
+            normal, config.key, list(chosen), settings.rows, settings.calibration, settings.seed
+        )
+    except tables.ENGINE_ERRORS as error:
+        raise SourceError("The training sample could not be read.", found=tables.reason(error)) from error
+    if sample.normal_rows < MIN_ROWS:
+        raise TrainingError(
+            "Too few normal rows to train on.",
+            f"at least {MIN_ROWS} rows" + (f" that match {settings.normal!r}" if settings.normal else ""),
+            f"{sample.normal_rows} row{'' if sample.normal_rows == 1 else 's'}",
+            "Widen train.normal, or give a larger table.",
+        )
+    log.info(
+        "Sample: %s rows to train on and %s held out, of %s normal rows",
+        *(f"{count:,}" for count in (len(sample.training), len(sample.calibration), sample.normal_rows)),
+    )
+    detector = Detector(config).fit_columns(sample.training, sample.calibration, chosen, progress)
+    for warning in detector.warnings:
+        log.warning("%s", warning)
+    return detector
+
+
+def score(frame: Any, detector: Detector, prefix: str = "") -> Any:
+    """``frame`` with the seven output columns after its own. Lazy: rows are scored when the result is used.
+
+    Raises SchemaError where a feature is missing or retyped, or an output column would clash.
+    """
+    found = tables.columns(frame)
+    schema.check(found, detector.spec.trained)
+    tables.check_clash([column.name for column in found], prefix)
+    return udf.add_scores(frame, detector.to_bytes(), detector.scorer, prefix)
+
+
+def run_train(spark: Any, config: Config, progress: Callable[[Progress], None] | None = None) -> Detector:
+    """The training job: source to model file."""
+    config.require("source", "model.path")
+    assert config.source and config.model.path  # noqa: S101 - require has raised otherwise
+    frame = tables.open_source(spark, config.source)
+    storage.check_writable(config.model.path)
+    detector = train(frame, config, progress)
+    detector.save(config.model.path)
+    log.info("Model: %s in %s", detector.scorer.name, config.model.path)
+    return detector
+
+
+def run_score(spark: Any, config: Config, detector: Detector) -> Summary:
+    """The scoring job: source to sink, and the summary read back from what was written."""
+    config.require("source", "output")
+    assert config.source and config.output  # noqa: S101 - require has raised otherwise
+    output = config.output
+    detector = decide_as_configured(detector, config)
+    frame = prepare_score(spark, config, detector)
+    existing = tables.existing(spark, output) if output.mode == "append" else None
+    before = None if existing is None else summarise(existing, config)
+    try:
+        tables.write(score(frame, detector, output.prefix), output)
+    except tables.ENGINE_ERRORS as error:
+        raise _write_error(error, config.source, output) from error
+    summary = summarise(tables.read_output(spark, output), config)
+    return summary.since(before) if before else summary
+
+
+def prepare_score(spark: Any, config: Config, detector: Detector | None = None) -> Any:
+    """The rows to score, after every check that needs no work: source, columns, predicate, output.
+
+    Without a detector (before training) the feature columns are held against the config instead of the model.
+    """
+    assert config.source and config.output  # noqa: S101 - the callers have required them
+    frame = tables.open_source(spark, config.source)
+    found = tables.columns(frame)
+    if detector is None:
+        choose(found, config)
+    else:
+        schema.check(found, detector.spec.trained, config.key)
+    tables.check_clash(frame.columns, config.output.prefix)
+    tables.check_output(spark, config.source, config.output, frame)
+    rows = tables.where(frame, config.source.where, "source.where")
+    try:
+        empty = rows.isEmpty()
+    except tables.ENGINE_ERRORS as error:
+        raise SourceError(f"The source {config.source} cannot be read.", found=tables.reason(error)) from error
+    if empty:
+        raise SourceError(
+            "There is no row to score.",
+            found=f"{config.source} is empty" + (f" where {config.source.where}" if config.source.where else ""),
+        )
+    return rows
+
+
+def decide_as_configured(detector: Detector, config: Config) -> Detector:
+    """The detector, deciding as the config says now; a decision changed since training makes other bytes."""
+    trained = detector.config
+    if trained.features != config.features or trained.key != config.key:
+        log.warning("features or key in the config differ from the model's: the model's are used (train again)")
+    if trained.decision == config.decision:
+        return detector
+    changed = detector.with_decision(config.decision)
+    log.warning(
+        "decision in the config differs from the model's: the config's is used, as %s (trained as %s)",
+        changed.scorer.name, detector.scorer.name,
+    )  # fmt: skip
+    return changed
+
+
+def _write_error(error: Exception, source: Source, output: Output) -> VaeAnomalyError:
+    """An engine's error while scoring and writing; a message of our own from a worker is shown as it was."""
+    text = str(error)
+    marker = "vae_model.errors."
+    if marker in text:
+        own = text.split(marker, 1)[1].partition(": ")[2]
+        lines = own.splitlines()
+        kept = [lines[0], *(line for line in lines[1:4] if line.strip().startswith(("expected:", "found:", "to do:")))]
+        return VaeAnomalyError("\n".join(kept), found=f"while scoring {source}; {output} is as it was")
+    return OutputError(
+        f"Scoring {source} into {output} failed.", found=tables.reason(error), hint=f"{output} is as it was before."
+    )

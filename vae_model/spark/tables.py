@@ -1,0 +1,257 @@
+"""Source and sink: opening a table, holding it against the config, writing the scored rows so that a failed job
+leaves the previous output readable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
+try:
+    from py4j.protocol import Py4JError
+except ImportError:  # the Connect client comes without py4j
+    Py4JError = PySparkException
+
+from vae_model import storage
+from vae_model.config import Output, Place, Source
+from vae_model.errors import OutputError, SchemaError, SourceError
+from vae_model.features.schema import Column
+from vae_model.scoring import OUTPUT
+
+REASONS_TYPE = "array<struct<feature:string,share:double,observed:string,expected:string>>"
+OUTPUT_TYPES = ("double", "double", "double", "boolean", REASONS_TYPE, "string", "string")
+"""Spark's types of the columns in ``OUTPUT``."""
+
+ENGINE_ERRORS = (PySparkException, Py4JError)
+"""What an engine raises: classic Spark leaves some of the JVM's errors as py4j's own."""
+
+_FAMILIES = {
+    **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), "integer"),
+    **dict.fromkeys(("float", "double"), "float"),
+    **dict.fromkeys(("timestamp", "timestamp_ntz"), "timestamp"),
+    **{name: name for name in ("boolean", "string", "date")},
+}
+
+
+def quote(name: str) -> str:
+    """A column name as one quoted SQL identifier, whatever its letters."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def column(name: str) -> Any:
+    """A column of any name; dots in it are letters, not fields."""
+    return F.col(quote(name))
+
+
+def columns(frame: Any) -> list[Column]:
+    """The columns of a DataFrame."""
+    return [Column(f.name, _family(f.dataType.simpleString()), f.dataType.simpleString()) for f in frame.schema]
+
+
+def _family(type_: str) -> str | None:
+    if type_.startswith(("decimal", "varchar", "char")):
+        return "decimal" if type_.startswith("decimal") else "string"
+    if type_.startswith("array<"):
+        return "array" if _family(type_[6:-1]) in ("integer", "float", "decimal") else None
+    return _FAMILIES.get(type_)
+
+
+def reason(error: Exception) -> str:
+    """The first telling line of an engine's error, without its stack and plan."""
+    lines = [line.strip().removeprefix(": ") for line in str(error).splitlines()]
+    telling = [line for line in lines if line and not line.startswith(("An error occurred while calling", "at "))]
+    return telling[0].partition(" SQLSTATE:")[0][:400] if telling else type(error).__name__
+
+
+def open_source(spark: Any, source: Source) -> Any:
+    """The source as a DataFrame, its schema known. Raises SourceError where it cannot be opened."""
+    try:
+        if source.table is not None:
+            frame = spark.table(source.table)
+        else:
+            frame = spark.read.format(source.format).options(**source.options).load(storage.for_engine(source.path))
+        names = frame.schema.names  # a Connect frame is analysed only when asked
+    except ENGINE_ERRORS as error:
+        what = f"Table {source.table}" if source.table else f"The {source.format} source at {source.path}"
+        raise SourceError(f"{what} cannot be opened.", found=reason(error), hint=_source_hint(source)) from None
+    if not names:  # what Sail makes of a path where nothing is
+        raise SourceError(f"The {source.format} source at {source} cannot be opened.", found="no file with columns",
+                          hint=_source_hint(source))  # fmt: skip
+    folded = Counter(name.lower() for name in names)
+    twins = [name for name in names if folded[name.lower()] > 1]
+    if twins:
+        raise SchemaError(
+            f"Columns that differ only in case, or not at all: {', '.join(twins)}.",
+            hint="Spark folds case: rename one of each.",
+        )
+    return frame
+
+
+def _source_hint(source: Source) -> str:
+    if source.table is not None:
+        return "Check the table's name and catalog."
+    with suppress(Exception):  # a hint is not worth an error of its own
+        there = present_format(source.path or "")
+        if there is None:
+            return "Nothing is there: check source.path (a relative path starts at the working directory)."
+        if there != source.format:
+            return f"It looks like {there}: check source.format."
+    return "Check source.path and source.format."
+
+
+def where(frame: Any, predicate: str | None, key: str) -> Any:
+    """Rows of ``frame`` that match a SQL predicate from the config; ``key`` is its dotted name, for the message."""
+    if predicate is None:
+        return frame
+    try:
+        matching = frame.where(F.expr(predicate))
+        _ = matching.schema
+    except ENGINE_ERRORS as error:
+        raise SourceError(
+            f"The predicate {key} does not fit the source.",
+            f"a SQL condition over {', '.join(frame.columns[:12])}{', …' if len(frame.columns) > 12 else ''}",
+            f"{predicate!r}: {reason(error)}",
+        ) from None
+    return matching
+
+
+def check_clash(names: list[str], prefix: str) -> None:
+    """Refuse a source that already has a column named like an output column (in any case: Spark folds case)."""
+    taken = {name.lower() for name in names}
+    clash = [prefix + name for name in OUTPUT.names if (prefix + name).lower() in taken]
+    if clash:
+        raise SchemaError(
+            f"The source already has {'columns' if len(clash) > 1 else 'a column'} named like the output's: "
+            f"{', '.join(clash)}.",
+            hint="Set output.prefix, for example output: {prefix: vae_}.",
+        )
+
+
+def check_output(spark: Any, source: Source, output: Output, frame: Any) -> None:
+    """Before any work: the output is not the source, is of the format that is there, can be written, and (append)
+    has the columns of ``frame``, the source, with the output columns after them. Raises OutputError.
+    """
+    if _same_place(source, output):
+        raise OutputError(
+            "The output is the same place as the source.", "two places", f"both are {output}", "Change output."
+        )
+    if output.path is not None:
+        there = present_format(output.path)
+        if there not in (None, output.format):
+            raise OutputError(
+                f"The output {output.path} holds something else.",
+                f"{output.format}, or nothing",
+                there,
+                "Set output.format to what is there, or choose another output.path.",
+            )
+        storage.check_writable(output.path)
+    there_now = existing(spark, output) if output.mode == "append" else None
+    if there_now is None:
+        return
+    old = [(f.name, f.dataType.simpleString()) for f in there_now.schema]
+    new = [(f.name, f.dataType.simpleString()) for f in frame.schema]
+    new += [(output.prefix + name, type_) for name, type_ in zip(OUTPUT.names, OUTPUT_TYPES, strict=True)]
+    if old != new:
+        differs = [f"{name}: {type_}" for name, type_ in set(old) ^ set(new)] or ["their order"]
+        raise OutputError(
+            f"Rows cannot be appended to {output}: its columns differ.",
+            "the source's columns and the output columns, in order",
+            f"differing: {', '.join(sorted(differs))}",
+            "Use mode: replace, or another output.",
+        )
+
+
+def present_format(path: str) -> str | None:
+    """What lies at a path: parquet, delta, another format's extension, or None for nothing (an empty folder too)."""
+    fs, inner = storage.locate(path)
+    if not fs.exists(inner):
+        return None
+    if fs.isfile(inner):
+        return _format_of_file(inner)
+    if fs.exists(f"{inner}/_delta_log"):
+        return "delta"
+    names = [name for name in fs.find(inner) if not re.search(r"(^|/)[_.][^/]*$", name)]
+    return _format_of_file(names[0]) if names else None
+
+
+def _format_of_file(name: str) -> str:
+    stem = re.sub(r"\.(gz|snappy|zst|bz2)$", "", name.lower())
+    extension = stem.rpartition("/")[2].rpartition(".")[2]
+    return {"parq": "parquet", "jsonl": "json", "tsv": "csv"}.get(extension, extension or "a file")
+
+
+def _same_place(source: Place, output: Place) -> bool:
+    if source.table or output.table:
+        return source.table is not None and source.table.lower() == (output.table or "").lower()
+    one, other = (storage.canonical(place.path or "") for place in (source, output))
+    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
+
+
+def existing(spark: Any, output: Output) -> Any:
+    """What is at the output now, as a DataFrame; None where there is nothing."""
+    if output.table is not None:
+        return spark.table(output.table) if spark.catalog.tableExists(output.table) else None
+    return read_output(spark, output) if present_format(output.path or "") == output.format else None
+
+
+def read_output(spark: Any, output: Output) -> Any:
+    """The output as a DataFrame."""
+    if output.table is not None:
+        return spark.table(output.table)
+    return spark.read.format(output.format).load(storage.for_engine(output.path or ""))
+
+
+def write(frame: Any, output: Output) -> None:
+    """Write the scored rows. Until all of them are written, a reader finds the previous output."""
+    mode = {"replace": "overwrite", "append": "append"}[output.mode]
+    writer = frame.write.format(output.format).mode(mode)
+    if output.format == "delta" and output.mode == "replace":
+        writer = writer.option("overwriteSchema", "true")
+    if output.table is not None:
+        _write_table(frame, writer, output)
+    elif output.format == "delta":
+        writer.save(storage.for_engine(output.path or ""))  # one commit to the Delta log
+    else:
+        _write_parquet(frame, output)
+
+
+def _write_table(frame: Any, writer: Any, output: Output) -> None:
+    """Delta commits at once; a Parquet table is filled under another name, then renamed."""
+    spark, table = frame.sparkSession, output.table
+    if output.format == "delta" or output.mode == "append" or not spark.catalog.tableExists(table):
+        writer.saveAsTable(table)
+        return
+    raise NotImplementedError
+
+
+def _write_parquet(frame: Any, output: Output) -> None:
+    """Write to a folder beside the output, then swap it in (replace) or move its files over (append)."""
+    fs, target = storage.locate(output.path or "")
+    run = uuid4().hex[:8]
+    staged, old = f"{target}.{run}.staged", f"{target}.{run}.old"
+    try:
+        frame.write.format("parquet").mode("errorifexists").save(storage.for_engine(fs.unstrip_protocol(staged)))
+        if output.mode == "append" and fs.exists(target):
+            for name in fs.ls(staged, detail=False):
+                file = str(name).rpartition("/")[2]
+                if not file.startswith(("_", ".")):
+                    fs.mv(name, f"{target}/{file}")
+            return
+        if fs.exists(target):
+            fs.mv(target, old, recursive=True)
+        try:
+            fs.mv(staged, target, recursive=True)
+        except BaseException:
+            if fs.exists(old):
+                fs.mv(old, target, recursive=True)
+            raise
+    finally:
+        for leftover in (staged, old):
+            with suppress(OSError):
+                fs.rm(leftover, recursive=True)
