@@ -99,16 +99,16 @@ class Model(Section):
     """Number of latent dimensions."""
     kl_weight: Annotated[float, Field(gt=0, le=10)] = 0.1
     """Weight of the KL term at the end of its warm-up (1 is the plain ELBO)."""
-    warm_up: Annotated[float, Field(ge=0, le=1)] = 0.5
+    warm_up: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of the training steps over which the KL weight rises from zero."""
-    steps: PositiveInt = 2000
+    steps: PositiveInt = 1000
     """Optimiser steps at most."""
     batch_size: Annotated[int, Field(ge=8)] = 256
     """Rows per step."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-2
     """Peak of the learning-rate schedule."""
-    patience: PositiveInt = 8
-    """Training stops after this many evaluations without progress on the held-out rows."""
+    patience: PositiveInt = 5
+    """Training stops after this many evaluations without progress on rows kept out of the gradient."""
 
 
 class Decision(Section):

@@ -89,7 +89,6 @@ class Detector:
             layout(spec),
             batch.x_NF[:, vary_F],
             batch.codes_NC,
-            (held_out_batch.x_NF[:, vary_F], held_out_batch.codes_NC),
             config.model,
             config.train.seed,
             progress,
@@ -107,8 +106,7 @@ class Detector:
         arrays = {
             **trained.arrays,
             "calibration_scores": scores,
-            "residual_center": distance.center_R,
-            "residual_precision": distance.precision_RR,
+            **distance.arrays(),
         }
         self._adopt(artifact.dumps(header, arrays))
         return self

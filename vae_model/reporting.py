@@ -70,8 +70,8 @@ class Reporter:
             def write(step: Step) -> None:
                 if step.step % max(step.steps // 5, 1) < 100 or step.step == step.steps:
                     log.info(
-                        "Training: step %d of %d, loss %.3f, held-out loss %.3f, %.0f s left",
-                        step.step, step.steps, step.loss, step.held_out_loss, step.seconds_left,
+                        "Training: step %d of %d, loss %.3f, validation loss %.3f, %.0f s left",
+                        step.step, step.steps, step.loss, step.validation_loss, step.seconds_left,
                     )  # fmt: skip
 
             yield write
@@ -81,7 +81,7 @@ class Reporter:
             task = bar.add_task("training", loss="")
 
             def draw(step: Step) -> None:
-                loss = f"loss {step.loss:.3f}, held-out {step.held_out_loss:.3f}"
+                loss = f"loss {step.loss:.3f}, validation {step.validation_loss:.3f}"
                 bar.update(task, total=step.steps, completed=step.step, loss=loss)
 
             yield draw

@@ -151,7 +151,7 @@ class Scorer:
         calibration = Calibration(
             arrays["calibration_scores"], decision["false_alarm_rate"], decision.get("threshold")
         )
-        distance = ResidualDistance(arrays["residual_center"], arrays["residual_precision"])
+        distance = ResidualDistance.from_arrays(arrays)
         name = f"{header['config']['name']}@{header['sha256'][:12]}"
         return cls(model, distance, calibration, name, decision["reasons"], decision["max_missing"])
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +27,12 @@ WINSOR = 10.0
 """Training targets stop at this many deviations: one wild row must not set the gradient. Scoring sees them whole."""
 HIDE = 0.1
 """Up to twice this share of a training row's inputs is hidden, so that the network can do without a missing value."""
+VALIDATION = 0.1
+"""Share of the training rows that choose the best weights. The calibration rows must not: their scores would look
+better than those of rows to come.
+"""
 EVALUATE_EVERY = 100
-"""Steps between two looks at the held-out rows."""
+"""Steps between two looks at the validation rows."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,13 @@ class Progress:
     step: int
     steps: int
     loss: float
-    held_out_loss: float
+    validation_loss: float
     seconds_left: float
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The weights that did best on the held-out rows, and how they were found."""
+    """The weights that did best on the validation rows, and how they were found."""
 
     arrays: dict[str, NDArray[np.float32]]
     summary: dict[str, Any]
@@ -52,15 +57,26 @@ class Trained:
 def sizes(layout: Layout, settings: Model) -> tuple[list[int], int]:
     """Hidden widths and latent dimensions: as set, else by the number of columns."""
     columns = layout.varying + len(layout.slots)
-    width = int(min(256, max(64, 2 ** math.ceil(math.log2(2 * columns)))))
+    width = min(256, max(64, 2 ** math.ceil(math.log2(columns))))
     return settings.hidden or [width, width], settings.latent or max(2, min(32, round(columns / 2)))
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A small network loses more to handing work between threads than it gains."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_thread()
 def train(
     layout: Layout,
     x_NV: NDArray[np.float32],
     codes_NC: NDArray[np.int32],
-    held_out: tuple[NDArray[np.float32], NDArray[np.int32]],
     settings: Model,
     seed: int,
     progress: Callable[[Progress], None] | None = None,
@@ -73,9 +89,11 @@ def train(
     hidden, latent = sizes(layout, settings)
     generator = torch.Generator().manual_seed(seed)
     draw = np.random.default_rng(seed)
-    rows, batch_size = len(x_NV), min(settings.batch_size, len(x_NV))
-    eval_inputs = torch.from_numpy(layout.input(*held_out))
-    eval_targets = _targets(*held_out)
+    shuffled = draw.permutation(len(x_NV))
+    validation, fitted = np.split(shuffled, [max(1, round(VALIDATION * len(x_NV)))])
+    rows, batch_size = len(fitted), min(settings.batch_size, len(fitted))
+    validation_inputs = torch.from_numpy(layout.input(x_NV[validation], codes_NC[validation]))
+    validation_targets = _targets(x_NV[validation], codes_NC[validation])
 
     # Network, optimiser, schedule
     network = DenseVAE(layout, hidden, latent, generator)
@@ -89,11 +107,11 @@ def train(
 
     # Loop
     best_loss, best_step, best_arrays, without_progress = math.inf, 0, network.arrays(), 0
-    order, position = draw.permutation(rows), 0
+    order, position = draw.permutation(fitted), 0
     started = time.monotonic()
     for step in range(1, settings.steps + 1):
         if position + batch_size > rows:
-            order, position = draw.permutation(rows), 0
+            order, position = draw.permutation(fitted), 0
         index = order[position : position + batch_size]
         position += batch_size
         x_BV, codes_BC = x_NV[index], codes_NC[index]
@@ -114,24 +132,24 @@ def train(
         if step % EVALUATE_EVERY and step != settings.steps:
             continue
         with torch.no_grad():
-            mu_NZ, _ = network.encode(eval_inputs)
-            held_out_loss = float(_negative_log_likelihood(network, mu_NZ, eval_targets).mean())
-        if not math.isfinite(held_out_loss):
+            mu_NZ, _ = network.encode(validation_inputs)
+            validation_loss = float(_negative_log_likelihood(network, mu_NZ, validation_targets).mean())
+        if not math.isfinite(validation_loss):
             raise TrainingError(
-                "Training diverged.", "a finite loss", f"{held_out_loss} at step {step}", "Lower model.learning_rate."
+                "Training diverged.", "a finite loss", f"{validation_loss} at step {step}", "Lower model.learning_rate."
             )
         if progress:
             left = (time.monotonic() - started) / step * (settings.steps - step)
-            progress(Progress(step, settings.steps, float(loss.detach()), held_out_loss, left))
+            progress(Progress(step, settings.steps, float(loss.detach()), validation_loss, left))
         if step < warm_up and step != settings.steps:
             continue
-        if held_out_loss < best_loss:
-            best_loss, best_step, best_arrays, without_progress = held_out_loss, step, network.arrays(), 0
+        if validation_loss < best_loss:
+            best_loss, best_step, best_arrays, without_progress = validation_loss, step, network.arrays(), 0
         else:
             without_progress += 1
             if without_progress >= settings.patience:
                 break
-    summary = {"steps": step, "best_step": best_step, "held_out_loss": best_loss, "hidden": hidden, "latent": latent}
+    summary = {"steps": step, "best_step": best_step, "validation_loss": best_loss, "hidden": hidden, "latent": latent}
     return Trained(best_arrays, summary)
 
 

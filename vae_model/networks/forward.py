@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 BLOCK = 2048
 """Rows per forward pass. Blocks are padded to this size, so that a matrix product always has one shape and a row's
 score does not depend on how many neighbours it was sent with."""
-CLIP = 5.0
+CLIP = 10.0
 """Inputs of the encoder stop at this many standard deviations: one wild value must not blur the other columns."""
 
 
