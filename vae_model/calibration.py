@@ -55,4 +55,5 @@ class Calibration:
         if self.threshold is not None:
             return f"anomaly_score >= {self.threshold:g}"
         cut = float(np.quantile(self.scores, 1 - self.effective_rate)) if len(self.scores) else float("nan")
-        return f"p-value <= {self.effective_rate:.3g} (a score of about {cut:.3g}), from {len(self.scores):,} held-out rows"
+        held_out = f"{len(self.scores):,} held-out rows"
+        return f"p-value <= {self.effective_rate:.3g} (a score of about {cut:.3g}), from {held_out}"

@@ -101,8 +101,8 @@ class Model(Section):
     """Weight of the KL term at the end of its warm-up (1 is the plain ELBO)."""
     warm_up: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of the training steps over which the KL weight rises from zero."""
-    steps: PositiveInt = 1000
-    """Optimiser steps at most."""
+    steps: PositiveInt | None = None
+    """Optimiser steps at most; by default 1,000, and more from 20,000 rows on."""
     batch_size: Annotated[int, Field(ge=8)] = 256
     """Rows per step."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-2
@@ -182,7 +182,8 @@ class Config(Section):
         if missing:
             raise ConfigError(
                 "The config lacks " + " and ".join(f"'{path}'" for path in missing) + ".",
-                hint="Add " + ("it." if len(missing) == 1 else "them.")
+                hint="Add "
+                + ("it." if len(missing) == 1 else "them.")
                 + " `vae-anomaly init` writes a complete example.",
             )
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 MIN_ROWS = 20
 """Fewer normal rows than this cannot be trained on."""
-Frame = TypeVar("Frame", pd.DataFrame, pa.Table, np.ndarray)
 
 
 class Detector:
@@ -42,9 +41,7 @@ class Detector:
         self._header: dict[str, Any] = {}
         self._scorer: Scorer | None = None
 
-    def fit(
-        self, frame: Any, calibration: Any = None, progress: Callable[[Progress], None] | None = None
-    ) -> Self:
+    def fit(self, frame: Any, calibration: Any = None, progress: Callable[[Progress], None] | None = None) -> Self:
         """Train on normal rows.
 
         ``calibration`` are rows kept out of training, to turn scores into p-values; without it, the share
@@ -111,7 +108,7 @@ class Detector:
         self._adopt(artifact.dumps(header, arrays))
         return self
 
-    def score(self, frame: Frame) -> Frame | pd.DataFrame:
+    def score(self, frame: Any) -> Any:
         """Score rows: the seven output columns, one row for each row, as pandas (with the index) or as Arrow.
 
         Raises SchemaError where a feature column is missing or of another type than in training.
@@ -120,7 +117,9 @@ class Detector:
         schema.check(schema.arrow_columns(table.schema), scorer.model.spec.trained)
         batches = table.select(scorer.names).combine_chunks().to_batches()
         structs = [scorer(batch.columns) for batch in batches]
-        flat = [pa.Table.from_struct_array(struct) for struct in structs] or [OUTPUT.empty_table().drop(OUTPUT.names[-1])]
+        flat = [pa.Table.from_struct_array(struct) for struct in structs] or [
+            OUTPUT.empty_table().drop(OUTPUT.names[-1])
+        ]
         scored = pa.concat_tables(flat)
         scored = scored.append_column(OUTPUT.field(len(OUTPUT) - 1), pa.repeat(scorer.name, len(scored)))
         if isinstance(frame, (pd.DataFrame, np.ndarray)):

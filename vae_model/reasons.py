@@ -13,9 +13,7 @@ from vae_model.features import times
 from vae_model.features.spec import Feature, FeatureSpec
 
 TYPE = pa.list_(
-    pa.struct(
-        [("feature", pa.string()), ("share", pa.float64()), ("observed", pa.string()), ("expected", pa.string())]
-    )
+    pa.struct([("feature", pa.string()), ("share", pa.float64()), ("observed", pa.string()), ("expected", pa.string())])
 )
 
 

@@ -148,7 +148,5 @@ def _top_table(summary: Summary, full: bool) -> Table:
         reasons = "; ".join(
             f"{r.feature} {r.observed} ({r.expected}) {r.share:.0%}" for r in anomaly.reasons[: 3 if full else 2]
         )
-        table.add_row(
-            *(Text(str(value)) for value in anomaly.key.values()), f"{anomaly.score:,.1f}", Text(reasons)
-        )
+        table.add_row(*(Text(str(value)) for value in anomaly.key.values()), f"{anomaly.score:,.1f}", Text(reasons))
     return table

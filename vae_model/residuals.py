@@ -63,7 +63,9 @@ class ResidualDistance:
         scale = np.maximum(np.sqrt((clipped**2).sum(axis=0) / counts), 0.01)
 
         size = np.where(seen, np.abs(r - center) / scale, 0)
-        start = np.array([np.quantile(size[seen[:, j], j], 1 - TAIL) if seen[:, j].any() else 1 for j in range(len(vary))])
+        start = np.array(
+            [np.quantile(size[seen[:, j], j], 1 - TAIL) if seen[:, j].any() else 1 for j in range(len(vary))]
+        )
         start = np.maximum(start, 1e-3)
         beyond = size > start
         excess = np.log(np.maximum(size, start) / start).sum(axis=0)
@@ -99,7 +101,7 @@ class ResidualDistance:
         rows, columns = np.nonzero(np.abs(g_NR) > self.tail_start_R)
         z, t = g_NR[rows, columns], self.tail_start_R[columns]
         g_NR[rows, columns] = np.copysign(t * (np.abs(z) / t) ** self.tail_power_R[columns], z)
-        return g_NR
+        return np.asarray(g_NR)
 
 
 def _ledoit_wolf(centred_NR: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,4 +115,4 @@ def _ledoit_wolf(centred_NR: NDArray[np.float64]) -> NDArray[np.float64]:
     dispersion = float(np.sum((sample - target) ** 2))
     noise = float(np.sum(np.sum(centred_NR**2, axis=1) ** 2)) / n**2 - float(np.sum(sample**2)) / n
     shrinkage = max(min(noise / dispersion if dispersion > 0 else 1.0, 1.0), MIN_SHRINKAGE)
-    return (1 - shrinkage) * sample + shrinkage * target
+    return np.asarray((1 - shrinkage) * sample + shrinkage * target)

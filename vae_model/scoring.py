@@ -73,7 +73,7 @@ class ResidualModel:
     @cached_property
     def constant_F(self) -> NDArray[np.bool_]:
         """Which units never varied in training."""
-        return self.spec.scale_F == 0
+        return np.asarray(self.spec.scale_F == 0)
 
     @cached_property
     def constant_R(self) -> NDArray[np.bool_]:
@@ -148,9 +148,7 @@ class Scorer:
         spec = FeatureSpec.from_json(header["spec"])
         decision = header["config"]["decision"]
         model = ResidualModel(spec, Forward.from_arrays(layout(spec), arrays), int(header["training"]["rows"]))
-        calibration = Calibration(
-            arrays["calibration_scores"], decision["false_alarm_rate"], decision.get("threshold")
-        )
+        calibration = Calibration(arrays["calibration_scores"], decision["false_alarm_rate"], decision.get("threshold"))
         distance = ResidualDistance.from_arrays(arrays)
         name = f"{header['config']['name']}@{header['sha256'][:12]}"
         return cls(model, distance, calibration, name, decision["reasons"], decision["max_missing"])

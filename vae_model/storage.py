@@ -70,4 +70,6 @@ def check_writable(path: str) -> None:
         with TemporaryFile(dir=parent):
             pass
     except OSError as error:
-        raise OutputError(f"{path} cannot be written.", f"a folder that can be written in at {parent}", str(error)) from None
+        raise OutputError(
+            f"{path} cannot be written.", f"a folder that can be written in at {parent}", str(error)
+        ) from None

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-MAX_SLOTS = 63
+MAX_SLOTS = 127
 """At most this many values get a slot of their own in the network."""
 MIN_COUNT = 5
 """A value seen less often than this in training has no slot of its own: there is too little to learn from."""

@@ -203,9 +203,9 @@ class FeatureSpec:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """From what ``to_json`` gave."""
-        features = tuple(
-            Feature(**{k: tuple(v) if isinstance(v, list) else v for k, v in f.items()}) for f in values["features"]
-        )
+        known: Any = Feature
+        lists = [{k: tuple(v) if isinstance(v, list) else v for k, v in f.items()} for f in values["features"]]
+        features = tuple(known(**fields) for fields in lists)
         return cls(features, dict(values["unused"]), tuple(values["notes"]))
 
 

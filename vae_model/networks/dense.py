@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -34,12 +35,12 @@ class DenseVAE(nn.Module):
 
     def encode(self, h_NI: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and log-variance, each (N, Z)."""
-        mu_NZ, log_variance_NZ = _run(self.encoder, h_NI).split(self.latent, dim=1)
+        mu_NZ, log_variance_NZ = torch.split(_run(self.encoder, h_NI), self.latent, dim=1)
         return mu_NZ, log_variance_NZ.clamp(*POSTERIOR_BOUNDS)
 
     def decode(self, z_NZ: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Means of the numbers (N, V), their log-variances (V,), and the logits of each category (N, K_c + 1)."""
-        mean_NV, *logits = _run(self.decoder, z_NZ).split([self.layout.varying, *self.layout.slots], dim=1)
+        mean_NV, *logits = torch.split(_run(self.decoder, z_NZ), [self.layout.varying, *self.layout.slots], dim=1)
         return mean_NV, self.log_variance.clamp_min(LOG_VARIANCE_FLOOR), logits
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
@@ -60,8 +61,8 @@ class DenseVAE(nn.Module):
 def _perceptron(widths: Sequence[int], generator: torch.Generator) -> nn.ModuleList:
     """Linear layers, uniform weights of variance 1 / fan-in (LeCun 1998), the last one smaller: a calm start."""
     layers = nn.ModuleList()
-    for i, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
-        layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    for i, (inputs, outputs) in enumerate(pairwise(widths)):
+        layer = nn.utils.skip_init(nn.Linear, inputs, outputs)  # type: ignore[no-untyped-call]
         bound = math.sqrt(3 / inputs) * (0.3 if i == len(widths) - 2 else 1.0)
         nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
         nn.init.zeros_(layer.bias)

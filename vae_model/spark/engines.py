@@ -116,7 +116,7 @@ def _remote(url: str) -> Iterator[Any]:
         try:
             spark = SparkSession.builder.remote(url).create()
             _ = spark.version
-        except (PySparkException, Exception) as error:  # noqa: BLE001 - gRPC raises its own kinds
+        except (PySparkException, Exception) as error:
             raise EngineError(
                 "The Spark Connect server does not answer.",
                 found=str(error).strip().splitlines()[0][:300],
@@ -185,7 +185,7 @@ def _check_delta(spark: Any) -> None:
     try:
         spark._jvm.java.lang.Thread.currentThread().getContextClassLoader().loadClass(DELTA_CATALOG)
         extensions = spark.conf.get("spark.sql.extensions", "") or ""
-    except Exception:  # noqa: BLE001 - py4j wraps the class loader's error
+    except Exception:
         raise EngineError(
             "Delta's jars are not on Spark's class path.",
             hint="spark-submit --packages io.delta:delta-spark_4.2_2.13:4.4.0 (or --jars with the files), with "
@@ -208,7 +208,9 @@ def _check_java() -> None:
     try:
         found = subprocess.run([java or "java", "-version"], capture_output=True, text=True, check=True).stderr  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
-        raise EngineError("Classic Spark needs Java, and none was found.", f"Java {MIN_JAVA} or later", hint=hint) from None
+        raise EngineError(
+            "Classic Spark needs Java, and none was found.", f"Java {MIN_JAVA} or later", hint=hint
+        ) from None
     version = re.search(r'version "(\d+)', found)
     if version and int(version[1]) < MIN_JAVA:
         raise EngineError("Java is too old for Spark 4.", f"Java {MIN_JAVA} or later", f"Java {version[1]}", hint)

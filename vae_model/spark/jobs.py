@@ -29,9 +29,7 @@ def train(frame: Any, config: Config, progress: Callable[[Progress], None] | Non
     normal = tables.where(frame, config.train.normal, "train.normal")
     settings = config.train
     try:
-        sample = sampling.draw(
-            normal, config.key, list(chosen), settings.rows, settings.calibration, settings.seed
-        )
+        sample = sampling.draw(normal, config.key, list(chosen), settings.rows, settings.calibration, settings.seed)
     except tables.ENGINE_ERRORS as error:
         raise SourceError("The training sample could not be read.", found=tables.reason(error)) from error
     if sample.normal_rows < MIN_ROWS:

@@ -75,7 +75,9 @@ def open_source(spark: Any, source: Source) -> Any:
         if source.table is not None:
             frame = spark.table(source.table)
         else:
-            frame = spark.read.format(source.format).options(**source.options).load(storage.for_engine(source.path))
+            frame = (
+                spark.read.format(source.format).options(**source.options).load(storage.for_engine(source.path or ""))
+            )
         names = frame.schema.names  # a Connect frame is analysed only when asked
     except ENGINE_ERRORS as error:
         what = f"Table {source.table}" if source.table else f"The {source.format} source at {source.path}"
@@ -236,7 +238,7 @@ def _write_parquet(frame: Any, output: Output) -> None:
     run = uuid4().hex[:8]
     staged, old = f"{target}.{run}.staged", f"{target}.{run}.old"
     try:
-        frame.write.format("parquet").mode("errorifexists").save(storage.for_engine(fs.unstrip_protocol(staged)))
+        frame.write.format("parquet").mode("error").save(storage.for_engine(fs.unstrip_protocol(staged)))
         if output.mode == "append" and fs.exists(target):
             for name in fs.ls(staged, detail=False):
                 file = str(name).rpartition("/")[2]

@@ -65,12 +65,12 @@ def add_scores(frame: Any, data: bytes, scorer: Scorer, prefix: str = "", use_pa
 
     if use_pandas is None:
         use_pandas = not hasattr(F, "arrow_udf")
-    one, out, function = (
-        (pd.Series, pd.DataFrame, _pandas_scoring(model)) if use_pandas else (pa.Array, pa.Array, _arrow_scoring(model))
-    )
+    function = _pandas_scoring(model) if use_pandas else _arrow_scoring(model)
     # Spark reads the hints to learn the kind of UDF: real types, and a tuple only where there are several columns.
-    several = len(scorer.names) > 1
-    function.__annotations__ = {"batches": Iterator[tuple[one, ...] if several else one], "return": Iterator[out]}  # type: ignore[valid-type]
+    one: Any = pd.Series if use_pandas else pa.Array
+    given: Any = Iterator[tuple[one, ...]] if len(scorer.names) > 1 else Iterator[one]
+    returned: Any = Iterator[pd.DataFrame] if use_pandas else Iterator[pa.Array]
+    function.__annotations__ = {"batches": given, "return": returned}
     udf = (F.pandas_udf if use_pandas else F.arrow_udf)(function, RETURN_TYPE)
     scored = frame.withColumn(_STRUCT, udf(*(column(name) for name in scorer.names)))
     return scored.select(
@@ -78,4 +78,3 @@ def add_scores(frame: Any, data: bytes, scorer: Scorer, prefix: str = "", use_pa
         *(F.col(f"{_STRUCT}.{name}").alias(prefix + name) for name in COMPUTED.names),
         F.lit(scorer.name).alias(prefix + OUTPUT.names[-1]),
     )
-
