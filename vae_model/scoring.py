@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -195,6 +195,12 @@ class Scorer:
             pa.array(STATUSES).take(pa.array(status)),
         ]
         return pa.StructArray.from_arrays(columns, fields=list(COMPUTED))
+
+
+@lru_cache(maxsize=4)
+def load_scorer(data: bytes) -> Scorer:
+    """The scorer of a model's bytes, built once a worker process and shared by its batches and tasks."""
+    return Scorer.from_bytes(data)
 
 
 def layout(spec: FeatureSpec) -> Layout:

@@ -22,10 +22,14 @@ def locate(path: str) -> tuple[Any, str]:
     return fs, str(inner).rstrip("/") or "/"
 
 
+def _is_local(fs: Any) -> bool:
+    return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+
+
 def canonical(path: str) -> str:
     """One spelling for one place, to tell whether two paths are the same."""
     fs, inner = locate(path)
-    return str(fs.unstrip_protocol(inner))
+    return str(fs.unstrip_protocol(str(Path(inner).resolve()) if _is_local(fs) else inner))
 
 
 def for_engine(path: str) -> str:
@@ -61,7 +65,7 @@ def check_writable(path: str) -> None:
     Other file systems answer when they are written to.
     """
     fs, inner = locate(path)
-    if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+    if not _is_local(fs):
         return
     parent = Path(inner).parent
     while not parent.exists():

@@ -10,9 +10,9 @@ Parquet to Parquet, three ways of scoring:
 
 and the ``train`` job at a fixed ``train.rows`` on tables of three sizes. Every measurement is a process of its own,
 and the ways take turns, so that a noisy neighbour meets all of them; the table shows medians. Seconds are the job's
-(open, score, write; ours checks its input and reads its summary back too), without the start of the session. Memory is
-resident set size, polled from outside. Classic Spark forks Python workers; Sail's workers are threads, so its figure is
-the whole process: engine, workers and client.
+(open, score, write; ours checks its input and reads its summary back too), without imports, the model's loading and the
+start of the session. Memory is resident set size, polled from outside: the process that was started, its largest
+Python worker, its JVM. Sail's workers are threads, so its process is engine, workers and client in one.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parents[2]
 FILES, ROW_GROUP, FACTORS = 16, 65_536, 6
 SHARES = (16, 4, 1)
-"""The tables: every row, a quarter, a sixteenth."""
+"""The tables: a sixteenth of the rows, a quarter, all."""
 TRAIN_ROWS = 50_000
 WAYS = {"sail": "ours on Sail", "torch": "plain torch UDF", "spark": "ours on Spark"}
 POLL = 0.1
@@ -52,58 +53,52 @@ def generate(work: Path, rows: int, columns: int) -> None:
     """A table in ``FILES`` files, written chunk by chunk, and folders with links to its first files."""
     draw = np.random.default_rng(0)
     loadings, level = draw.normal(size=(FACTORS, columns)), draw.normal(scale=100, size=columns)
-    spread = np.exp(draw.normal(size=columns))
-    names = [f"c{i:02}" for i in range(columns)]
+    schema = pa.schema([("id", pa.int64()), *((f"c{i:02}", pa.float64()) for i in range(columns))])
     for share in SHARES:
         (work / f"table-{share}").mkdir(parents=True)
     for file in range(FILES):
         path = work / "table-1" / f"part-{file:02}.parquet"
         first, last = rows * file // FILES, rows * (file + 1) // FILES
-        schema = pa.schema([("id", pa.int64()), *((name, pa.float64()) for name in names)])
         with pq.ParquetWriter(path, schema) as writer:
             for start in range(first, last, ROW_GROUP):
                 count = min(ROW_GROUP, last - start)
                 x = draw.normal(size=(count, FACTORS)) @ loadings + 0.5 * draw.normal(size=(count, columns))
-                x = level + spread * x
-                arrays = [np.arange(start, start + count), *np.ascontiguousarray(x.T)]
+                arrays = [np.arange(start, start + count), *np.ascontiguousarray((level + 7 * x).T)]
                 writer.write_table(pa.table(dict(zip(schema.names, arrays, strict=True)), schema))
         for share in SHARES[:-1]:
             if file < FILES // share:
                 os.link(path, work / f"table-{share}" / path.name)
 
 
-def config(work: Path, engine: str, share: int, output: str = "out", model: str = "model.vae"):
-    """Our config for one job."""
-    from vae_model.config import parse_config
-
-    return parse_config({
-        "name": "throughput", "engine": engine, "key": ["id"],
-        "source": {"path": str(work / f"table-{share}")},
-        "train": {"rows": TRAIN_ROWS},
-        "model": {"path": str(work / model)},
-        "output": {"path": str(work / output), "format": "parquet"},
-    })  # fmt: skip
-
-
-def plain_scores(frame, names: list[str]):
-    """What one would write by hand: a torch autoencoder in a pandas UDF, its weights broadcast."""
+def plain_network(work: Path):
+    """The columns' names; the weights of a torch autoencoder, and the columns' means and deviations."""
     import torch
+
+    sample = pq.ParquetFile(work / "table-16" / "part-00.parquet").read_row_group(0).to_pandas().drop(columns="id")
+    torch.manual_seed(0)
+    state = {name: tensor.numpy() for name, tensor in plain_layers(sample.shape[1]).state_dict().items()}
+    return list(sample), (state, sample.mean().to_numpy(np.float32), sample.std().to_numpy(np.float32))
+
+
+def plain_layers(columns: int):
+    """Its layers: 64-32-4-32-64."""
+    from torch import nn
+
+    widths = [columns, 64, 32, 4, 32, 64, columns]
+    return nn.Sequential(*[layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), nn.ReLU())][:-1])
+
+
+def plain_scores(frame, names: list[str], parts):
+    """What one would write by hand: the network in a pandas UDF, its weights broadcast."""
     from pyspark.sql import functions as F
 
-    def build():
-        widths = [len(names), 64, 32, 4, 32, 64, len(names)]
-        layers = [layer for i, o in zip(widths, widths[1:], strict=False) for layer in (torch.nn.Linear(i, o), torch.nn.ReLU())]
-        return torch.nn.Sequential(*layers[:-1])
-
-    torch.manual_seed(0)
-    sample = frame.select(names).limit(10_000).toPandas()
-    center, scale = (torch.tensor(s.to_numpy(), dtype=torch.float32) for s in (sample.mean(), sample.std()))
-    state = {name: tensor.numpy() for name, tensor in build().state_dict().items()}
-    weights = frame.sparkSession.sparkContext.broadcast((state, center.numpy(), scale.numpy()))
+    broadcast = frame.sparkSession.sparkContext.broadcast(parts)
 
     def score(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
-        state, center, scale = weights.value
-        network = build().eval()
+        import torch
+
+        state, center, scale = broadcast.value
+        network = plain_layers(len(names)).eval()
         network.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
         with torch.inference_mode():
             for columns in batches:
@@ -116,72 +111,67 @@ def plain_scores(frame, names: list[str]):
     return frame.withColumn("scored", udf(*names)).select(*frame.columns, "scored.*")
 
 
-def run_task(work: Path, task: str, share: int) -> dict:
+def run_task(work: Path, task: str, share: int) -> None:
     """One measurement, in the process it has to itself: ``sail``, ``torch``, ``spark`` or ``train``."""
-    from vae_model import Detector
-    from vae_model.spark import engines, jobs, sampling
+    from vae_model import Config, Detector
+    from vae_model.spark import engines, jobs
 
-    settings = config(work, "sail" if task in ("sail", "train") else "spark", share, model="train.vae")
-    detector = Detector.load(str(work / "train.vae")) if task in ("sail", "spark") else None
-    extra = {}
-    started = time.perf_counter()
+    settings = Config.model_validate({
+        "name": "throughput", "engine": "sail" if task in ("sail", "train") else "spark", "key": ["id"],
+        "source": {"path": str(work / f"table-{share}")}, "train": {"rows": TRAIN_ROWS},
+        "model": {"path": str(work / "model.vae")}, "output": {"path": str(work / "out"), "format": "parquet"},
+    })  # fmt: skip
+    detector = Detector.load(str(work / "model.vae")) if task in ("sail", "spark") else None
+    plain, extra = plain_network(work) if task == "torch" else (), {}
+    before_session = time.perf_counter()
     with engines.session(settings.engine, needs_delta=False) as spark:
-        session, before = time.perf_counter() - started, psutil.Process().memory_info().rss
-        started = time.perf_counter()
+        before, started = psutil.Process().memory_info().rss, time.perf_counter()
         if task == "train":
-            draw = sampling.draw
-
-            def timed(*arguments):
-                begun = time.perf_counter()
-                sample = draw(*arguments)
-                extra["sampling_s"] = time.perf_counter() - begun
-                return sample
-
-            sampling.draw = timed
+            stamps = []  # the first thing that the job logs is its sample
+            jobs.log.setLevel("INFO")
+            jobs.log.addFilter(lambda record: stamps.append(time.perf_counter()))
             jobs.run_train(spark, settings)
+            extra = {"sampling_s": stamps[0] - started, "rest_s": time.perf_counter() - stamps[0]}
         elif task == "torch":
             frame = spark.read.parquet(settings.source.path)
-            plain_scores(frame, frame.columns[1:]).write.parquet(settings.output.path)
+            plain_scores(frame, *plain).write.parquet(settings.output.path)
         else:
-            extra["anomalies"] = jobs.run_score(spark, settings, detector).anomalies
+            extra = {"anomalies": jobs.run_score(spark, settings, detector).anomalies}
         seconds = time.perf_counter() - started
-    return {"seconds": seconds, "session_s": session, "rss_before_mb": before / MB, **extra}
+    found = {"seconds": seconds, "session_s": started - before_session, "rss_before_mb": before / MB, **extra}
+    (work / "result.json").write_text(json.dumps(found))
+
+
+def poll_memory(root: psutil.Process, peak: dict[str, float]) -> None:
+    """Raise ``peak`` to what the process, its JVM and its largest Python worker hold now, in MB."""
+    for process in [root, *root.children(recursive=True)]:
+        with suppress(psutil.Error):
+            kind = "process" if process == root else "jvm" if process.name() == "java" else "worker"
+            if kind != "worker" or any("pyspark" in word for word in process.cmdline()):
+                peak[kind] = max(peak.get(kind, 0), process.memory_info().rss / MB)
 
 
 def measure(work: Path, task: str, share: int) -> dict:
     """Start a measurement, poll its memory until it ends, check what it wrote and remove it."""
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK_", "PYSPARK_"))}
-    environment = keep | {
-        "PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_LOCAL_DIRS": str(work),
-    }  # fmt: skip
-    result, log = work / "result.json", work / "log.txt"
-    load = os.getloadavg()[0]
-    command = [sys.executable, __file__, "--work", str(work), "--task", task, "--share", str(share)]
-    with log.open("wb") as sink, subprocess.Popen(command, env=environment, cwd=work, stdout=sink, stderr=sink) as child:
-        peak = {"process": 0.0, "jvm": 0.0, "worker": 0.0}
-        workers = set()
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK_", "PYSPARK_"))}
+    variables |= {"PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable}
+    variables |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_DIRS": str(work)}
+    log, load, peak = work / "log.txt", os.getloadavg()[0], {}
+    command = [sys.executable, __file__, "--work", str(work), "--task", task, str(share)]
+    with log.open("wb") as sink, subprocess.Popen(command, env=variables, cwd=work, stdout=sink, stderr=sink) as child:
         while child.poll() is None:
             with suppress(psutil.Error):
-                root = psutil.Process(child.pid)
-                for process in [root, *root.children(recursive=True)]:
-                    with suppress(psutil.Error):
-                        is_worker = any("pyspark" in word for word in process.cmdline()[1:])
-                        kind = "process" if process == root else "jvm" if process.name() == "java" else "worker"
-                        if kind != "worker" or is_worker:
-                            peak[kind] = max(peak[kind], process.memory_info().rss / MB)
-                        if kind == "worker" and is_worker:
-                            workers.add(process.pid)
+                poll_memory(psutil.Process(child.pid), peak)
             time.sleep(POLL)
     if child.returncode:
         raise SystemExit(f"{task} failed:\n{log.read_text(errors='replace')[-3000:]}")
-    found = json.loads(result.read_text()) | {f"peak_{kind}_mb": round(mb, 1) for kind, mb in peak.items() if mb}
-    found |= {"task": task, "share": share, "load_before": load}
-    found["rows"] = sum(pq.read_metadata(p).num_rows for p in (work / f"table-{share}").glob("*.parquet"))
+    files = [list((work / folder).rglob("*.parquet")) for folder in (f"table-{share}", "out")]
+    rows, written = (sum(pq.read_metadata(path).num_rows for path in paths) for paths in files)
+    found = {"task": task, "share": share, "rows": rows, "load_before": load}
+    found |= json.loads((work / "result.json").read_text()) | {f"peak_{kind}_mb": mb for kind, mb in peak.items()}
     if task != "train":
-        written = sum(pq.read_metadata(p).num_rows for p in (work / "out").rglob("*.parquet"))
-        assert written == found["rows"], f"{task} wrote {written} of {found['rows']} rows"
-        found["rows_per_s"] = found["rows"] / found["seconds"]
+        assert written == rows, f"{task} wrote {written} of {rows} rows"
+        found["rows_per_s"] = rows / found["seconds"]
         shutil.rmtree(work / "out")
     os.sync()  # what one measurement wrote must not be flushed during the next
     return found
@@ -189,43 +179,44 @@ def measure(work: Path, task: str, share: int) -> dict:
 
 def environment() -> dict:
     """The machine and the versions, without names or paths."""
-    cpu = platform.processor() or platform.machine()
+    cpu = platform.machine()
     with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+        cpu = Path("/proc/cpuinfo").read_text().partition("model name")[2].partition("\n")[0].strip("\t: ") or cpu
+    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr.partition("\n")[0]
     packages = ("spark-vae-anomaly", "pyspark", "pysail", "torch", "numpy", "pandas", "pyarrow")
-    java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr.splitlines()
-    return {
-        "cpu": cpu, "cores": os.cpu_count(), "memory_gb": round(psutil.virtual_memory().total / 1e9),
-        "system": platform.system(), "python": platform.python_version(), "java": java[0] if java else None,
-        **{package: version(package) for package in packages},
-    }  # fmt: skip
+    memory = f"{psutil.virtual_memory().total / 1e9:.0f} GB"
+    found = {"cpu": cpu, "cores": os.cpu_count(), "memory": memory, "system": platform.system()}
+    found |= {"python": platform.python_version(), "java": java, "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS")}
+    return found | {package: version(package) for package in packages}
 
 
 def report(runs: list[dict]) -> dict:
-    """Print the table; return the ratios."""
-    def median(task, share, key):
-        values = [run[key] for run in runs if (run["task"], run["share"]) == (task, share) and key in run]
-        return statistics.median(values) if values else float("nan")
+    """Print medians; return the ratios of rows/s, taken round by round."""
 
-    print(f"\n{'':16}{'rows':>11}{'job s':>8}{'rows/s':>10}{'start s':>9}{'before MB':>11}{'peak MB':>9}{'worker MB':>11}{'JVM MB':>8}")
-    keys = ("seconds", "rows_per_s", "session_s", "rss_before_mb", "peak_process_mb", "peak_worker_mb", "peak_jvm_mb")
-    for task, share in dict.fromkeys((run["task"], run["share"]) for run in runs if run["task"] != "train"):
-        rows, values = median(task, share, "rows"), [median(task, share, key) for key in keys]
-        cells = "".join(f"{v:>{w}{f}}" for v, w, f in zip(values, (8, 10, 9, 11, 9, 11, 8), (".1f", ",.0f", ".1f", *[".0f"] * 4), strict=True))
-        print(f"{WAYS[task]:16}{rows:>11,.0f}{cells.replace('nan', '  –')}")
-    print(f"\n{'train':16}{'rows':>11}{'job s':>8}{'of it sampling':>16}{'rest':>7}{'peak MB':>9}")
-    for share in SHARES:
-        rows, seconds, drawing, peak = (median("train", share, k) for k in ("rows", "seconds", "sampling_s", "peak_process_mb"))
-        rest = statistics.median(r["seconds"] - r["sampling_s"] for r in runs if (r["task"], r["share"]) == ("train", share))
-        print(f"{'':16}{rows:>11,.0f}{seconds:>8.1f}{drawing:>16.1f}{rest:>7.1f}{peak:>9.0f}")
-    ratios = {}
+    def row(label: str, task: str, share: int, columns: list[tuple]) -> str:
+        some = [run for run in runs if (run["task"], run["share"]) == (task, share)]
+        medians = [statistics.median(run[key] for run in some) if key in some[0] else None for _, key, _ in columns]
+        cells = ["–" if m is None else f"{m:{form}}" for m, (_, _, form) in zip(medians, columns, strict=True)]
+        return f"{label:16}" + "".join(f"{cell:>12}" for cell in cells)
+
+    job = [("rows", "rows", ",.0f"), ("session s", "session_s", ".1f"), ("job s", "seconds", ".1f")]
+    memory = [("start MB", "rss_before_mb", ".0f"), ("peak MB", "peak_process_mb", ".0f")]
+    memory += [("worker MB", "peak_worker_mb", ".0f"), ("JVM MB", "peak_jvm_mb", ".0f")]
+    scoring = [*job, ("rows/s", "rows_per_s", ",.0f"), *memory]
+    training = [*job, ("sampling s", "sampling_s", ".1f"), ("rest s", "rest_s", ".1f"), *memory[:2]]
+    seen = sorted({(run["task"], run["share"]) for run in runs})
+    for columns, tasks in ((scoring, list(WAYS)), (training, ["train"])):
+        print(f"\n{'':16}" + "".join(f"{head:>12}" for head, _, _ in columns))
+        for task in tasks:
+            print(*(row(WAYS.get(task, task), task, share, columns) for one, share in seen if one == task), sep="\n")
     print()
+    ratios = {}
     for one, other in (("sail", "torch"), ("spark", "torch"), ("sail", "spark")):
-        speeds = ([run["rows_per_s"] for run in runs if (run["task"], run["share"]) == (task, 1)] for task in (one, other))
+        speeds = [[r["rows_per_s"] for r in runs if (r["task"], r["share"]) == (task, 1)] for task in (one, other)]
         rounds = [a / b for a, b in zip(*speeds, strict=True)]
-        ratios[f"{one}/{other}"] = statistics.median(rounds)
-        print(f"{WAYS[one]} / {WAYS[other]}: {statistics.median(rounds):.2f} (from {min(rounds):.2f} to {max(rounds):.2f})")
+        ratios[f"{one}/{other}"] = {"median": statistics.median(rounds), "rounds": rounds}
+        spread = f"{statistics.median(rounds):.2f} times the rows/s (from {min(rounds):.2f} to {max(rounds):.2f})"
+        print(f"{WAYS[one]} against {WAYS[other]}: {spread}")
     return ratios
 
 
@@ -237,27 +228,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--work", type=Path, help="an empty or new folder, kept; a temporary one by default")
     parser.add_argument("--json", type=Path, help="write every measurement and the ratios here")
-    parser.add_argument("--task", help=argparse.SUPPRESS)
-    parser.add_argument("--share", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--task", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.task:
-        found = run_task(arguments.work, arguments.task, arguments.share)
-        (arguments.work / "result.json").write_text(json.dumps(found))
+        run_task(arguments.work, arguments.task[0], int(arguments.task[1]))
         return
+    scoring = [("sail", 1), ("torch", 1), ("spark", 1), ("sail", 4), ("spark", 4)]
     with tempfile.TemporaryDirectory() as temporary:
-        work = (arguments.work or Path(temporary)).resolve()
+        work, runs = (arguments.work or Path(temporary)).resolve(), []
         generate(work, arguments.rows, arguments.columns)
-        turns = [("train", share) for share in SHARES]
-        turns += [("sail", 1), ("torch", 1), ("spark", 1), ("sail", 4), ("spark", 4)]
-        runs = []
-        for _ in range(arguments.repeats):
-            for task, share in turns:
-                runs.append(measure(work, task, share))
-                print(f"{task:6} {runs[-1]['rows']:>10,} rows {runs[-1]['seconds']:>8.1f} s", flush=True)
+        for task, share in [*(("train", share) for share in SHARES), *scoring] * arguments.repeats:
+            runs.append(measure(work, task, share))
+            print(f"{task:6} {runs[-1]['rows']:>10,} rows {runs[-1]['seconds']:>8.1f} s", flush=True)
         ratios = report(runs)
     if arguments.json:
-        parameters = {"rows": arguments.rows, "columns": arguments.columns, "repeats": arguments.repeats}
-        found = {"environment": environment(), "parameters": parameters, "ratios": ratios, "runs": runs}
+        found = {"environment": environment(), "columns": arguments.columns, "ratios": ratios, "runs": runs}
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -210,26 +210,43 @@ def read_output(spark: Any, output: Output) -> Any:
 
 
 def write(frame: Any, output: Output) -> None:
-    """Write the scored rows. Until all of them are written, a reader finds the previous output."""
-    mode = {"replace": "overwrite", "append": "append"}[output.mode]
-    writer = frame.write.format(output.format).mode(mode)
-    if output.format == "delta" and output.mode == "replace":
-        writer = writer.option("overwriteSchema", "true")
-    if output.table is not None:
-        _write_table(frame, writer, output)
-    elif output.format == "delta":
-        writer.save(storage.for_engine(output.path or ""))  # one commit to the Delta log
+    """Write the scored rows. Until all of them are scored, a reader finds the previous output."""
+    if output.format == "delta":  # one commit to the Delta log
+        writer = _writer(frame, output)
+        if output.mode == "replace":
+            writer = writer.option("overwriteSchema", "true")
+        if re.search(r"[ ,;{}()\n\t=]", "".join(frame.columns)):
+            writer = writer.option("delta.columnMapping.mode", "name")  # Delta refuses such names without it
+        if output.table is not None:
+            writer.saveAsTable(output.table)
+        else:
+            writer.save(storage.for_engine(output.path or ""))
+    elif output.table is not None:
+        _write_parquet_table(frame, output)
     else:
         _write_parquet(frame, output)
 
 
-def _write_table(frame: Any, writer: Any, output: Output) -> None:
-    """Delta commits at once; a Parquet table is filled under another name, then renamed."""
-    spark, table = frame.sparkSession, output.table
-    if output.format == "delta" or output.mode == "append" or not spark.catalog.tableExists(table):
-        writer.saveAsTable(table)
-        return
-    raise NotImplementedError
+def _writer(frame: Any, output: Output) -> Any:
+    return frame.write.format(output.format).mode({"replace": "overwrite", "append": "append"}[output.mode])
+
+
+def _write_parquet_table(frame: Any, output: Output) -> None:
+    """Score into a table beside the output, then copy: no engine renames tables, but a copy of rows that are already
+    scored does not fail half-way for a reason of ours.
+    """
+    spark = frame.sparkSession
+    staged = f"{output.table}_staged_{uuid4().hex[:8]}"
+    try:
+        frame.write.format("parquet").saveAsTable(staged)
+        rows = spark.table(staged)
+        if output.mode == "append" and spark.catalog.tableExists(output.table):
+            rows.write.insertInto(output.table)  # by position: the columns were found the same
+        else:
+            _writer(rows, output).saveAsTable(output.table)
+    finally:
+        with suppress(*ENGINE_ERRORS):
+            spark.sql(f"DROP TABLE IF EXISTS {staged}")
 
 
 def _write_parquet(frame: Any, output: Output) -> None:

@@ -1,33 +1,30 @@
-"""One Python evaluation per row: feature columns in, one struct out, flattened beside the original columns."""
+"""One Python evaluation per row: feature columns in, one struct out, flattened beside the original columns.
+
+The functions that travel are closures, pickled by value; all they name is ``vae_model.scoring``, so that a worker
+imports numpy, pandas, pyarrow and that part of this package, and neither this module nor the job's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from vae_model.scoring import COMPUTED, OUTPUT, Scorer
+from vae_model.scoring import COMPUTED, OUTPUT, Scorer, load_scorer
 from vae_model.spark.tables import OUTPUT_TYPES, column
 
 RETURN_TYPE = f"struct<{', '.join(f'{n}: {t}' for n, t in zip(COMPUTED.names, OUTPUT_TYPES, strict=False))}>"
 _STRUCT = "__vae"
 
 
-@lru_cache(maxsize=4)
-def _scorer(data: bytes) -> Scorer:
-    """The scorer of these bytes, built once a worker process and shared by its batches and tasks."""
-    return Scorer.from_bytes(data)
-
-
 def _arrow_scoring(model: Callable[[], bytes]) -> Any:
     """The scorer over Arrow batches (Spark 4.1 and later); ``model`` gives the model's bytes."""
 
     def score(batches: Iterator[Any]) -> Iterator[pa.Array]:
-        scorer = _scorer(model())
+        scorer = load_scorer(model())
         for arrays in batches:
             yield scorer(arrays if isinstance(arrays, tuple) else (arrays,))  # a single column comes bare
 
@@ -38,7 +35,7 @@ def _pandas_scoring(model: Callable[[], bytes]) -> Any:
     """The same through pandas, for Spark 4.0, which has no Arrow UDF."""
 
     def score(batches: Iterator[Any]) -> Iterator[pd.DataFrame]:
-        scorer = _scorer(model())
+        scorer = load_scorer(model())
         for columns in batches:
             series = columns if isinstance(columns, tuple) else (columns,)
             struct = scorer([pa.Array.from_pandas(one) for one in series])

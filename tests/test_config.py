@@ -1,0 +1,391 @@
+"""The config file: YAML in, frozen values out, every problem named at once."""
+
+import typing
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from vae_model import Config, load_config
+from vae_model.config import Decision, Section, parse_config
+from vae_model.errors import ConfigError
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a config file and return its path."""
+
+    def write(text):
+        path = tmp_path / "job.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def refused(write):
+    """The message with which a config file is refused, the file's own path cut out."""
+
+    def refused(text, overrides=()):
+        path = write(text)
+        with pytest.raises(ConfigError) as caught:
+            load_config(path, overrides)
+        return str(caught.value).replace(str(path), "FILE")
+
+    return refused
+
+
+def sections(section=Config):
+    """Every section reachable from the config, the config included."""
+    found = {section}
+    for field in section.model_fields.values():
+        options = typing.get_args(field.annotation) or (field.annotation,)
+        for option in options:
+            if isinstance(option, type) and issubclass(option, BaseModel):
+                found |= sections(option)
+    return found
+
+
+# --- YAML in
+
+
+def test_a_full_file_becomes_values(write):
+    """Every section of a YAML file arrives as typed values."""
+    config = load_config(
+        write(
+            """
+            name: weather
+            engine: sail
+            source: {path: data/weather, format: csv, options: {header: "true"}, where: "origin = 'JFK'"}
+            key: [origin, time_hour]
+            features: {exclude: [year], kinds: {visib: categorical}}
+            train: {normal: "wind_speed < 100", rows: 5000, seed: 3, calibration: 0.25}
+            model: {path: models/weather.vae, hidden: [32, 16], latent: 4, kl_weight: 1}
+            decision: {false_alarm_rate: 1e-3, reasons: 2}
+            output: {table: main.scored, mode: append, prefix: vae_}
+            """
+        )
+    )
+    assert config.name == "weather"
+    assert config.engine == "sail"
+    assert (config.source.path, config.source.table, config.source.format) == ("data/weather", None, "csv")
+    assert (config.source.options, config.source.where) == ({"header": "true"}, "origin = 'JFK'")
+    assert config.key == ["origin", "time_hour"]
+    assert (config.features.exclude, config.features.kinds) == (["year"], {"visib": "categorical"})
+    assert config.train.model_dump() == {
+        "normal": "wind_speed < 100", "rows": 5000, "seed": 3, "calibration": 0.25
+    }  # fmt: skip
+    assert (config.model.hidden, config.model.latent, config.model.kl_weight) == ([32, 16], 4, 1.0)
+    assert (config.decision.false_alarm_rate, config.decision.reasons) == (0.001, 2)
+    assert (config.output.table, config.output.mode, config.output.prefix) == ("main.scored", "append", "vae_")
+
+
+def test_what_is_left_out_has_its_default(write):
+    """A file with a name only is the default config with that name."""
+    assert load_config(write("name: small\n")) == Config(name="small")
+
+
+def test_a_place_reads_as_its_path_or_table():
+    """A source or an output prints as the path or table it names."""
+    config = parse_config({"source": {"path": "a/b"}, "output": {"table": "c.d"}})
+    assert (str(config.source), str(config.output)) == ("a/b", "c.d")
+
+
+# --- Files that are no config
+
+
+def test_missing_file_says_how_to_write_one(tmp_path):
+    """A missing file is named, with the command that writes one."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "none.yaml")
+    assert str(caught.value) == (
+        f"Config file {tmp_path / 'none.yaml'} does not exist.\n"
+        "  to do: `vae-anomaly init --source PATH --output FILE` writes one."
+    )
+
+
+def test_a_folder_is_no_config_file(tmp_path):
+    """A folder in place of a file is a ConfigError, not an OSError."""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    """A file that is not UTF-8 is a ConfigError."""
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"name: \xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(path)
+
+
+def test_broken_yaml_is_refused_with_its_place(refused):
+    """A YAML syntax error says the line it stands on."""
+    message = refused("name: a\nkey: [a, b\n")
+    assert message.startswith("Config file FILE is not valid YAML.\n  found: ")
+    assert "line 3" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("- a\n- b\n", "list"), ("just words\n", "str"), ("", "NoneType"), ("# nothing\n", "NoneType")]
+)
+def test_a_file_that_is_no_mapping_is_refused(refused, text, found):
+    """A list, a sentence and an empty file are not configs."""
+    assert refused(text) == (f"Config file FILE is not a YAML mapping.\n  expected: key: value pairs\n  found: {found}")
+
+
+def test_duplicate_keys_are_refused(refused):
+    """A key that stands twice is refused and named: neither of the two wins silently."""
+    message = refused("name: a\nengine: sail\nname: b\n")
+    assert message.startswith("Config file FILE is not valid YAML.")
+    assert 'duplicate key "name"' in message
+
+
+def test_nested_duplicate_keys_are_refused(refused):
+    """A key that stands twice inside a section is refused too."""
+    assert 'duplicate key "seed"' in refused("train: {seed: 1, rows: 200, seed: 2}\n")
+
+
+def test_yaml_tags_build_no_objects(refused):
+    """A YAML tag that asks for a Python object is refused."""
+    assert "not valid YAML" in refused("name: !!python/object/apply:os.getcwd []\n")
+
+
+# --- Wrong keys and values
+
+
+def test_unknown_key_is_answered_with_the_nearest_known(refused):
+    """A misspelt key at the top is answered with the key that was meant."""
+    assert refused("nmae: a\n") == ("Config file FILE has 1 problem:\n  - nmae: unknown key; did you mean 'name'?")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("train: {row: 5}", "train.row: unknown key; did you mean 'rows'?"),
+        ("source: {path: a, wher: b}", "source.wher: unknown key; did you mean 'where'?"),
+        ("decision: {false_alarm: 0.1}", "decision.false_alarm: unknown key; did you mean 'false_alarm_rate'?"),
+        ("output: {path: a, FORMAT: delta}", "output.FORMAT: unknown key; did you mean 'format'?"),
+    ],
+)
+def test_unknown_nested_key_is_answered_from_its_own_section(refused, text, line):
+    """A misspelt key inside a section is answered with a key of that section."""
+    assert refused(text) == f"Config file FILE has 1 problem:\n  - {line}"
+
+
+def test_unknown_key_like_no_other_lists_the_known(refused):
+    """A key that resembles nothing is answered with the keys the section knows."""
+    assert refused("features: {zzz: 1}") == (
+        "Config file FILE has 1 problem:\n  - features.zzz: unknown key; known keys: include, exclude, kinds"
+    )
+
+
+def test_every_problem_is_named_at_once(refused):
+    """Three mistakes in three sections make one message with three dotted paths."""
+    assert refused(
+        """
+        engine: flink
+        source: {path: a, table: b}
+        train: {rows: 10, sed: 1}
+        features: {kinds: {origin: text}}
+        """
+    ) == (
+        "Config file FILE has 5 problems:\n"
+        "  - engine: input should be 'auto', 'sail', 'spark' or 'connect', found 'flink'\n"
+        "  - source: give either 'path' or 'table', one of the two\n"
+        "  - features.kinds.origin: input should be 'numeric', 'boolean', 'categorical', 'datetime' or 'vector',"
+        " found 'text'\n"
+        "  - train.rows: input should be greater than or equal to 100, found 10\n"
+        "  - train.sed: unknown key; did you mean 'seed'?"
+    )
+
+
+def test_a_wrong_value_in_a_list_is_named_by_its_index(refused):
+    """A bad element of a list is named with its position."""
+    assert refused("model: {hidden: [64, 0]}") == (
+        "Config file FILE has 1 problem:\n  - model.hidden.1: input should be greater than 0, found 0"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "decision: {false_alarm_rate: 0}",
+        "decision: {false_alarm_rate: 1}",
+        "decision: {threshold: .nan}",
+        "decision: {threshold: .inf}",
+        "train: {calibration: 0.6}",
+        "train: {seed: -1}",
+        "model: {steps: 0}",
+        "model: {learning_rate: 0}",
+        "model: {kl_weight: 0}",
+        "features: {include: []}",
+        "output: {path: a, prefix: 'a b'}",
+        "output: {path: ''}",
+        "name: 'a/b'",
+    ],
+)
+def test_values_out_of_range_are_refused(refused, text):
+    """A value outside what its field allows is one problem of the file."""
+    assert refused(text).startswith("Config file FILE has 1 problem:\n  - ")
+
+
+# --- Configs that contradict themselves
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "features: {include: [a, b, c], exclude: [c, b]}",
+            "features: columns both included and excluded: b, c",
+        ),
+        (
+            "features: {exclude: [a], kinds: {a: numeric}}",
+            "features: kinds are set for columns that are not features: a",
+        ),
+        (
+            "features: {include: [b], kinds: {a: numeric}}",
+            "features: kinds are set for columns that are not features: a",
+        ),
+        ("{key: [id, day], features: {include: [a, id]}}", "(whole file): key columns cannot be features: id"),
+        ("{key: [id], features: {kinds: {id: numeric}}}", "(whole file): key columns cannot be features: id"),
+        ("source: {path: a, table: b}", "source: give either 'path' or 'table', one of the two"),
+        ("source: {format: csv}", "source: give either 'path' or 'table', one of the two"),
+        ("output: {path: a, table: b}", "output: give either 'path' or 'table', one of the two"),
+        (
+            "decision: {false_alarm_rate: 0.01, threshold: 3}",
+            "decision: give either 'false_alarm_rate' or 'threshold', one of the two",
+        ),
+    ],
+)
+def test_contradictions_are_refused(refused, text, line):
+    """Two settings that exclude each other are named together."""
+    assert refused(text) == f"Config file FILE has 1 problem:\n  - {line}"
+
+
+def test_a_threshold_alone_is_a_decision():
+    """A threshold without a rate is taken, though the rate has a default."""
+    assert Decision(threshold=3).threshold == 3.0
+
+
+@pytest.mark.parametrize("decision", [{"threshold": 3.0}, {"false_alarm_rate": 0.01}, {}])
+def test_a_dumped_config_is_valid_again(decision):
+    """What a model file keeps of a config, all fields written out, validates to the same config."""
+    config = parse_config({"decision": decision})
+    assert parse_config(config.model_dump(mode="json")) == config
+
+
+# --- --set
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("train.rows=500", "train.rows", 500),
+        ("train.normal=wind_speed < 100 AND a = 'b'", "train.normal", "wind_speed < 100 AND a = 'b'"),
+        ("key=[a, b]", "key", ["a", "b"]),
+        ("features.kinds={a: categorical}", "features.kinds", {"a": "categorical"}),
+        ("features.kinds.b=numeric", "features.kinds", {"b": "numeric"}),
+        ("decision.false_alarm_rate=1e-2", "decision.false_alarm_rate", 0.01),
+        ("source.path=s3://bucket/key=value", "source.path", "s3://bucket/key=value"),
+        ("source.options={header: 'true'}", "source.options", {"header": "true"}),
+        ("model.latent=null", "model.latent", None),
+        ("model.latent=", "model.latent", None),
+    ],
+)
+def test_overrides_take_yaml_values(write, override, path, value):
+    """The value of --set is YAML: a number, a string, a list, a mapping or nothing."""
+    found = load_config(write("source: {path: x}\nmodel: {latent: 3}\n"), [override])
+    for part in path.split("."):
+        found = getattr(found, part)
+    assert found == value
+
+
+def test_overrides_make_the_sections_they_need(write):
+    """--set reaches into a section the file does not have."""
+    config = load_config(write("name: a\n"), ["output.path=out", "output.mode=append"])
+    assert (config.output.path, config.output.mode) == ("out", "append")
+
+
+def test_overrides_keep_the_neighbours_of_a_key(write):
+    """--set changes one key of a section and leaves the rest."""
+    config = load_config(write("train: {rows: 300, seed: 4}\n"), ["train.seed=9"])
+    assert (config.train.rows, config.train.seed) == (300, 9)
+
+
+def test_the_last_override_wins(write):
+    """Of two overrides of one key, the later one counts."""
+    assert load_config(write("name: a\n"), ["name=b", "train.seed=1", "name=c"]).name == "c"
+
+
+@pytest.mark.parametrize("override", ["train.rows", "=3", ".rows=3", "train.=3", "train..rows=3", ""])
+def test_a_malformed_override_is_refused(refused, override):
+    """An override without key or equals sign is answered with the form it should have."""
+    assert refused("name: a\n", [override]) == (
+        f"--set {override!r} is not understood.\n  expected: dotted.key=value"
+        + (f"\n  found: {override}" if override else "")
+    )
+
+
+def test_an_override_with_broken_yaml_is_refused(refused):
+    """A value that is no YAML is answered with the override it belongs to."""
+    assert refused("name: a\n", ["key=[a"]).startswith("The value of --set key is not valid YAML.")
+
+
+def test_an_unknown_override_is_refused_like_an_unknown_key(refused):
+    """An override of a key that does not exist is answered with the nearest known."""
+    assert "model.lattent: unknown key; did you mean 'latent'?" in refused("name: a\n", ["model.lattent=2"])
+
+
+# --- Values
+
+
+def test_require_returns_the_config_where_all_is_there():
+    """Nothing missing: require gives the config back."""
+    config = parse_config({"source": {"path": "a"}, "model": {"path": "b"}})
+    assert config.require("source", "model.path") is config
+
+
+def test_require_names_one_missing_key():
+    """One key missing: the message is in the singular."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"source": {"path": "a"}}).require("source", "model.path")
+    assert str(caught.value) == (
+        "The config lacks 'model.path'.\n  to do: Add it. `vae-anomaly init` writes a complete example."
+    )
+
+
+def test_require_names_all_missing_keys():
+    """Several keys missing, some of them inside a missing section: all are named."""
+    with pytest.raises(ConfigError) as caught:
+        Config().require("source", "model.path", "output.path")
+    assert str(caught.value) == (
+        "The config lacks 'source' and 'model.path' and 'output.path'.\n"
+        "  to do: Add them. `vae-anomaly init` writes a complete example."
+    )
+
+
+@pytest.mark.parametrize("section", [None, "features", "train", "model", "decision", "source", "output"])
+def test_values_are_frozen(section):
+    """No field of any section can be assigned to."""
+    config = parse_config({"source": {"path": "a"}, "output": {"path": "b"}})
+    target = getattr(config, section) if section else config
+    name = next(iter(type(target).model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(target, name, getattr(target, name))
+
+
+def test_the_walk_over_sections_finds_them_all():
+    """The test below looks at the config and its six sections."""
+    assert {section.__name__ for section in sections()} == {
+        "Config", "Source", "Features", "Train", "Model", "Decision", "Output"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("section", sorted(sections(), key=lambda s: s.__name__))
+def test_every_field_is_documented(section):
+    """The line under each field is its description, and a sentence."""
+    assert issubclass(section, Section)
+    fields = section.model_fields.items()
+    missing = [name for name, field in fields if not (field.description or "").endswith((".", ")"))]
+    assert missing == []

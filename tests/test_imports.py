@@ -1,0 +1,202 @@
+"""Who may import whom. Read from the syntax tree, so that an import inside a function counts."""
+
+import ast
+import json
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import vae_model
+from vae_model import Config, Detector
+
+ROOT = Path(vae_model.__file__).parent
+MODULES = {
+    ".".join(("vae_model", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+LAYERS = [
+    ["errors"],
+    ["config", "storage"],
+    ["features", "networks", "artifact", "calibration"],
+    ["training", "scoring", "residuals", "reasons"],
+    ["detector"],
+    ["spark", "reporting"],
+    ["cli"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+DRIVER_ONLY = ["pydantic", "safetensors", "torch", "pyspark", "ruamel", "typer", "rich", "fsspec"]
+"""What a worker does not have."""
+
+
+def imports(path: Path, module: str, typing_too: bool = True) -> set[str]:
+    """Absolute names of all that a file imports, at the top or inside functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not typing_too:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+                node.body = []
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parts, *filter(None, [node.module])])
+            found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names}
+    return found
+
+
+def reachable(module: str) -> set[str]:
+    """Modules of the package that importing ``module`` runs, top-level imports only."""
+    seen, todo = set(), [module]
+    while todo:
+        name = todo.pop()
+        if name in seen or name not in MODULES:
+            continue
+        seen.add(name)
+        tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.Import):
+                todo += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                todo += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return seen
+
+
+def layer(module: str) -> str:
+    """The first part of a module's name under the package."""
+    return module.split(".")[1]
+
+
+def inner(path, module, **how):
+    """The modules of the package that a file imports."""
+    return {name for name in imports(path, module, **how) if name.startswith("vae_model.")}
+
+
+def test_every_module_has_a_layer():
+    """A new module must be given its place in the order."""
+    assert {layer(module) for module in MODULES if module != "vae_model"} == set(RANK)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "vae_model"])
+def test_imports_point_one_way(module):
+    """A module imports its own layer or a lower one, never a higher one."""
+    upward = {name for name in inner(MODULES[module], module) if RANK[layer(name)] > RANK[layer(module)]}
+    assert upward == set()
+
+
+def test_storage_stands_beside_errors():
+    """Storage knows nothing of the package but its errors."""
+    assert inner(MODULES["vae_model.storage"], "vae_model.storage") == {"vae_model.errors"}
+
+
+def test_no_import_cycles():
+    """No module reaches itself through what it imports at run time."""
+    graph = {m: inner(path, m, typing_too=False) - {m} for m, path in MODULES.items() if m != "vae_model"}
+    order = list(TopologicalSorter(graph).static_order())
+    assert set(graph) <= set(order)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_spark_edge_imports_pyspark(module):
+    """pyspark, delta, pysail and py4j appear under vae_model/spark and nowhere else, the command line included."""
+    found = {name.split(".")[0] for name in imports(MODULES[module], module)}
+    engines = found & {"pyspark", "delta", "pysail", "py4j"}
+    assert module.startswith("vae_model.spark") or engines == set()
+
+
+def test_only_networks_and_training_import_torch():
+    """The name torch appears in three files and nowhere else."""
+    found = {m for m, path in MODULES.items() if "torch" in {n.split(".")[0] for n in imports(path, m)}}
+    assert found == {"vae_model.networks.dense", "vae_model.networks.elbo", "vae_model.training"}
+
+
+def test_a_worker_needs_none_of_the_drivers_packages():
+    """Nothing that importing the scorer runs imports a package a worker does not have."""
+    needed = reachable("vae_model.scoring")
+    assert {"vae_model.scoring", "vae_model.features.spec", "vae_model.artifact", "vae_model.residuals"} <= needed
+    for module in needed:
+        tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+        top = {alias.name.split(".")[0] for n in tree.body if isinstance(n, ast.Import) for alias in n.names}
+        top |= {n.module.split(".")[0] for n in tree.body if isinstance(n, ast.ImportFrom) and n.module}
+        assert top & set(DRIVER_ONLY) == set(), module
+
+
+BLOCKER = """
+import sys
+BLOCKED = set(sys.argv[1].split(","))
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r} (blocked)", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def run(script, blocked, *arguments):
+    """Run a script in a fresh interpreter where some packages cannot be imported; its last line is JSON."""
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BLOCKER + script, ",".join(blocked), *map(str, arguments)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def test_a_worker_scores_without_the_drivers_packages(tmp_path):
+    """Model bytes are loaded and rows scored, to the last bit alike, where only numpy, pandas and pyarrow exist."""
+    draw = np.random.default_rng(0)
+    rows = pa.table({"a": draw.normal(size=120), "b": draw.choice(["x", "y"], 120)})
+    detector = Detector(Config.model_validate({"model": {"steps": 20}})).fit(rows)
+    detector.save(str(tmp_path / "m.vae"))
+    with pa.OSFile(str(tmp_path / "rows.arrow"), "wb") as sink, pa.ipc.new_file(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    script = """
+import json
+from pathlib import Path
+import pyarrow as pa
+from vae_model.scoring import Scorer
+scorer = Scorer.from_bytes(Path(sys.argv[2]).read_bytes())
+rows = pa.ipc.open_file(sys.argv[3]).read_all()
+scored = scorer([rows.column(name).combine_chunks() for name in scorer.names])
+loaded = sorted(BLOCKED & {name.split(".")[0] for name in sys.modules})
+print(json.dumps({"scores": scored.field("anomaly_score").to_pylist(), "loaded": loaded}))
+"""
+    answer = run(script, DRIVER_ONLY, tmp_path / "m.vae", tmp_path / "rows.arrow")
+    assert answer["loaded"] == []
+    assert answer["scores"] == detector.score(rows)["anomaly_score"].to_pylist()
+
+
+def test_the_package_imports_without_torch_and_pyspark():
+    """``import vae_model`` and its public names need neither torch nor pyspark."""
+    script = """
+import json
+import vae_model
+names = [name for name in vae_model.__all__ if getattr(vae_model, name) is not None]
+print(json.dumps(names))
+"""
+    assert run(script, ["torch", "pyspark"]) == ["Config", "Detector", "__version__", "load_config"]
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    """``import vae_model`` alone runs no other module of the package."""
+    script = """
+import json
+import vae_model
+print(json.dumps(sorted(n for n in sys.modules if n.startswith("vae_model.") or n in BLOCKED)))
+"""
+    assert run(script, [*DRIVER_ONLY, "numpy", "pandas", "pyarrow"]) == []
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error():
+    """A misspelt public name fails as on any module."""
+    with pytest.raises(AttributeError, match="module 'vae_model' has no attribute 'Detektor'"):
+        _ = vae_model.Detektor

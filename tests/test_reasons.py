@@ -1,0 +1,229 @@
+"""Planted anomalies: by the default settings each ranks above all normal rows, and its first reason names it."""
+
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vae_model import Config, Detector
+from vae_model.reasons import TYPE
+
+
+def normal(rows, seed):
+    """Normal rows of a machine: a number of every kind of relation, a category of two, times within working hours."""
+    draw = np.random.default_rng(seed)
+    load, temperature = draw.normal(50, 10, rows), draw.normal(15, 5, rows)
+    city = draw.choice(["Lyon", "Nice", "Turin", "Milan"], rows)
+    seconds = draw.integers(0, 365, rows) * 86_400 + np.clip(draw.normal(13, 1.5, rows), 8, 18) * 3600
+    return pa.table(
+        {
+            "load": load,
+            "power": 2 * load + draw.normal(0, 2, rows),
+            "city": city,
+            "country": np.where(np.isin(city, ["Lyon", "Nice"]), "France", "Italy"),
+            "temperature": temperature,
+            "heating": temperature < 15,
+            "at": pa.array(np.datetime64("2023-01-01", "us") + (seconds * 1e6).astype("timedelta64[us]")),
+            "spectrum": pa.array(list(draw.normal([1, 2, 3], [0.1, 0.2, 0.3], (rows, 3)))),
+            "version": np.full(rows, 3),
+        }
+    )
+
+
+TYPICAL = {
+    "load": 50.0, "power": 100.0, "city": "Turin", "country": "Italy", "temperature": 5.0, "heating": True,
+    "at": datetime(2023, 5, 10, 13), "spectrum": [1.0, 2.0, 3.0], "version": 3,
+}  # fmt: skip
+
+PLANTED = {
+    "a number": ({"temperature": 90.0}, {"temperature"}, "90"),
+    "a broken relation": ({"load": 70.0, "power": 60.0}, {"load", "power"}, None),
+    "an unseen category": ({"city": "Oslo"}, {"city"}, "Oslo"),
+    "an impossible pair": ({"country": "France"}, {"city", "country"}, None),
+    "a boolean": ({"heating": False}, {"heating"}, "false"),
+    "a time of day": ({"at": datetime(2023, 5, 10, 3)}, {"at"}, "2023-05-10T03:00:00"),
+    "an element of an array": ({"spectrum": [1.0, 9.0, 3.0]}, {"spectrum"}, "[1]: 9"),
+    "a changed constant": ({"version": 4}, {"version"}, "4"),
+}
+
+
+@pytest.fixture(scope="module")
+def detector():
+    """Trained by the default settings, but for a rate that its held-out rows can reach."""
+    return Detector(Config.model_validate({"decision": {"false_alarm_rate": 0.01}})).fit(normal(2500, 0))
+
+
+@pytest.fixture(scope="module")
+def normal_scores(detector):
+    """The scores of 1,500 normal rows that were not trained on."""
+    return detector.score(normal(1500, 1))
+
+
+@pytest.fixture(scope="module")
+def planted(detector):
+    """Each planted anomaly, scored."""
+    rows = [TYPICAL | change for change, _, _ in PLANTED.values()]
+    scored = detector.score(pa.Table.from_pylist(rows, schema=normal(1, 0).schema))
+    return dict(zip(PLANTED, scored.to_pylist(), strict=True))
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_planted_anomaly_ranks_first(planted, normal_scores, kind):
+    """Among 1,500 normal rows none scores as high as the planted one, and it is flagged."""
+    scores = normal_scores["anomaly_score"].to_numpy()
+    assert int((scores >= planted[kind]["anomaly_score"]).sum()) == 0
+    assert planted[kind]["is_anomaly"] is True
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_the_first_reason_names_the_planted_column(planted, kind):
+    """The column that was changed stands first, with what was observed."""
+    _, columns, observed = PLANTED[kind]
+    first = planted[kind]["anomaly_reasons"][0]
+    assert first["feature"] in columns
+    if observed is not None:
+        assert first["observed"] == observed
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("a boolean", "true"), ("a changed constant", "3"), ("an unseen category", {"Turin", "Milan"})],
+)
+def test_the_first_reason_says_what_was_expected(planted, kind, expected):
+    """What the model expects of a flag, a constant and a city is what such rows have."""
+    found = planted[kind]["anomaly_reasons"][0]["expected"]
+    assert found == expected if isinstance(expected, str) else found in expected
+
+
+def test_an_impossible_pair_is_told_from_either_side(planted):
+    """The first reason of a pair that cannot be says what would have fitted the other column."""
+    first = planted["an impossible pair"]["anomaly_reasons"][0]
+    fitting = {"country": {"Italy"}, "city": {"Lyon", "Nice"}}
+    assert first["observed"] == {"country": "France", "city": "Turin"}[first["feature"]]
+    assert first["expected"] in fitting[first["feature"]]
+
+
+def test_a_broken_relation_expects_a_number_nearer_to_the_others(planted):
+    """The first reason of a broken relation expects the column nearer to where its partner puts it."""
+    first = planted["a broken relation"]["anomaly_reasons"][0]
+    if first["feature"] == "power":
+        assert first["observed"] == "60"
+        assert float(first["expected"]) > 75
+    else:
+        assert first["observed"] == "70"
+        assert float(first["expected"]) < 60
+
+
+def test_a_time_of_day_is_told_as_one(planted):
+    """A night in a column of working hours is answered with an hour of the day."""
+    expected = planted["a time of day"]["anomaly_reasons"][0]["expected"]
+    part, _, clock = expected.rpartition(": ")
+    assert part == "time of day"
+    assert "06:00" < clock < "20:00"
+
+
+def test_an_array_is_told_by_its_element(planted):
+    """The element that deviates most is named on both sides."""
+    first = planted["an element of an array"]["anomaly_reasons"][0]
+    assert first["expected"].startswith("[1]: ")
+    assert float(first["expected"].removeprefix("[1]: ")) < 9
+
+
+def test_only_the_unseen_category_has_another_status(planted):
+    """A category that was not in training is a status; the other anomalies are ok rows."""
+    statuses = {kind: row["anomaly_status"] for kind, row in planted.items()}
+    assert statuses == dict.fromkeys(PLANTED, "ok") | {"an unseen category": "unseen_category"}
+
+
+def test_a_typical_row_is_not_flagged(detector):
+    """The row the anomalies were planted in is itself nothing special, and has no reasons."""
+    (row,) = detector.score(pa.Table.from_pylist([TYPICAL], schema=normal(1, 0).schema)).to_pylist()
+    assert row["is_anomaly"] is False
+    assert row["anomaly_p_value"] > 0.1
+    assert row["anomaly_reasons"] == []
+
+
+def test_normal_rows_are_flagged_at_about_the_rate(normal_scores):
+    """Of 1,500 normal rows about 1 % are flagged."""
+    flagged = sum(normal_scores["is_anomaly"].to_pylist())
+    assert 1 <= flagged <= 45
+
+
+def test_shares_are_ordered_and_sum_to_at_most_one(planted, normal_scores):
+    """Reasons come most first; their shares are positive and add up to no more than the whole."""
+    flagged = [row["anomaly_reasons"] for row in [*planted.values(), *normal_scores.to_pylist()] if row["is_anomaly"]]
+    assert len(flagged) > len(PLANTED)
+    for reasons in flagged:
+        shares = [reason["share"] for reason in reasons]
+        assert 1 <= len(shares) <= 5
+        assert shares == sorted(shares, reverse=True)
+        assert min(shares) > 0
+        assert sum(shares) <= 1 + 1e-9
+        assert len({reason["feature"] for reason in reasons}) == len(reasons)
+
+
+def test_reasons_are_given_for_flagged_rows_only(normal_scores):
+    """A row has reasons if and only if it is flagged."""
+    rows = normal_scores.to_pylist()
+    assert [bool(row["anomaly_reasons"]) for row in rows] == [row["is_anomaly"] for row in rows]
+
+
+@pytest.mark.parametrize("most", [1, 2, 9])
+def test_as_many_reasons_as_the_decision_says(detector, most):
+    """``decision.reasons`` limits the reasons and leaves their order."""
+    row = pa.Table.from_pylist([TYPICAL | {"temperature": 90.0}], schema=normal(1, 0).schema)
+    decision = detector.config.decision.model_copy(update={"reasons": most})
+    (all_five,) = detector.score(row)["anomaly_reasons"].to_pylist()
+    (found,) = detector.with_decision(decision).score(row)["anomaly_reasons"].to_pylist()
+    assert len(found) == most if most < 5 else len(found) > 5
+    assert found[: min(most, 5)] == all_five[: min(most, 5)]
+
+
+def test_missing_columns_are_no_reason(detector):
+    """A null, or a NaN, is never named: only what was observed can be a reason."""
+    schema = normal(1, 0).schema
+    for gap in (None, float("nan")):
+        row = TYPICAL | {"temperature": 90.0, "power": gap, "city": None}
+        wide = detector.with_decision(detector.config.decision.model_copy(update={"reasons": 9}))
+        (reasons,) = wide.score(pa.Table.from_pylist([row], schema=schema))["anomaly_reasons"].to_pylist()
+        assert reasons[0]["feature"] == "temperature"
+        assert {reason["feature"] for reason in reasons} & {"power", "city"} == set()
+
+
+def test_a_null_element_of_an_array_is_no_obstacle():
+    """A flagged row whose array has a gap is explained like any other; the gap itself is never named."""
+    draw = np.random.default_rng(0)
+    rows = pa.table({"v": pa.array(list(draw.normal(size=(200, 3)))), "a": draw.normal(size=200)})
+    settings = {"model": {"steps": 50}, "decision": {"false_alarm_rate": 0.1}}
+    detector = Detector(Config.model_validate(settings)).fit(rows)
+    gaps = pa.table({"v": [[0.0, gap, 0.0] for gap in (None, float("nan"))], "a": [1000.0, 1000.0]})
+    for reasons in detector.score(gaps)["anomaly_reasons"].to_pylist():
+        assert reasons[0]["feature"] == "a"
+        assert not any(reason["observed"].startswith("[1]") for reason in reasons)
+
+
+def test_a_moment_beyond_pythons_calendar_is_no_obstacle(detector):
+    """A flagged row with a timestamp in the year 33658 is explained, not a crash."""
+    table = pa.Table.from_pylist([TYPICAL | {"temperature": 90.0}], schema=normal(1, 0).schema)
+    far = table.set_column(table.column_names.index("at"), "at", pa.array([10**18], pa.timestamp("us")))
+    (reasons,) = detector.score(far)["anomaly_reasons"].to_pylist()
+    assert reasons[0]["feature"] == "temperature"
+
+
+def test_the_expected_constant_is_written_in_full():
+    """A constant integer is expected digit by digit, as it was observed."""
+    rows = pa.table({"x": np.random.default_rng(0).normal(size=100), "version": np.full(100, 20240101)})
+    settings = {"model": {"steps": 20}, "decision": {"false_alarm_rate": 0.2}}
+    detector = Detector(Config.model_validate(settings)).fit(rows)
+    (reasons,) = detector.score(pa.table({"x": [0.0], "version": [99999999]}))["anomaly_reasons"].to_pylist()
+    first = reasons[0]
+    assert (first["feature"], first["observed"], first["expected"]) == ("version", "99999999", "20240101")
+
+
+def test_the_type_of_reasons():
+    """The contract: a list of structs of feature, share, observed and expected."""
+    fields = [(f.name, f.type) for f in TYPE.value_type]
+    assert fields == [
+        ("feature", pa.string()), ("share", pa.float64()), ("observed", pa.string()), ("expected", pa.string())
+    ]  # fmt: skip

@@ -1,0 +1,220 @@
+"""From residuals to one distance: tails, covariance, missing values."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.covariance import LedoitWolf
+
+from vae_model.residuals import MAX_POWER, MIN_SHRINKAGE, ResidualDistance
+
+
+def residuals(rows=2000, columns=4, seed=0):
+    """Correlated normal residuals, each column with its own mean and spread."""
+    draw = np.random.default_rng(seed)
+    mixing = np.eye(columns) + 0.4 * np.random.default_rng(99).normal(size=(columns, columns))
+    return (draw.normal(size=(rows, columns)) @ mixing) * 0.3 + np.linspace(-0.2, 0.2, columns)
+
+
+def none_constant(array):
+    """No column is constant."""
+    return np.zeros(array.shape[1], dtype=bool)
+
+
+def fit(array):
+    """A distance of columns that all vary."""
+    return ResidualDistance.fit(array, none_constant(array))
+
+
+def plain(tail_start=2.0, tail_power=0.4, precision=1.0):
+    """A distance over one column, of which everything is known."""
+    return ResidualDistance(
+        np.zeros(1), np.ones(1), np.array([tail_start]), np.array([tail_power]), np.array([[precision]])
+    )
+
+
+def bend(z, start, power):
+    """The tail by its formula: g = t (|z| / t)^k beyond t."""
+    return np.where(np.abs(z) > start, np.sign(z) * start * (np.abs(z) / start) ** power, z)
+
+
+@pytest.fixture(scope="module")
+def distance():
+    """Fitted on correlated residuals."""
+    return fit(residuals())
+
+
+def test_center_and_scale_are_mean_and_deviation(distance):
+    """For residuals without wild rows, columns are centred on their mean and scaled by their deviation."""
+    np.testing.assert_allclose(distance.center_R, residuals().mean(axis=0))
+    np.testing.assert_allclose(distance.scale_R, residuals().std(axis=0))
+
+
+def test_a_few_wild_rows_do_not_widen_the_measure(distance):
+    """A thousandth of the rows at a million leaves center and scale nearly where they were."""
+    wild = residuals()
+    wild[:2] = 1e6
+    again = fit(wild)
+    np.testing.assert_allclose(again.scale_R, distance.scale_R, rtol=0.3)
+    np.testing.assert_allclose(again.center_R, distance.center_R, atol=0.05)
+
+
+def test_without_a_tail_it_is_the_mahalanobis_distance(distance):
+    """Rows within the tails' starts have the squared Mahalanobis distance, computed another way."""
+    rows = residuals(seed=1)
+    z_NR = (rows - distance.center_R) / distance.scale_R
+    core = (np.abs(z_NR) <= distance.tail_start_R).all(axis=1)
+    assert 0.8 < core.mean() < 1
+    covariance = np.linalg.inv(distance.precision_RR)
+    direct = [z @ np.linalg.solve(covariance, z) for z in z_NR[core]]
+    np.testing.assert_allclose(distance.parts(rows[core]).sum(axis=1), direct, rtol=1e-9)
+
+
+def test_with_a_tail_it_is_the_mahalanobis_distance_of_the_bent_residuals(distance):
+    """Rows in the tails have the distance of t (z / t)^k."""
+    rows = residuals(seed=1) * 8
+    g_NR = bend((rows - distance.center_R) / distance.scale_R, distance.tail_start_R, distance.tail_power_R)
+    np.testing.assert_allclose(
+        distance.parts(rows).sum(axis=1), np.einsum("ni,ij,nj->n", g_NR, distance.precision_RR, g_NR), rtol=1e-9
+    )
+
+
+def test_a_normal_row_scores_about_one(distance):
+    """The mean over columns of the parts is 1 on average for rows like those of training."""
+    assert distance.parts(residuals(seed=2)).mean() == pytest.approx(1, abs=0.15)
+
+
+def test_the_tail_starts_at_the_98_percent_quantile():
+    """Two in a hundred training residuals are beyond the start of their column's tail."""
+    rows = residuals()
+    distance = fit(rows)
+    beyond = np.abs((rows - distance.center_R) / distance.scale_R) > distance.tail_start_R
+    np.testing.assert_allclose(beyond.mean(axis=0), 0.02, atol=0.0006)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.floats(0.01, 10), st.floats(0.001, MAX_POWER),
+    st.floats(0, 1e6), st.floats(0, 1e6), st.sampled_from([1.0, -1.0]),
+)  # fmt: skip
+def test_farther_out_is_never_less(start, power, a, b, sign):
+    """A larger residual never scores lower, on either side, and both sides weigh the same."""
+    near, far = sorted([a, b])
+    distance = plain(start, power)
+    parts = distance.parts(np.array([[sign * near], [sign * far], [-sign * far]]))[:, 0]
+    assert parts[0] <= parts[1] * (1 + 1e-12)
+    assert parts[1] == parts[2]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0.01, 10), st.floats(0.001, MAX_POWER))
+def test_the_tail_joins_at_its_start(start, power):
+    """There is no jump at t: just inside, at and just outside score alike."""
+    around = np.array([[start * (1 - 1e-9)], [start], [start * (1 + 1e-9)]])
+    np.testing.assert_allclose(plain(start, power).parts(around)[:, 0], start**2, rtol=1e-7)
+
+
+def test_heavier_tails_weigh_the_same_excess_less():
+    """Sixty deviations count less in a column that is often wild than in one that never is."""
+    draw = np.random.default_rng(0)
+    rows = np.stack([draw.normal(size=5000), draw.standard_t(1.5, size=5000)], axis=1)
+    distance = fit(rows)
+    assert distance.tail_power_R[1] < 0.7 * distance.tail_power_R[0]
+    wild = distance.center_R + 60 * distance.scale_R * np.eye(2)
+    scores = distance.parts(wild).sum(axis=1)
+    assert scores[1] < 0.5 * scores[0]
+
+
+def test_no_tail_is_lighter_than_exponential():
+    """Bounded residuals do not make the power of their tail exceed that of an exponential one."""
+    distance = fit(np.random.default_rng(0).uniform(-1, 1, (2000, 2)))
+    np.testing.assert_array_equal(distance.tail_power_R, [MAX_POWER, MAX_POWER])
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(60, 5), (200, 10), (400, 30)])
+def test_covariance_is_ledoit_wolf(rows, columns):
+    """The precision is the inverse of scikit-learn's Ledoit-Wolf covariance of the bent residuals."""
+    array = np.random.default_rng(3).normal(size=(rows, columns))
+    array[:, 1] += array[:, 0]
+    distance = fit(array)
+    g_NR = bend((array - distance.center_R) / distance.scale_R, distance.tail_start_R, distance.tail_power_R)
+    reference = LedoitWolf(assume_centered=True).fit(g_NR)
+    assert reference.shrinkage_ > MIN_SHRINKAGE
+    np.testing.assert_allclose(distance.precision_RR, np.linalg.inv(reference.covariance_), rtol=1e-8, atol=1e-10)
+
+
+def test_covariance_has_a_floor_of_shrinkage():
+    """Copied columns, of which Ledoit-Wolf would shrink next to nothing, still have a finite precision."""
+    a = np.random.default_rng(0).normal(size=20_000)
+    array = np.stack([a, a, a], axis=1)
+    g_NR = (array - array.mean(axis=0)) / array.std(axis=0)
+    assert LedoitWolf(assume_centered=True).fit(g_NR).shrinkage_ < MIN_SHRINKAGE
+    distance = fit(array)
+    expected = MIN_SHRINKAGE * np.trace(np.linalg.inv(distance.precision_RR)) / 3
+    assert np.linalg.eigvalsh(np.linalg.inv(distance.precision_RR)).min() == pytest.approx(expected)
+
+
+def test_a_missing_cell_contributes_exactly_one(distance):
+    """A missing residual's part is 1 and the others' parts are those of a row that is average in it."""
+    row = residuals(1, seed=4)
+    gap, average = row.copy(), row.copy()
+    gap[0, 2], average[0, 2] = np.nan, distance.center_R[2]
+    parts, reference = distance.parts(gap)[0], distance.parts(average)[0]
+    assert parts[2] == 1
+    np.testing.assert_allclose(parts[[0, 1, 3]], reference[[0, 1, 3]])
+
+
+def test_a_row_of_nothing_scores_one(distance):
+    """All missing: every part is 1, and so is the score."""
+    np.testing.assert_array_equal(distance.parts(np.full((2, 4), np.nan)), np.ones((2, 4)))
+
+
+def test_missing_training_cells_have_no_say():
+    """Center and scale are taken over the observed residuals of a column."""
+    array = residuals()
+    gaps = array.copy()
+    gaps[::3, 1] = np.nan
+    distance = fit(gaps)
+    kept = gaps[~np.isnan(gaps[:, 1]), 1]
+    assert distance.center_R[1] == pytest.approx(kept.mean())
+    assert distance.scale_R[1] == pytest.approx(kept.std())
+    assert np.isfinite(distance.precision_RR).all()
+
+
+def test_constant_columns_count_by_themselves():
+    """A column that never varied has no tail, no scale and no partner: its part is its residual squared."""
+    array = residuals()
+    array[:, 1] = 0
+    constant_R = np.array([False, True, False, False])
+    distance = ResidualDistance.fit(array, constant_R)
+    rows = residuals(5, seed=5)
+    rows[:, 1] = [0, 1, -3, 40, np.nan]
+    parts = distance.parts(rows)
+    np.testing.assert_array_equal(parts[:, 1], [0, 1, 9, 1600, 1])
+    others = ResidualDistance.fit(array[:, ~constant_R], np.zeros(3, dtype=bool))
+    np.testing.assert_allclose(parts[:, ~constant_R], others.parts(rows[:, ~constant_R]), rtol=1e-9)
+
+
+def test_a_row_does_not_depend_on_its_neighbours(distance):
+    """Parts of a row sent alone are those of the row among others."""
+    rows = residuals(50, seed=6) * 5
+    rows[3, 1] = np.nan
+    together = distance.parts(rows)
+    np.testing.assert_allclose(np.concatenate([distance.parts(row[None]) for row in rows]), together, rtol=1e-12)
+
+
+def test_the_rows_are_not_changed(distance):
+    """Fitting and scoring leave the residuals as they were."""
+    rows = residuals() * 5
+    kept = rows.copy()
+    fit(rows)
+    distance.parts(rows)
+    np.testing.assert_array_equal(rows, kept)
+
+
+def test_arrays_round_trip(distance):
+    """A distance taken to arrays and back scores the same."""
+    arrays = distance.arrays()
+    assert set(arrays) == {f"residual.{name}" for name in ("center", "scale", "tail_start", "tail_power", "precision")}
+    rows = residuals(seed=7)
+    np.testing.assert_array_equal(ResidualDistance.from_arrays(arrays).parts(rows), distance.parts(rows))

@@ -1,0 +1,280 @@
+"""The scorer: a pure function of a row and the model's bytes."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vae_model import Config, Detector
+from vae_model.networks.forward import BLOCK
+from vae_model.scoring import COMPUTED, OUTPUT, STATUSES, Scorer
+
+VALUES = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]
+
+
+def rows_of(rows, seed):
+    """Numbers, a category, a flag, times and arrays, with gaps."""
+    draw = np.random.default_rng(seed)
+    a = draw.normal(size=rows)
+    return pa.table(
+        {
+            "a": pa.array(a, mask=draw.random(rows) < 0.1),
+            "b": a + draw.normal(0, 0.1, rows),
+            "city": pa.array(draw.choice(["x", "y", "z"], rows), mask=draw.random(rows) < 0.05),
+            "flag": a > 0,
+            "at": pa.array(np.datetime64("2024-01-01", "us") + draw.integers(0, 10**13, rows)),
+            "v": pa.array([None if i % 13 == 0 else list(draw.normal(size=2)) for i in range(rows)]),
+            "one": np.full(rows, 1.0),
+        }
+    )
+
+
+def odd_rows():
+    """Normal rows, and rows wrong in every way."""
+    table = rows_of(40, 1)
+    first = table.slice(1, 1).to_pylist()[0]
+    wrong = [
+        {"a": 1e300}, {"a": -50.0}, {"a": math.inf}, {"b": math.nan}, {"city": "new"}, {"flag": None},
+        {"v": [1e9, None]}, {"one": 2.0}, {"city": "new", "a": -math.inf},
+        dict.fromkeys(["a", "b", "city", "flag"]), dict.fromkeys(first),
+    ]  # fmt: skip
+    return pa.concat_tables([table, pa.Table.from_pylist([first | change for change in wrong], schema=table.schema)])
+
+
+def config(**decision):
+    """Few steps."""
+    return Config.model_validate({"name": "tiny", "model": {"steps": 100, "hidden": [16]}, "decision": decision})
+
+
+DETECTOR = Detector(config(false_alarm_rate=0.05)).fit(rows_of(400, 0))
+SCORER = DETECTOR.scorer
+ODD = odd_rows()
+
+
+def scored(table, scorer=SCORER):
+    """The struct array of a table's rows, as columns."""
+    return pa.Table.from_struct_array(scorer([table[name].combine_chunks() for name in scorer.names]))
+
+
+def one(**change):
+    """A normal row with something changed, scored."""
+    row = rows_of(2, 1).slice(1, 1).to_pylist()[0] | change
+    return scored(pa.Table.from_pylist([row], schema=ODD.schema)).to_pylist()[0]
+
+
+# --- What comes out
+
+
+def test_the_output_is_the_contract():
+    """Names, types and order of the columns a scored table gains."""
+    reasons = pa.list_(
+        pa.struct(
+            [("feature", pa.string()), ("share", pa.float64()), ("observed", pa.string()), ("expected", pa.string())]
+        )
+    )
+    expected = [
+        ("reconstruction_error", pa.float64()),
+        ("anomaly_score", pa.float64()),
+        ("anomaly_p_value", pa.float64()),
+        ("is_anomaly", pa.bool_()),
+        ("anomaly_reasons", reasons),
+        ("anomaly_status", pa.string()),
+        ("anomaly_model", pa.string()),
+    ]
+    assert [(field.name, field.type) for field in OUTPUT] == expected
+    assert OUTPUT.names[:-1] == COMPUTED.names
+    assert set(STATUSES) == {"ok", "unseen_category", "non_finite", "too_many_missing"}
+
+
+@pytest.mark.parametrize("rows", [0, 1, len(ODD)])
+def test_scored_rows_have_exactly_the_schema(rows):
+    """However many rows: the struct is that of the contract, a detector's table has its whole schema."""
+    table = ODD.slice(0, rows)
+    struct = SCORER([table[name].combine_chunks() for name in SCORER.names])
+    assert struct.type == pa.struct(list(COMPUTED))
+    assert len(struct) == rows
+    assert DETECTOR.score(table).schema.equals(OUTPUT)
+
+
+def test_the_model_is_named_by_name_and_digest():
+    """The last column is the model's name and the first twelve digits of its digest, in every row."""
+    assert SCORER.name == f"tiny@{DETECTOR.header['sha256'][:12]}"
+    assert DETECTOR.score(ODD)["anomaly_model"].to_pylist() == [SCORER.name] * len(ODD)
+
+
+def test_a_p_value_is_the_share_of_held_out_scores():
+    """The p-value of a row is what the calibration makes of its score."""
+    out = scored(ODD)
+    ok = np.array([status != "too_many_missing" for status in out["anomaly_status"].to_pylist()])
+    scores, p = (out[name].to_numpy()[ok] for name in ("anomaly_score", "anomaly_p_value"))
+    held_out = SCORER.calibration.scores
+    assert len(held_out) == 80
+    np.testing.assert_allclose(p, [(1 + (held_out >= s).sum()) / 81 for s in scores])
+
+
+def test_a_row_is_flagged_by_its_p_value():
+    """The flag is p <= rate, in every row that was scored."""
+    for row in scored(ODD).to_pylist():
+        if row["anomaly_status"] != "too_many_missing":
+            assert row["is_anomaly"] == (row["anomaly_p_value"] <= 0.05)
+
+
+def test_reconstruction_error_counts_a_feature_once():
+    """A row at the training mean of unstructured columns has an error of 0, at one deviation 1, missing or not."""
+    draw = np.random.default_rng(0)
+    table = pa.table({"x": draw.normal(size=300), "v": pa.array(list(draw.normal(size=(300, 4))))})
+    detector = Detector(config()).fit(table)
+    errors = np.array(detector.score(table)["reconstruction_error"])
+    residuals = detector.scorer.model(detector.spec.encode_table(table)).squared_NR
+    np.testing.assert_allclose(errors, (residuals[:, 0] + residuals[:, 1:].mean(axis=1)) / 2)
+    gap = table.slice(0, 1).set_column(0, "x", pa.array([None], pa.float64()))
+    residuals = detector.scorer.model(detector.spec.encode_table(gap)).squared_NR
+    assert detector.score(gap)["reconstruction_error"][0].as_py() == pytest.approx(residuals[0, 1:].mean())
+
+
+# --- Statuses
+
+
+def test_an_ordinary_row_is_ok():
+    """Nothing wrong: status ok, all values there."""
+    row = one()
+    assert row["anomaly_status"] == "ok"
+    assert all(row[name] is not None for name in [*VALUES, "is_anomaly"])
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"city": "new"}, "unseen_category"),
+        ({"a": math.inf}, "non_finite"),
+        ({"v": [-math.inf, 0.0]}, "non_finite"),
+        ({"a": math.nan}, "ok"),
+        ({"a": None, "city": None, "flag": None}, "ok"),
+        ({"a": -math.inf, "city": "new"}, "non_finite"),
+        ({"a": math.inf, "b": math.inf, "v": None, "city": None}, "too_many_missing"),
+    ],
+    ids=str,
+)
+def test_status_says_why(change, status):
+    """The gravest of what is wrong with a row is its status."""
+    assert one(**change)["anomaly_status"] == status
+
+
+@pytest.mark.parametrize(
+    "change", [dict.fromkeys(["a", "b", "city", "flag"]), dict.fromkeys(ODD.column_names)], ids=["four of seven", "all"]
+)
+def test_too_many_missing_is_not_scored(change):
+    """Over half of the features missing: no error, no score, no p-value, no flag, no reasons."""
+    assert one(**change) == {
+        "reconstruction_error": None, "anomaly_score": None, "anomaly_p_value": None, "is_anomaly": None,
+        "anomaly_reasons": [], "anomaly_status": "too_many_missing",
+    }  # fmt: skip
+
+
+def test_max_missing_is_a_setting():
+    """The share of missing features up to which a row is scored comes from the decision."""
+    strict = DETECTOR.with_decision(DETECTOR.config.decision.model_copy(update={"max_missing": 0.1}))
+    row = pa.Table.from_pylist([ODD.slice(1, 1).to_pylist()[0] | {"a": None}], schema=ODD.schema)
+    assert strict.score(row)["anomaly_status"].to_pylist() == ["too_many_missing"]
+    assert DETECTOR.score(row)["anomaly_status"].to_pylist() == ["ok"]
+
+
+def test_unseen_is_at_least_as_surprising_as_seen():
+    """A category that was not in training never scores below the categories that were."""
+    assert one(city="new")["anomaly_score"] > max(one(city=city)["anomaly_score"] for city in "xyz")
+
+
+# --- The one rule
+
+
+def assert_same_rows(found, expected):
+    """Two scored tables agree: values to 1e-6, words exactly."""
+    for name in VALUES:
+        a, b = (np.array(table[name].to_pylist(), dtype=float) for table in (found, expected))
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    for name in ("is_anomaly", "anomaly_status"):
+        assert found[name].to_pylist() == expected[name].to_pylist()
+    for mine, theirs in zip(found["anomaly_reasons"].to_pylist(), expected["anomaly_reasons"].to_pylist(), strict=True):
+        assert [(r["feature"], r["observed"]) for r in mine] == [(r["feature"], r["observed"]) for r in theirs]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(len(ODD))), st.lists(st.integers(0, len(ODD)), max_size=3))
+def test_order_and_batches_do_not_matter(order, cuts):
+    """Rows in any order, cut into batches anywhere, keep their scores, flags and reasons."""
+    moved = ODD.take(order)
+    bounds = [0, *sorted(cuts), len(ODD)]
+    pieces = [scored(moved.slice(a, b - a)) for a, b in pairwise(bounds)]
+    assert_same_rows(pa.concat_tables(pieces), scored(ODD).take(order))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, len(ODD) - 1), st.lists(st.integers(0, len(ODD) - 1), max_size=30))
+def test_neighbours_do_not_matter(row, neighbours):
+    """A row alone and the row among any others score the same."""
+    among = scored(ODD.take([*neighbours, row])).slice(len(neighbours))
+    assert_same_rows(scored(ODD.slice(row, 1)), among)
+
+
+def test_more_rows_than_a_block_do_not_matter():
+    """Rows beyond the first block, and at its edge, score as they do alone."""
+    copies = -(-(2 * BLOCK + 10) // len(ODD))
+    many = pa.concat_tables([ODD] * copies).slice(0, 2 * BLOCK + 10)
+    alone = pa.concat_tables([scored(ODD)] * copies).slice(0, len(many))
+    assert_same_rows(scored(many), alone)
+
+
+def test_the_same_bytes_score_the_same():
+    """A second scorer of the same bytes agrees to the last bit."""
+    again = Scorer.from_bytes(DETECTOR.to_bytes())
+    assert scored(ODD, again).equals(scored(ODD))
+
+
+def test_sliced_and_chunked_columns_do_not_matter():
+    """Arrays with an offset into a larger buffer score as copies of them do."""
+    sliced = pa.concat_tables([rows_of(7, 9), ODD]).combine_chunks().slice(7)
+    assert_same_rows(scored(sliced), scored(ODD))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"a": 1.7e308}, {"a": -1.7e308, "b": 1.7e308}, {"v": [1.7e308, -1.7e308]}, {"one": 1.7e308}, {"a": 5e-324},
+        {"a": 1e300, "b": -1e300, "city": "new", "flag": False, "v": [1e300, 1e300], "one": -1e300},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_of_any_size_stay_finite(change):
+    """The largest floats give finite scores and errors, and no warning."""
+    row = one(**change)
+    assert math.isfinite(row["anomaly_score"])
+    assert math.isfinite(row["reconstruction_error"])
+    assert 0 < row["anomaly_p_value"] <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True))
+def test_any_float_is_scored(a, b):
+    """Whatever the numbers: a finite score of at least 0, and a status that tells of infinities."""
+    row = one(a=a, b=b)
+    assert math.isfinite(row["anomaly_score"])
+    assert row["anomaly_status"] == ("non_finite" if math.isinf(a) or math.isinf(b) else "ok")
+
+
+def test_farther_out_scores_higher():
+    """A number scores higher the farther it is from what the rest of its row suggests."""
+    scores = [one(a=2.0 * 10**power)["anomaly_score"] for power in range(1, 9)]
+    assert scores == sorted(scores)
+    assert scores[0] > one()["anomaly_score"]
+
+
+def test_narrow_columns_take_values_of_any_size():
+    """A column whose scale is far below 1 takes the largest floats too."""
+    table = pa.table({"x": np.random.default_rng(0).normal(size=100) * 1e-6})
+    detector = Detector(config()).fit(table)
+    (row,) = detector.score(pa.table({"x": [1.7e308]})).to_pylist()
+    assert math.isfinite(row["anomaly_score"])
