@@ -147,7 +147,7 @@ def poll_memory(root: psutil.Process, peak: dict[str, float]) -> None:
     for process in [root, *root.children(recursive=True)]:
         with suppress(psutil.Error):
             kind = "process" if process == root else "jvm" if process.name() == "java" else "worker"
-            if kind != "worker" or any("pyspark" in word for word in process.cmdline()):
+            if kind != "worker" or "pyspark.daemon" in process.cmdline():
                 peak[kind] = max(peak.get(kind, 0), process.memory_info().rss / MB)
 
 
