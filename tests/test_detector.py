@@ -11,7 +11,7 @@ import pytest
 
 from vae_model import Config, Detector
 from vae_model.config import Decision
-from vae_model.errors import ModelFileError, OutputError, SchemaError, TrainingError
+from vae_model.errors import InputError, ModelFileError, OutputError, SchemaError, TrainingError
 from vae_model.scoring import OUTPUT
 
 VALUES = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]
@@ -486,9 +486,9 @@ def test_a_file_that_is_no_model_is_named(tmp_path, content):
 
 
 def test_a_place_nobody_knows_is_refused(detector):
-    """A path of an unknown file system is an error about the model, for reading and writing."""
-    refused(ModelFileError, Detector.load, "nowhere://bucket/m.vae")
-    refused(OutputError, detector.save, "nowhere://bucket/m.vae")
+    """A path of an unknown file system is an error about the place, for reading and writing."""
+    for function in (Detector.load, detector.save):
+        assert "nowhere://bucket/m.vae cannot be reached" in refused(InputError, function, "nowhere://bucket/m.vae")
 
 
 def test_an_untrained_detector_says_so(tmp_path):

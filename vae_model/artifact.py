@@ -28,8 +28,9 @@ def dumps(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> byte
     """The bytes of a model file. The same header and arrays always give the same bytes."""
     from safetensors.numpy import save
 
-    full = {"format_version": FORMAT_VERSION, "sha256": _BLANK, **header}
-    text = json.dumps(full, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    # The digest comes first: nothing before it can look like it, whatever the header holds.
+    body = json.dumps({"format_version": FORMAT_VERSION, **header}, sort_keys=True, allow_nan=False)
+    text = f'{{"sha256": "{_BLANK}", {body[1:]}'
     contiguous = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
     blank = save(contiguous, {"vae_model": text})
     digest = hashlib.sha256(blank).hexdigest()
@@ -44,28 +45,35 @@ def loads(data: bytes, origin: str = "The model") -> tuple[dict[str, Any], dict[
     again = "Train the model again, or copy the file again."
     try:
         size = int.from_bytes(data[:8], "little")
+        if data[8:9] != b"{":
+            raise ValueError("no safetensors header")
         if size > len(data) - 8:
             raise ModelFileError(f"{origin} is truncated.", f"at least {size + 8} bytes", f"{len(data)} bytes", again)
         index = json.loads(data[8 : 8 + size])
         header = json.loads(index.pop("__metadata__")["vae_model"])
         version, digest = int(header["format_version"]), str(header["sha256"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        specs = [(name, _DTYPES[s["dtype"]], s["shape"], *s["data_offsets"]) for name, s in index.items()]
+        expected = size + 8 + max((int(stop) for *_, stop in specs), default=0)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError):
         raise ModelFileError(
             f"{origin} is not a model file.", "a file written by `vae-anomaly train`", f"{len(data)} bytes", again
         ) from None
     if version > FORMAT_VERSION:
         raise ModelFileError(
             f"{origin} was written by a newer version of spark-vae-anomaly.",
-            f"format version up to {FORMAT_VERSION}", f"format version {version}", "Upgrade spark-vae-anomaly.",
-        )  # fmt: skip
-    expected = size + 8 + max((spec["data_offsets"][1] for spec in index.values()), default=0)
+            f"format version up to {FORMAT_VERSION}",
+            f"format version {version}",
+            "Upgrade spark-vae-anomaly.",
+        )
     if len(data) != expected:
-        raise ModelFileError(f"{origin} is truncated.", f"{expected} bytes", f"{len(data)} bytes", again)
+        what = "is truncated" if len(data) < expected else "has bytes after its end"
+        raise ModelFileError(f"{origin} {what}.", f"{expected} bytes", f"{len(data)} bytes", again)
     actual = hashlib.sha256(data.replace(digest.encode(), _BLANK.encode(), 1)).hexdigest()
     if actual != digest:
         raise ModelFileError(f"{origin} was altered: its digest does not match.", digest, actual, again)
-    arrays = {}
-    for name, spec in index.items():
-        start, stop = (8 + size + offset for offset in spec["data_offsets"])
-        arrays[name] = np.frombuffer(data[start:stop], dtype=_DTYPES[spec["dtype"]]).reshape(spec["shape"])
+    start = 8 + size
+    arrays = {
+        name: np.frombuffer(data[start + first : start + stop], dtype=dtype).reshape(shape)
+        for name, dtype, shape, first, stop in specs
+    }
     return header, arrays

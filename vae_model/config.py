@@ -7,7 +7,16 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -21,6 +30,14 @@ class Section(BaseModel):
     """A group of keys: frozen, unknown keys refused, the line under each field is its documentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, values: Any) -> Any:
+        """A key with nothing after it (`features:`) is as good as left out."""
+        if not isinstance(values, Mapping):
+            return values
+        return {key: value for key, value in values.items() if value is not None or key not in cls.model_fields}
 
 
 class Place(Section):
@@ -122,6 +139,12 @@ class Decision(Section):
     """How many columns anomaly_reasons names at most. Reasons are given for flagged rows."""
     max_missing: Share = 0.5
     """A row with a larger share of its features missing is not scored (anomaly_status: too_many_missing)."""
+
+    @model_serializer(mode="wrap")
+    def _dump_one_rule(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = dump(self)
+        values.pop("threshold" if self.threshold is None else "false_alarm_rate", None)
+        return values
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:

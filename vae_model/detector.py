@@ -58,6 +58,7 @@ class Detector:
             rows, held_out = (rows.take(np.sort(part)) for part in (order[held_out_rows:], order[:held_out_rows]))
         else:
             held_out = _table(calibration)
+            schema.check(schema.arrow_columns(held_out.schema), chosen)
         return self.fit_columns(rows, held_out, chosen, progress)
 
     def fit_columns(
@@ -91,9 +92,16 @@ class Detector:
             progress,
         )
         model = ResidualModel(spec, Forward.from_arrays(layout(spec), trained.arrays), len(rows))
-        distance = ResidualDistance.fit(_deviance(model, batch), model.constant_R)
+        distance = ResidualDistance.fit(_pearson(model, batch), model.constant_R)
         scorable = held_out_batch.missing_N <= config.decision.max_missing
-        scores = np.sort(distance.parts(_deviance(model, held_out_batch)).mean(axis=1)[scorable])
+        scores = np.sort(distance.parts(_pearson(model, held_out_batch)).mean(axis=1)[scorable])
+        if not len(scores):
+            raise TrainingError(
+                "No held-out row can be scored.",
+                f"rows with at most {config.decision.max_missing:.0%} of their features missing",
+                f"{len(held_out)} rows with more",
+                "Exclude columns that are mostly null, or raise decision.max_missing.",
+            )
         header = {
             "config": config.model_dump(mode="json", exclude={"source": {"options"}}),
             "spec": spec.to_json(),
@@ -106,6 +114,7 @@ class Detector:
             **distance.arrays(),
         }
         self._adopt(artifact.dumps(header, arrays))
+        self.config = config
         return self
 
     def score(self, frame: Any) -> Any:
@@ -224,23 +233,24 @@ def choose(columns: Sequence[schema.Column], config: Config) -> dict[str, tuple[
 def _table(frame: Any) -> pa.Table:
     """Any frame as an Arrow table. Raises SchemaError where it is none."""
     try:
-        if isinstance(frame, pa.Table):
-            return frame
         if isinstance(frame, np.ndarray):
             if frame.ndim != 2:
                 raise SchemaError("A NumPy frame has rows and columns.", "shape (N, F)", f"shape {frame.shape}")
             return pa.table({f"x{i}": frame[:, i] for i in range(frame.shape[1])})
         if isinstance(frame, pd.DataFrame):
             return pa.Table.from_pandas(frame, preserve_index=False)
-        return pa.table(frame)
+        table = frame if isinstance(frame, pa.Table) else pa.table(frame)
+        views = [pa.types.is_string_view(type_) for type_ in table.schema.types]  # pyarrow cannot take() these
+        plain = [f.with_type(pa.string()) if view else f for f, view in zip(table.schema, views, strict=True)]
+        return table.cast(pa.schema(plain)) if any(views) else table
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise SchemaError(
             "The frame cannot be read as a table.", "pandas, Arrow or a NumPy matrix", str(error)
         ) from error
 
 
-def _deviance(model: ResidualModel, batch: Batch) -> Any:
-    return np.concatenate([block.deviance_NR for block in model.blocks(batch)])
+def _pearson(model: ResidualModel, batch: Batch) -> Any:
+    return np.concatenate([block.pearson_NR for block in model.blocks(batch)])
 
 
 def _versions() -> dict[str, str]:

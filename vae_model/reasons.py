@@ -28,22 +28,22 @@ def build(
 ) -> pa.Array:
     """Reasons for the rows with index ``rows``; an empty list for every other row.
 
-    ``arrays`` are the feature columns as they came, ``parts_NR`` each residual's part of the score, ``mean_NF`` what
-    the decoder expects of each unit, ``likeliest_NC`` the likeliest slot of each category. A feature's share is its
-    residuals' part of the sum of all positive parts.
+    ``arrays`` are the feature columns as they came, ``parts_NR`` each residual's part of the score (0 where missing),
+    ``mean_NF`` what the decoder expects of each unit, ``likeliest_NC`` the likeliest slot of each category. A feature's
+    share is its residuals' part of the sum of all positive parts.
     """
     entries: list[dict[str, Any]] = []
     counts = np.zeros(len(parts_NR), dtype=np.int32)
     of_unit, features = spec.feature_of_unit, spec.features
     category = {f.name: i for i, f in enumerate(spec.categorical)}
     for row in rows:
-        parts_R = np.maximum(np.nan_to_num(parts_NR[row]), 0)
+        parts_R = np.maximum(parts_NR[row], 0)
         by_feature = np.bincount(of_unit, weights=parts_R, minlength=len(features))
         total = by_feature.sum()
         for index in np.argsort(-by_feature, kind="stable")[:most]:
             value = arrays[index][row]
-            if by_feature[index] <= 0 or not value.is_valid:
-                continue
+            if by_feature[index] <= 0:
+                break
             feature = features[index]
             if feature.is_category:
                 slot = likeliest_NC[row, category[feature.name]]
@@ -53,7 +53,7 @@ def build(
                 units = np.flatnonzero(of_unit == index)
                 worst = int(np.argmax(parts_R[units]))
                 center, scale = np.array(feature.center), np.array(feature.scale)
-                observed, expected = _words(feature, value.as_py(), center + scale * mean_NF[row, units], worst)
+                observed, expected = _words(feature, value, center + scale * mean_NF[row, units], worst)
             share = float(by_feature[index] / total)
             entries.append({"feature": feature.name, "share": share, "observed": str(observed), "expected": expected})
             counts[row] += 1
@@ -67,11 +67,18 @@ def _words(feature: Feature, value: Any, expected: NDArray[np.float64], worst: i
         part = worst // 2
         is_date = feature.family == "date"
         point = times.describe(part, expected[2 * part], expected[2 * part + 1], is_date)
-        return value.isoformat(), f"{times.PARTS[part + is_date]}: {point}"
+        return _moment(value), f"{times.PARTS[part + is_date]}: {point}"
     if feature.kind == "vector":
-        return f"[{worst}]: {_number(value[worst])}", f"[{worst}]: {_number(expected[worst])}"
-    whole = feature.family in ("integer", "boolean") and feature.scale[0] >= 1
-    return _number(value), _number(round(float(expected[0])) if whole else float(expected[0]))
+        return f"[{worst}]: {_number(value[worst].as_py())}", f"[{worst}]: {_number(expected[worst])}"
+    whole = feature.family in ("integer", "boolean") and (feature.scale[0] >= 1 or not feature.scale[0])
+    return _number(value.as_py()), _number(round(float(expected[0])) if whole else float(expected[0]))
+
+
+def _moment(value: Any) -> str:
+    try:
+        return str(value.as_py().isoformat())
+    except (OverflowError, ValueError):  # beyond the years Python's calendar knows
+        return f"{value.cast(pa.int64()).as_py()} {getattr(value.type, 'unit', 'days')} since 1970"
 
 
 def _number(value: Any) -> str:

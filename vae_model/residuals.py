@@ -1,11 +1,12 @@
 """Residuals and their distance: how far each column is from what the network expects, in one currency.
 
-1. Each column has a deviance residual (McCullagh and Nelder, "Generalized Linear Models", 1989, 2.4):
-   (x - mean) / sigma for a number, sqrt(2 * -log p(value)) for a category.
+1. Each column has a Pearson residual, what was observed less what was expected in standard deviations (McCullagh and
+   Nelder, "Generalized Linear Models", 1989, 2.4): (x - mean) / sigma for a number; for a category whose observed
+   value had probability p, (1 - p) / sqrt(p (1 - p)), the root of the odds against it.
 2. It is centred and scaled on the training rows: z.
 3. Beyond the 98 % quantile t of its size, z is measured by the tail its own column has: g = t (z / t)^k. A normal
    deviate of size g has a log-probability of about -g^2 / 2, so this is a tail with -log P proportional to z^(2 k), a
-   Weibull tail. k <= 1/2: no tail is taken for lighter than an exponential one. k is found at t, where a Pareto tail
+   Weibull tail. k <= 0.7: no tail is taken for as light as a normal one (1). k is found at t, where a Pareto tail
    of index a has the slope -dlogP/dlogz = a = k t^2; a is Hill's estimate ("A simple general approach to inference
    about the tail of a distribution", 1975), drawn towards a common value where a column has few rows in its tail.
    So 60 deviations weigh less in a column that is often wild (rain) than in one that never is (air pressure).
@@ -30,8 +31,8 @@ TAIL = 0.02
 """Share of a column's training residuals that counts as its tail."""
 PRIOR_ROWS, PRIOR_INDEX = 20, 5.0
 """The common tail index, and the number of rows it is worth."""
-MAX_POWER = 0.5
-"""k of an exponential tail."""
+MAX_POWER = 0.7
+"""Largest k. Higher values let one wild column outweigh all others, lower ones hide it among many."""
 MIN_SHRINKAGE = 0.02
 """At least this share of the covariance is the target, so that it can always be inverted."""
 

@@ -44,8 +44,8 @@ STATUSES = ("ok", "unseen_category", "non_finite", "too_many_missing")
 class Residuals:
     """What the network makes of a batch."""
 
-    deviance_NR: NDArray[np.float64]
-    """Deviance residuals; NaN where missing."""
+    pearson_NR: NDArray[np.float64]
+    """Pearson residuals; NaN where missing."""
     squared_NR: NDArray[np.float64]
     """Squared residuals in units of the column's training variance; NaN where missing."""
     mean_NF: NDArray[np.float32]
@@ -63,12 +63,12 @@ class ResidualModel:
     training_rows: int
 
     @property
-    def surprise(self) -> float:
-        """-log p of something never seen in n training rows, by the rule of succession: log(n + 1).
+    def rarest(self) -> float:
+        """Odds against something never seen in n training rows, n + 1 to 1 (the rule of succession).
 
-        No seen category is ever more surprising than an unseen one.
+        No seen category is ever held for rarer than an unseen one.
         """
-        return math.log(self.training_rows + 1)
+        return self.training_rows + 1
 
     @cached_property
     def constant_F(self) -> NDArray[np.bool_]:
@@ -86,17 +86,17 @@ class ResidualModel:
         vary_F = ~self.constant_F
         x_NV = batch.x_NF[:, vary_F]
         expected_NV, log_probabilities = self.forward(x_NV, batch.codes_NC)
-        deviance, squared = np.empty((2, len(batch), len(self.constant_R)))
+        pearson, squared = np.empty((2, len(batch), len(self.constant_R)))
         units = len(vary_F)
 
         sigma_V = np.exp(0.5 * self.forward.log_variance_V.astype(np.float64))
         difference_NV = x_NV.astype(np.float64) - expected_NV
-        deviance[:, :units][:, vary_F] = difference_NV / sigma_V
+        pearson[:, :units][:, vary_F] = difference_NV / sigma_V
         squared[:, :units][:, vary_F] = difference_NV**2
         # A constant column is encoded as 0 where equal to its constant, 1 where not, NaN where missing. Something
         # with a chance of 1 / (n + 1) has deviation 1 / sqrt(n + 1): the limit of a column that hardly ever varies.
         flag = batch.x_NF[:, self.constant_F]
-        deviance[:, :units][:, self.constant_F] = flag * math.sqrt(self.training_rows + 1)
+        pearson[:, :units][:, self.constant_F] = flag * math.sqrt(self.rarest)
         squared[:, :units][:, self.constant_F] = flag
 
         rows = np.arange(len(batch))
@@ -104,19 +104,17 @@ class ResidualModel:
         for c, (feature, log_p) in enumerate(zip(self.spec.categorical, log_probabilities, strict=True)):
             code = batch.codes_NC[:, c]
             own = log_p[rows, code].astype(np.float64)
-            nll = np.where(batch.unseen_NC[:, c], self.surprise, np.minimum(-own, self.surprise))
+            odds = np.where(batch.unseen_NC[:, c], np.inf, np.expm1(np.minimum(-own, 700)))
             p = np.exp(log_p)
             brier = 1 - 2 * np.where(batch.unseen_NC[:, c], 0, np.exp(own)) + (p * p).sum(axis=1)
             missing = code < 0
-            if feature.gini == 0:  # one value in training: as for a constant number
-                nll = batch.unseen_NC[:, c] * (self.training_rows + 1) / 2
-            deviance[:, units + c] = np.where(missing, np.nan, np.sqrt(2 * np.maximum(nll, 0)))
+            pearson[:, units + c] = np.where(missing, np.nan, np.sqrt(np.clip(odds, 0, self.rarest)))
             squared[:, units + c] = np.where(missing, np.nan, brier / max(feature.gini, 1 / self.training_rows))
             likeliest_NC[:, c] = log_p.argmax(axis=1)
 
         mean_NF = np.zeros((len(batch), units), dtype=np.float32)
         mean_NF[:, vary_F] = expected_NV
-        return Residuals(deviance, squared, mean_NF, likeliest_NC)
+        return Residuals(pearson, squared, mean_NF, likeliest_NC)
 
     def blocks(self, batch: Batch) -> list[Residuals]:
         """Residuals of any number of encoded rows, block by block."""
@@ -148,7 +146,9 @@ class Scorer:
         spec = FeatureSpec.from_json(header["spec"])
         decision = header["config"]["decision"]
         model = ResidualModel(spec, Forward.from_arrays(layout(spec), arrays), int(header["training"]["rows"]))
-        calibration = Calibration(arrays["calibration_scores"], decision["false_alarm_rate"], decision.get("threshold"))
+        calibration = Calibration(
+            arrays["calibration_scores"], decision.get("false_alarm_rate", 1.0), decision.get("threshold")
+        )
         distance = ResidualDistance.from_arrays(arrays)
         name = f"{header['config']['name']}@{header['sha256'][:12]}"
         return cls(model, distance, calibration, name, decision["reasons"], decision["max_missing"])
@@ -169,7 +169,7 @@ class Scorer:
     def _block(self, arrays: list[pa.Array]) -> pa.StructArray:
         batch = self.model.spec.encode(arrays)
         residuals = self.model(batch)
-        parts_NR = self.distance.parts(residuals.deviance_NR)
+        parts_NR = self.distance.parts(residuals.pearson_NR)
         score, error = parts_NR.mean(axis=1), reconstruction_error(self.model.spec, residuals.squared_NR)
         unscored = (batch.missing_N > self.max_missing) | (batch.missing_N == 1)
         p_value = self.calibration.p_values(score)
@@ -187,7 +187,7 @@ class Scorer:
                 self.model.spec,
                 arrays,
                 np.flatnonzero(flagged),
-                parts_NR,
+                np.where(np.isnan(residuals.pearson_NR), 0, parts_NR),  # what is missing is no reason
                 residuals.mean_NF,
                 residuals.likeliest_NC,
                 self.most_reasons,

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import fsspec
 
-from vae_model.errors import OutputError
+from vae_model.errors import InputError, OutputError
 
 
 def locate(path: str) -> tuple[Any, str]:
@@ -18,7 +18,12 @@ def locate(path: str) -> tuple[Any, str]:
     path = for_engine(path)
     if path.startswith(("s3a://", "s3n://")):
         path = "s3" + path[3:]
-    fs, inner = fsspec.core.url_to_fs(path)
+    try:
+        fs, inner = fsspec.core.url_to_fs(path)
+    except (ValueError, ImportError) as error:  # a protocol nobody knows, or one whose library is not installed
+        raise InputError(
+            f"The place {path} cannot be reached.", "a file system that fsspec knows", str(error)
+        ) from None
     return fs, str(inner).rstrip("/") or "/"
 
 
@@ -46,6 +51,8 @@ def read(path: str) -> bytes:
 def write(path: str, data: bytes) -> None:
     """Write a file whole: a reader finds the old bytes or the new ones, never a part. Parents are made."""
     fs, inner = locate(path)
+    if fs.isdir(inner):
+        raise IsADirectoryError(f"{path} is a folder")
     parent = inner.rpartition("/")[0]
     if parent:
         fs.makedirs(parent, exist_ok=True)

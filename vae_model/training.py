@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,9 +106,7 @@ def train(
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_rise_and_fall, steps=steps))
     warm_up = max(1, round(settings.warm_up * steps))
 
     # Loop
@@ -156,6 +155,14 @@ def train(
                 break
     summary = {"steps": step, "best_step": best_step, "validation_loss": best_loss, "hidden": hidden, "latent": latent}
     return Trained(best_arrays, summary)
+
+
+def _rise_and_fall(step: int, steps: int) -> float:
+    """Share of the peak learning rate: a linear rise over the first tenth, then half a cosine down to zero."""
+    rise = max(1, round(0.1 * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
 
 
 def _hide(

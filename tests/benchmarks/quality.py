@@ -91,14 +91,19 @@ def main() -> None:
                 if new:
                     writer.writeheader()
                 writer.writerow(row)
-            print(f"{path.stem:20} seed {seed}  ROC {row['aucroc']:.4f}  PR {row['aucpr']:.4f}  fit {row['fit_s']:.1f} s")
+            print(
+                f"{path.stem:20} seed {seed}  ROC {row['aucroc']:.4f}  PR {row['aucpr']:.4f}  fit {row['fit_s']:.1f} s"
+            )
     names = {p.stem for p in paths}
     rows = [r for r in read(arguments.out) if r["dataset"] in names and int(r["seed"]) in arguments.seeds]
     print(f"\n{'seed':>4} {'sets':>5} {'AUC-ROC':>8} {'AUC-PR':>7} {'fit s':>6} {'score s':>7}")
     for seed in [*arguments.seeds, None]:
         some = [r for r in rows if seed is None or int(r["seed"]) == seed]
         roc, pr, fit, score = (np.mean([float(r[k]) for r in some]) for k in ("aucroc", "aucpr", "fit_s", "score_s"))
-        print(f"{'all' if seed is None else seed:>4} {len(some):>5} {100 * roc:>8.2f} {100 * pr:>7.2f} {fit:>6.1f} {score:>7.2f}")
+        print(
+            f"{'all' if seed is None else seed:>4} {len(some):>5} "
+            f"{100 * roc:>8.2f} {100 * pr:>7.2f} {fit:>6.1f} {score:>7.2f}"
+        )
 
 
 if __name__ == "__main__":

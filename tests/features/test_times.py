@@ -1,6 +1,6 @@
 """Dates and timestamps as points on circles, in UTC."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pyarrow as pa
@@ -74,13 +74,6 @@ def test_nanoseconds_are_no_obstacle():
     fine = pa.array([1_700_000_000_123_456_789], pa.timestamp("ns"))
     coarse = pa.array([1_700_000_000_123_456], pa.timestamp("us"))
     np.testing.assert_allclose(times.matrix(fine), times.matrix(coarse), atol=1e-9)
-
-
-@pytest.mark.parametrize("kind", ["date", "timestamp"])
-def test_a_dictionary_encodes_like_its_values(kind):
-    """Dictionary-encoded dates and timestamps are dates and timestamps."""
-    plain = pa.array([NOON.date(), date(1999, 1, 1)]) if kind == "date" else stamps(NOON, datetime(1999, 1, 1, 3))
-    np.testing.assert_array_equal(times.matrix(plain.dictionary_encode()), times.matrix(plain))
 
 
 def test_null_is_missing_in_every_part():

@@ -186,7 +186,7 @@ def test_appending_other_columns_is_refused(engine, frame, path, detector, tmp_p
 def test_columns_that_differ_only_in_case_are_refused(engine, tmp_path):
     """Spark folds case: two such columns could not be told apart."""
     pd.DataFrame({"x": [1.0], "X": [2.0]}).to_parquet(tmp_path / "twins.parquet")
-    with pytest.raises((SchemaError, SourceError), match="(?i)x"):
+    with pytest.raises((SchemaError, SourceError), match=r"(?i)x"):
         tables.open_source(engine, Source.model_validate({"path": str(tmp_path / "twins.parquet")}))
 
 

@@ -14,6 +14,9 @@ from vae_model.errors import SchemaError
 TAIL = 0.005
 """Share of each tail that is winsorised before a column's scale is taken."""
 
+HUGE = 1e150
+"""Values beyond this are measured in units of the largest: their squares would not fit."""
+
 
 def matrix(array: pa.Array) -> NDArray[np.float64]:
     """An Arrow column of numbers as (N, 1) float64; null becomes NaN."""
@@ -51,6 +54,10 @@ def location_scale(values: NDArray[np.float64]) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
     if finite.size == 0 or finite.min() == finite.max():
         return (float(finite[0]) if finite.size else 0.0), 0.0
+    largest = float(np.abs(finite).max())
+    if largest > HUGE:
+        center, scale = location_scale(finite / largest)
+        return center * largest, scale * largest
     inner = np.clip(finite, *np.quantile(finite, [TAIL, 1 - TAIL]))
     if inner.min() == inner.max():
         inner = finite
@@ -58,7 +65,7 @@ def location_scale(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _float64(array: Any) -> NDArray[np.float64]:
-    if pa.types.is_decimal(array.type) or pa.types.is_boolean(array.type) or pa.types.is_dictionary(array.type):
+    if pa.types.is_decimal(array.type) or pa.types.is_boolean(array.type):
         array = array.cast(pa.float64())
     values: NDArray[np.float64] = array.to_numpy(zero_copy_only=False)
     if array.null_count and not np.issubdtype(values.dtype, np.floating):

@@ -20,8 +20,9 @@ KIND_OF_FAMILY = {
     "date": "datetime",
     "timestamp": "datetime",
     "array": "vector",
+    "null": "categorical",
 }
-"""The kind a column gets when the config does not set one."""
+"""The kind a column gets when the config does not set one. A column of nulls alone has no type; it fits any."""
 
 FAMILIES_OF_KIND = {
     "numeric": ("integer", "float", "decimal", "boolean"),
@@ -52,6 +53,8 @@ def family(type_: pa.DataType) -> str | None:
     """The family of an Arrow type, or None for a type no feature can be made from."""
     if pat.is_dictionary(type_):
         return family(type_.value_type)
+    if pat.is_null(type_):
+        return "null"
     tests = {
         "boolean": pat.is_boolean,
         "integer": pat.is_integer,
@@ -96,7 +99,7 @@ def select(
             )
             continue
         kind = kinds.get(name, KIND_OF_FAMILY[group])
-        if group not in FAMILIES_OF_KIND[kind]:
+        if group != "null" and group not in FAMILIES_OF_KIND[kind]:
             fits = " or ".join(FAMILIES_OF_KIND[kind])
             problems.append(f"column {name!r} cannot be {kind}: expected {fits}, found {type_}")
             continue
@@ -120,7 +123,7 @@ def check(columns: Sequence[Column], trained: Mapping[str, tuple[str, str]], key
         if name not in trained:
             continue
         kind, expected = trained[name]
-        if group != expected and not (kind == "numeric" and group in numbers):
+        if group not in (expected, "null") and not (kind == "numeric" and group in numbers):
             problems.append(f"column {name!r}: expected {expected} ({kind} when the model was trained), found {type_}")
     if problems:
         raise SchemaError("\n".join(["The table does not fit the model:", *(f"  - {line}" for line in problems)]))

@@ -98,8 +98,8 @@ class FeatureSpec:
         """
         features, unused, notes = [], {}, []
         for name, (kind, group) in chosen.items():
-            array = combine(table.column(name))
             feature = Feature(name, kind, group)
+            array = _plain(combine(table.column(name)), group)
             if array.null_count == len(array):
                 unused[name] = "all null in the training rows"
             elif feature.is_category:
@@ -174,7 +174,8 @@ class FeatureSpec:
         unseen_NC = np.zeros((rows, len(self.categorical)), dtype=bool)
         missing_N, non_finite_N = np.zeros(rows), np.zeros(rows, dtype=bool)
         unit = category = 0
-        for feature, array in zip(self.features, arrays, strict=True):
+        for feature, given in zip(self.features, arrays, strict=True):
+            array = _plain(given, feature.family)
             if feature.is_category:
                 slot, unseen = _naming(feature, categories.codes, array, feature.value_set, feature.slots)
                 codes_NC[:, category], unseen_NC[:, category] = slot, unseen
@@ -216,17 +217,39 @@ def combine(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
+_TYPE_OF_FAMILY = {
+    "integer": pa.int64(),
+    "float": pa.float64(),
+    "decimal": pa.float64(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+    "array": pa.list_(pa.float64()),
+    "null": pa.null(),
+}
+
+
+def _plain(array: pa.Array, family: str) -> pa.Array:
+    """The array without its dictionary, and with a type where it had none."""
+    if pa.types.is_dictionary(array.type):
+        return array.dictionary_decode()
+    return pa.nulls(len(array), _TYPE_OF_FAMILY[family]) if pa.types.is_null(array.type) else array
+
+
 def _standardise(
     raw: NDArray[np.float64], center: NDArray[np.float64], scale: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(raw - center) / scale; a constant column (scale 0) becomes 0 where equal to its constant, else 1."""
-    centred = raw - center
-    constant = scale == 0
-    if constant.any():
-        differs = np.abs(centred) > 1e-6 * np.maximum(np.abs(center), 1e-6)
-        centred = np.where(constant & ~np.isnan(raw), differs, centred)
     limit = float(np.finfo(np.float32).max) ** 0.25  # a square of squares still fits
-    return np.clip(centred / np.where(constant, 1.0, scale), -limit, limit)
+    constant = scale == 0
+    with np.errstate(over="ignore"):  # what overflows is clipped
+        centred = raw - center
+        if constant.any():
+            # Whole numbers are compared exactly, others as closely as a trip through float32 leaves them.
+            differs = np.abs(centred) > np.where(center == np.round(center), 0, 1e-7 * np.abs(center))
+            centred = np.where(constant & ~np.isnan(raw), differs, centred)
+        return np.clip(centred / np.where(constant, 1.0, scale), -limit, limit)
 
 
 def _naming(feature: Feature, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -21,7 +21,8 @@ def matrix(array: pa.Array) -> NDArray[np.float64]:
     """An Arrow column of dates (N, 4) or timestamps (N, 6): sine and cosine of each part; null becomes NaN."""
     is_date = pa.types.is_date(array.type)
     missing = array.is_null().to_numpy(zero_copy_only=False)
-    micros = array.cast(pa.timestamp("us", tz=getattr(array.type, "tz", None))).cast(pa.int64())
+    finer = getattr(array.type, "unit", "") == "ns"  # only these lose something: a fraction of a microsecond
+    micros = array.cast(pa.timestamp("us", tz=getattr(array.type, "tz", None)), safe=not finer).cast(pa.int64())
     ticks = micros.fill_null(0).to_numpy(zero_copy_only=False)
     days = ticks // DAY
     months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12

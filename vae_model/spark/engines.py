@@ -78,15 +78,18 @@ def _sail(needs_delta: bool) -> Iterator[Any]:
             "The embedded engine needs pysail, which is not installed.",
             hint="pip install pysail, or set engine: spark, or SPARK_REMOTE.",
         )
-    os.environ.setdefault("RUST_LOG", "error")  # read once, when the server starts
+    os.environ.setdefault("RUST_LOG", "error")  # read once, when the server starts; so is the next
+    os.environ.setdefault("SAIL_PARQUET__COMPRESSION", "snappy")  # Spark's codec; Sail's own takes twice the time
     from pysail.spark import SparkConnectServer
+    from threadpoolctl import threadpool_limits
 
     server = SparkConnectServer()
     server.start()
     try:
         host, port = server.listening_address
         log.info("Engine: Sail, embedded")
-        with _remote(f"sc://{host}:{port}") as spark:
+        # Sail scores on one thread a core in this process: BLAS threads on top of them only collide.
+        with threadpool_limits(1, user_api="blas"), _remote(f"sc://{host}:{port}") as spark:
             yield spark
     finally:
         server.stop()

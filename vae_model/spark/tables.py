@@ -36,6 +36,7 @@ _FAMILIES = {
     **dict.fromkeys(("float", "double"), "float"),
     **dict.fromkeys(("timestamp", "timestamp_ntz"), "timestamp"),
     **{name: name for name in ("boolean", "string", "date")},
+    "void": "null",
 }
 
 
