@@ -105,10 +105,7 @@ def version(version: Annotated[bool, typer.Option("--version", help="Show the ve
 def run_job(job: str, config: Path | str, overrides: Sequence[str], reporter: Reporter) -> None:
     """``train``, ``score`` or ``run``: everything that can be checked is checked before an engine starts."""
     settings = load_config(config, overrides)
-    if job != "score":
-        settings.require("source", "model.path")
-    if job != "train":
-        settings.require("source", "model.path", "output")
+    settings.require("source", "model.path", *(["output"] if job != "train" else []))
     from vae_model.detector import Detector
 
     detector = Detector.load(str(settings.model.path)) if job == "score" else None

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOG_WIDTH = 150
+"""Columns of a table in a log, where there is no terminal to ask."""
+
 
 class LogFormat(StrEnum):
     """How to speak."""
@@ -45,7 +48,8 @@ class Reporter:
     def __init__(self, format_: LogFormat) -> None:
         self.json = format_ is LogFormat.json
         self.rich = format_ is LogFormat.auto and sys.stderr.isatty()
-        self.out = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+        width = None if sys.stdout.isatty() else LOG_WIDTH
+        self.out = Console(highlight=False, markup=False, soft_wrap=width is not None, width=width)
         self.err = Console(stderr=True, highlight=False)
         handler: logging.Handler
         if self.rich:

@@ -7,14 +7,15 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import functions as F
+import pyarrow.compute as pc
 
 from vae_model.config import Config, Source, parse_config
 from vae_model.errors import SourceError
 from vae_model.features.schema import KIND_OF_FAMILY, Column
+from vae_model.features.spec import combine
 from vae_model.spark import tables
 
-LOOK = 100_000
+LOOK = 20_000
 """At most this many rows are looked at."""
 ID_SHARE = 0.9
 """A string or whole-number column with more distinct values than this share of its rows identifies rows."""
@@ -73,16 +74,22 @@ def starter_config(spark: Any, place: Config) -> str:
 
 
 def _look(frame: Any) -> list[_Look]:
-    """Count present and distinct values of each column over the first rows, in one pass."""
+    """Count present and distinct values of each column over the first rows."""
     found = tables.columns(frame)
-    counts = [F.count(F.lit(1)).alias("rows")]
-    for i, column in enumerate(found):
-        values = tables.column(column.name)
-        counts.append(F.count(values).alias(f"present{i}"))
-        known = column.family is not None
-        counts.append((F.approx_count_distinct(values) if known else F.lit(0)).alias(f"distinct{i}"))
-    row = frame.limit(LOOK).agg(*counts).collect()[0]
-    return [_Look(column, row["rows"], row[f"present{i}"], row[f"distinct{i}"]) for i, column in enumerate(found)]
+    known = [column.name for column in found if column.family is not None]
+    try:
+        first = frame.select(*(tables.column(name) for name in known)).limit(LOOK).toArrow()
+        rows = len(first) if known else frame.limit(LOOK).count()
+    except tables.ENGINE_ERRORS as error:
+        raise SourceError("The table cannot be read.", found=tables.reason(error)) from error
+    looks = []
+    for column in found:
+        if column.family in (None, "array"):  # not counted: neither is a key or a category
+            looks.append(_Look(column, rows, rows, rows))
+            continue
+        values = combine(first.column(known.index(column.name)))
+        looks.append(_Look(column, rows, rows - values.null_count, pc.count_distinct(values).as_py()))
+    return looks
 
 
 def _reason_to_exclude(look: _Look) -> str | None:
@@ -91,11 +98,11 @@ def _reason_to_exclude(look: _Look) -> str | None:
     if look.present == 0:
         return "all null"
     if look.looks_like_id:
-        return f"looks like an identifier: about {look.distinct:,} distinct values in {look.present:,} rows"
+        return f"looks like an identifier: {look.distinct:,} distinct values in {look.present:,} rows"
     if look.distinct <= 1 and look.column.family != "array":
         return "constant"
     if look.column.family == "string" and look.distinct > MANY:
-        return f"about {look.distinct:,} distinct strings: too many for a category"
+        return f"{look.distinct:,} distinct strings: too many for a category"
     return None
 
 
@@ -152,9 +159,11 @@ def _text(
 
 
 def _note(look: _Look) -> str:
+    if look.column.family == "array":
+        return look.column.type
     missing = 1 - look.present / look.rows
     return (
-        f"{look.column.type}, about {look.distinct:,} distinct values"
+        f"{look.column.type}, {look.distinct:,} distinct values"
         + (f", {missing:.1%} missing" if missing else "")
         + (", perhaps a category?" if look.column.family == "integer" and look.distinct <= 20 else "")
     )

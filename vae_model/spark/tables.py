@@ -185,8 +185,8 @@ def present_format(path: str) -> str | None:
 
 def _format_of_file(name: str) -> str:
     stem = re.sub(r"\.(gz|snappy|zst|bz2)$", "", name.lower())
-    extension = stem.rpartition("/")[2].rpartition(".")[2]
-    return {"parq": "parquet", "jsonl": "json", "tsv": "csv"}.get(extension, extension or "a file")
+    _, dot, extension = stem.rpartition("/")[2].rpartition(".")
+    return {"parq": "parquet", "jsonl": "json", "tsv": "csv"}.get(extension, extension) if dot else "a file"
 
 
 def _same_place(source: Place, output: Place) -> bool:

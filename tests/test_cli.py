@@ -1,0 +1,282 @@
+"""The command line on the embedded engine: what a person gets, and what bad input is answered with."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_model.cli import app, guarded
+
+CONFIG = """
+name: pumps
+engine: sail
+source: {{path: {tmp}/pumps.parquet}}
+key: [id]
+train: {{normal: pressure < 100, rows: 1000}}
+model: {{path: {tmp}/pumps.vae, steps: 300}}
+decision: {{false_alarm_rate: 0.01}}
+output: {{path: {tmp}/scored, format: parquet}}
+"""
+
+
+def pumps(rows=600):
+    """A pump's readings, with one pressure no pump has."""
+    random = np.random.default_rng(0)
+    flow = random.normal(10, 2, rows)
+    pressure = 3 * flow + random.normal(0, 0.3, rows)
+    pressure[17] = 4000
+    return pd.DataFrame(
+        {
+            "id": np.arange(rows),
+            "flow": flow,
+            "pressure": pressure,
+            "valve": random.choice(["open", "shut"], rows),
+            "constant": 1,
+        }
+    )
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a table and a config."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SPARK_CONNECT_MODE_ENABLED", raising=False)
+    pumps().to_parquet(tmp_path / "pumps.parquet", index=False)
+    (tmp_path / "pumps.yaml").write_text(CONFIG.format(tmp=tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def call(*arguments):
+        code = guarded(lambda: app([str(a) for a in arguments]))
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_run_ends_with_a_summary_a_person_understands(place, cli):
+    """`run` trains, scores, and says rows, anomalies, rate, the top rows with reasons, the place and the SQL."""
+    code, out, _ = cli("run", "--config", place / "pumps.yaml")
+    assert code == 0
+    scored = pd.read_parquet(place / "scored")
+    flagged = int(scored["is_anomaly"].sum())
+    assert f"Scored 600 rows: {flagged} anomalies ({flagged / 600:.3%}). Status: 600 ok." in out
+    assert scored.sort_values("anomaly_score").iloc[-1]["id"] == 17
+    first = out.split("share of the score")[1].strip().splitlines()[0]
+    assert first.startswith("17 ") and "pressure 4000 (" in first
+    assert f"Output: {place}/scored" in out
+    assert "SELECT `id`, anomaly_score, anomaly_reasons FROM parquet.`" in out
+    assert "constant" in out and "constant 1" in out
+
+
+def test_the_same_run_gives_the_same_model_and_the_same_scores(place, cli):
+    """Running again changes neither the model's bytes nor a score."""
+    cli("run", "--config", place / "pumps.yaml")
+    model, scored = (place / "pumps.vae").read_bytes(), pd.read_parquet(place / "scored")
+    cli("run", "--config", place / "pumps.yaml")
+    assert (place / "pumps.vae").read_bytes() == model
+    again = pd.read_parquet(place / "scored")
+    for frame in (scored, again):
+        frame.sort_values("id", inplace=True, ignore_index=True)
+    pd.testing.assert_frame_equal(again, scored)
+
+
+def test_train_then_score_in_two_steps(place, cli):
+    """`train` writes the model alone, `score` uses it, and `inspect` tells what is in it."""
+    assert cli("train", "--config", place / "pumps.yaml")[0] == 0
+    assert not (place / "scored").exists()
+    assert cli("score", "--config", place / "pumps.yaml")[0] == 0
+    code, out, _ = cli("inspect", place / "pumps.vae")
+    assert code == 0
+    digest = pd.read_parquet(place / "scored")["anomaly_model"].iloc[0].partition("@")[2]
+    assert f"SHA-256 {digest}" in out
+    for word in ("pressure", "numeric", "valve", "categorical", "2 values (", "format version 1", "torch", "pumps.vae"):
+        assert word in out
+
+
+def test_set_overrides_the_file(place, cli):
+    """--set changes one key, the value in YAML; several add up."""
+    options = ("--set", "output.prefix=vae_", "--set", "decision.false_alarm_rate=0.05", "--set", "model.steps=50")
+    assert cli("run", "--config", place / "pumps.yaml", *options)[0] == 0
+    scored = pd.read_parquet(place / "scored")
+    assert {"vae_is_anomaly", "vae_anomaly_score"} <= set(scored.columns)
+    assert 600 * 0.05 / 3 < scored["vae_is_anomaly"].sum() < 600 * 0.05 * 3
+
+
+def test_json_logs_are_json(place, cli):
+    """With --log json every line is a JSON object, the summary among them, and nothing else is printed."""
+    code, out, err = cli("run", "--config", place / "pumps.yaml", "--log", "json")
+    assert code == 0 and out == ""
+    lines = [json.loads(line) for line in err.splitlines()]
+    scored = next(line for line in lines if line["message"] == "Scored")
+    assert scored["rows"] == 600
+    assert scored["top"][0]["reasons"][0]["feature"] == "pressure"
+
+
+def test_init_writes_a_config_that_runs(place, cli):
+    """`init` looks at a table, takes its key and leaves constants out with the reason; the config runs as it is."""
+    code, out, _ = cli("init", "--source", place / "pumps.parquet", "--output", place / "new.yaml")
+    assert code == 0 and "Wrote" in out
+    text = (place / "new.yaml").read_text()
+    assert "key: [id]  # looks like an identifier: " in text
+    assert "    - constant  # constant" in text
+    assert "    valve: categorical  # string, 2 distinct values" in text
+    assert cli("run", "--config", place / "new.yaml", "--set", "model.steps=50")[0] == 0
+    assert (place / "scored" / "pumps" / "_delta_log").exists()
+    code, _, err = cli("init", "--source", place / "pumps.parquet", "--output", place / "new.yaml")
+    assert code == 2 and "--force" in err
+    assert (place / "new.yaml").read_text() == text
+
+
+def test_init_quotes_odd_names(place, cli):
+    """Column names with colons, hashes, quotes and words that YAML reads otherwise come back as they are."""
+    from vae_model import load_config
+
+    odd = ["a: b", "#c", 'quo"te', "no", "null", "1", "ümlaut", "line\nbreak"]
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({name: random.normal(size=50) for name in odd})
+    frame["same: #1"] = 1
+    frame.to_parquet(place / "odd.parquet")
+    assert cli("init", "--source", place / "odd.parquet", "--output", place / "odd.yaml", "--engine", "sail")[0] == 0
+    config = load_config(place / "odd.yaml")
+    assert list(config.features.kinds) == odd
+    assert config.features.exclude == ["same: #1"]
+
+
+def test_validate_writes_nothing(place, cli):
+    """`validate` says what is in order before and after training, and leaves no file."""
+    before = sorted(place.rglob("*"))
+    code, out, _ = cli("validate", "--config", place / "pumps.yaml")
+    assert code == 0 and "model   none yet" in out and "output  ok" in out
+    assert sorted(place.rglob("*")) == before
+    cli("train", "--config", place / "pumps.yaml")
+    assert "model   ok: pumps@" in cli("validate", "--config", place / "pumps.yaml")[1]
+
+
+BAD = {
+    "unknown key": (["--set", "decision.false_alarm_rat=0.1"], ["unknown key; did you mean 'false_alarm_rate'?"]),
+    "wrong type": (["--set", "train.rows=many"], ["train.rows:", "'many'"]),
+    "contradiction": (["--set", "source.table=x"], ["either 'path' or 'table'"]),
+    "no source": (["--set", "source.path=nowhere.parquet"], ["cannot be opened", "Nothing is there"]),
+    "predicate": (["--set", "train.normal='pressure <> <'"], ["train.normal", "'pressure <> <'"]),
+    "too few normal": (["--set", "train.normal=pressure > 100"], ["Too few normal rows", "found: 1 row"]),
+    "missing column": (["--set", "features.include=[flwo]"], ["'flwo' is not in the table; did you mean 'flow'?"]),
+    "kind": (["--set", "features.kinds={valve: numeric}"], ["'valve' cannot be numeric", "found string"]),
+    "same place": (["--set", "output.path=pumps.parquet"], ["same place as the source"]),
+    "format": (["--set", "output.format=delta"], ["expected: delta, or nothing", "found: parquet"]),
+    "output not writable": (["--set", "output.path=pumps.yaml/x"], ["cannot be written"]),
+    "model not writable": (["--set", "model.path=pumps.yaml/x"], ["cannot be written"]),
+    "connect without address": (["--set", "engine=connect"], ["SPARK_REMOTE"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_message_and_exit_code_2(place, cli, monkeypatch, case):
+    """Bad input ends with exit code 2 and a message; the previous model and output are as they were."""
+    monkeypatch.delenv("SPARK_REMOTE", raising=False)
+    (place / "pumps.vae").write_bytes(b"the previous model")
+    (place / "scored").mkdir()
+    pd.DataFrame({"previous": [1]}).to_parquet(place / "scored" / "part.parquet")
+    options, words = BAD[case]
+    code, out, err = cli("run", "--config", place / "pumps.yaml", *options)
+    assert code == 2
+    message = out + err
+    for word in words:
+        assert word in message
+    assert "Traceback" not in message and "\tat org." not in message
+    assert (place / "pumps.vae").read_bytes() == b"the previous model"
+    assert pd.read_parquet(place / "scored").to_dict("list") == {"previous": [1]}
+
+
+def test_the_config_file_itself(place, cli):
+    """A missing, malformed or half-written config file is named; no engine is started for it."""
+    assert "does not exist" in cli("run", "--config", place / "none.yaml")[2]
+    (place / "bad.yaml").write_text("source: [")
+    code, _, err = cli("run", "--config", place / "bad.yaml")
+    assert code == 2 and "is not valid YAML" in err
+    (place / "half.yaml").write_text("name: x\nsource: {path: pumps.parquet}\n")
+    code, _, err = cli("run", "--config", place / "half.yaml")
+    assert code == 2 and "The config lacks 'model.path'" in err and "'output'" in err
+
+
+def test_a_model_file_that_cannot_be_used(place, cli):
+    """A missing, truncated, altered or foreign model file is an error before an engine starts."""
+    cli("train", "--config", place / "pumps.yaml")
+    good = (place / "pumps.vae").read_bytes()
+    (place / "pumps.vae").unlink()
+    score = ("score", "--config", place / "pumps.yaml")
+    assert "does not exist" in cli(*score)[2]
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 1
+    cases = {"truncated": good[:-100], "altered": bytes(flipped), "not a model file": pickle.dumps({"a": 1})}
+    for word, data in cases.items():
+        (place / "pumps.vae").write_bytes(data)
+        code, _, err = cli(*score)
+        assert code == 2 and word in err
+    assert not (place / "scored").exists()
+
+
+def test_a_retyped_column_at_scoring_time(place, cli):
+    """A column that changed its type since training is named with expected and found; nothing is written."""
+    cli("train", "--config", place / "pumps.yaml")
+    changed = pumps().astype({"flow": str}).rename(columns={"valve": "valves"})
+    changed.to_parquet(place / "pumps.parquet", index=False)
+    code, _, err = cli("score", "--config", place / "pumps.yaml")
+    assert code == 2
+    assert "column 'flow': expected float (numeric when the model was trained), found string" in err
+    assert "column 'valve' is not in the table; did you mean 'valves'?" in err
+    assert not (place / "scored").exists()
+
+
+def test_one_row_is_scored_and_no_row_is_an_error(place, cli):
+    """A table of one row is scored; an empty one is an error."""
+    cli("train", "--config", place / "pumps.yaml")
+    score = ("score", "--config", place / "pumps.yaml", "--set")
+    code, out, _ = cli(*score, "source.where=id = 17")
+    assert code == 0 and "Scored 1 rows: 1 anomalies" in out
+    code, _, err = cli(*score, "source.where=id < 0")
+    assert code == 2 and "There is no row to score" in err
+
+
+def test_odd_columns_are_trained_around_and_reported(place, cli):
+    """All-null columns, constants, infinities and NaN are no error: they are named in the log and the row's status."""
+    odd = pumps()
+    odd["nothing"] = pd.Series([None] * len(odd), dtype="float64")
+    odd.loc[3, "flow"], odd.loc[4, "flow"] = np.inf, np.nan
+    odd.to_parquet(place / "pumps.parquet", index=False)
+    code, _, err = cli("run", "--config", place / "pumps.yaml", "--log", "plain")
+    assert code == 0
+    for word in ("nothing: not used, all null", "constant: constant in the training rows", "flow: 1 infinite values"):
+        assert word in err
+    scored = pd.read_parquet(place / "scored").set_index("id")
+    assert scored.loc[[3, 4, 5], "anomaly_status"].tolist() == ["non_finite", "ok", "ok"]
+    assert scored["is_anomaly"].notna().all()
+
+
+def test_help_names_every_command():
+    """The installed script shows its commands, and an unknown option ends with exit code 2."""
+    script = [sys.executable, "-m", "vae_model.cli"]
+    shown = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True).stdout
+    for command in ("train", "score", "run", "init", "validate", "inspect"):
+        assert f"\n  {command} " in shown or f" {command} " in shown
+    assert subprocess.run([*script, "run", "--confg", "x"], capture_output=True, check=False).returncode == 2
+
+
+def test_scoring_in_a_fresh_process_imports_no_torch(place, cli):
+    """`score` with the embedded engine never loads torch."""
+    cli("train", "--config", place / "pumps.yaml")
+    code = (
+        "import sys; from vae_model.cli import main; main(sys.argv[1:]);print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "score", "--config", "pumps.yaml"], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip().splitlines()[-1] == "False"
