@@ -35,7 +35,7 @@ def session(engine: str, needs_delta: bool) -> Iterator[Any]:
         )
     chosen = _resolve(engine)
     existing = _existing_session()
-    if existing is not None and chosen in ("existing", "spark", "connect"):
+    if existing is not None and chosen in ("existing", "connect" if _is_remote(existing) else "spark"):
         log.info("Engine: the Spark session that is already there (Spark %s)", existing.version)
         yield existing
         return
@@ -52,6 +52,11 @@ def _resolve(engine: str) -> str:
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # set by spark-submit for the Python it starts
         return "spark"
     return "connect" if "SPARK_REMOTE" in os.environ else "sail"
+
+
+def _is_remote(spark: Any) -> bool:
+    """Whether a session is Spark Connect's."""
+    return type(spark).__module__.startswith("pyspark.sql.connect")
 
 
 def _existing_session() -> Any:
