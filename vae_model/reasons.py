@@ -22,22 +22,27 @@ def build(
     arrays: Sequence[pa.Array],
     rows: NDArray[np.intp],
     parts_NR: NDArray[np.float64],
+    missing_NR: NDArray[np.bool_],
     mean_NF: NDArray[np.float32],
     likeliest_NC: NDArray[np.intp],
     most: int,
 ) -> pa.Array:
     """Reasons for the rows with index ``rows``; an empty list for every other row.
 
-    ``arrays`` are the feature columns as they came, ``parts_NR`` each residual's part of the score (0 where missing),
-    ``mean_NF`` what the decoder expects of each unit, ``likeliest_NC`` the likeliest slot of each category. A feature's
+    ``arrays`` are the feature columns as they came, ``parts_NR`` each residual's part of the score,
+    ``missing_NR`` whether it is missing, ``mean_NF`` what the decoder expects of each unit, ``likeliest_NC`` the likeliest slot of each category. A feature's
     share is its residuals' part of the sum of all positive parts.
     """
+    if not len(rows):
+        return pa.ListArray.from_arrays(
+            pa.array(np.zeros(len(parts_NR) + 1, np.int32)), pa.array([], TYPE.value_type), type=TYPE
+        )
     entries: list[dict[str, Any]] = []
     counts = np.zeros(len(parts_NR), dtype=np.int32)
     of_unit, features = spec.feature_of_unit, spec.features
     category = {f.name: i for i, f in enumerate(spec.categorical)}
     for row in rows:
-        parts_R = np.maximum(parts_NR[row], 0)
+        parts_R = np.where(missing_NR[row], 0, np.maximum(parts_NR[row], 0))  # what is missing is no reason
         by_feature = np.bincount(of_unit, weights=parts_R, minlength=len(features))
         total = by_feature.sum()
         for index in np.argsort(-by_feature, kind="stable")[:most]:

@@ -92,13 +92,18 @@ class ResidualDistance:
     def parts(self, residuals_NR: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, R) each column's part of R * score. A missing column contributes what it does on average: 1."""
         g_NR = self._normal(residuals_NR)
-        parts_NR = g_NR * (g_NR @ self.precision_RR)
-        parts_NR[np.isnan(residuals_NR)] = 1
+        parts_NR = g_NR @ self.precision_RR
+        parts_NR *= g_NR
+        missing_NR = np.isnan(residuals_NR)
+        if missing_NR.any():
+            parts_NR[missing_NR] = 1
         return np.asarray(parts_NR)
 
     def _normal(self, residuals_NR: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, R) residuals on the scale of a normal deviate; 0 where missing."""
-        g_NR = np.nan_to_num((residuals_NR - self.center_R) / self.scale_R, nan=0.0)
+        g_NR = residuals_NR - self.center_R
+        g_NR /= self.scale_R
+        np.copyto(g_NR, 0, where=np.isnan(g_NR))
         rows, columns = np.nonzero(np.abs(g_NR) > self.tail_start_R)
         z, t = g_NR[rows, columns], self.tail_start_R[columns]
         g_NR[rows, columns] = np.copysign(t * (np.abs(z) / t) ** self.tail_power_R[columns], z)

@@ -84,13 +84,16 @@ class ResidualModel:
     def __call__(self, batch: Batch) -> Residuals:
         """Residuals of at most ``BLOCK`` encoded rows."""
         vary_F = ~self.constant_F
-        x_NV = batch.x_NF[:, vary_F]
-        expected_NV, log_probabilities = self.forward(x_NV, batch.codes_NC)
-        pearson, squared = np.empty((2, len(batch), len(self.constant_R)))
         units = len(vary_F)
-
+        x_NV = batch.x_NF if vary_F.all() else batch.x_NF[:, vary_F]
+        expected_NV, log_probabilities = self.forward(x_NV, batch.codes_NC)
         sigma_V = np.exp(0.5 * self.forward.log_variance_V.astype(np.float64))
-        difference_NV = x_NV.astype(np.float64) - expected_NV
+        difference_NV = np.subtract(x_NV, expected_NV, dtype=np.float64)
+        if vary_F.all() and not self.spec.categorical:  # nothing but numbers: no need to put parts together
+            empty = np.empty(batch.codes_NC.shape, dtype=np.intp)
+            return Residuals(difference_NV / sigma_V, difference_NV**2, expected_NV, empty)
+
+        pearson, squared = np.empty((2, len(batch), len(self.constant_R)))
         pearson[:, :units][:, vary_F] = difference_NV / sigma_V
         squared[:, :units][:, vary_F] = difference_NV**2
         # A constant column is encoded as 0 where equal to its constant, 1 where not, NaN where missing. Something
@@ -187,7 +190,8 @@ class Scorer:
                 self.model.spec,
                 arrays,
                 np.flatnonzero(flagged),
-                np.where(np.isnan(residuals.pearson_NR), 0, parts_NR),  # what is missing is no reason
+                parts_NR,
+                np.isnan(residuals.pearson_NR),
                 residuals.mean_NF,
                 residuals.likeliest_NC,
                 self.most_reasons,
@@ -212,7 +216,9 @@ def reconstruction_error(spec: FeatureSpec, squared_NR: NDArray[np.float64]) -> 
     """(N,) mean squared residual over the observed features; a feature of several units counts once."""
     of_unit = spec.feature_of_unit
     weight_R = 1 / np.bincount(of_unit)[of_unit]
+    total = squared_NR @ weight_R
+    if not np.isnan(total).any():  # nothing is missing
+        return np.asarray(total / weight_R.sum())
     seen = ~np.isnan(squared_NR)
-    total = np.where(seen, squared_NR, 0) @ weight_R
     with np.errstate(invalid="ignore"):
-        return np.asarray(total / (seen @ weight_R))
+        return np.asarray((np.where(seen, squared_NR, 0) @ weight_R) / (seen @ weight_R))

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from vae_model.errors import SchemaError, TrainingError
 from vae_model.features import categories, numbers, times
 
+LIMIT = float(np.finfo(np.float32).max) ** 0.25
+"""Standardised values stop here: a square of a square still fits a 32-bit float."""
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -169,11 +172,12 @@ class FeatureSpec:
     def encode(self, arrays: Sequence[pa.Array]) -> Batch:
         """Encode one Arrow array a feature, in the order of ``names``. Raises an error naming the column."""
         rows = len(arrays[0])
-        x_NF = np.empty((rows, len(self.center_F)), dtype=np.float32)
+        raw_FN = np.empty((len(self.center_F), rows))  # a unit a row: written, then standardised all at once
         codes_NC = np.empty((rows, len(self.categorical)), dtype=np.int32)
         unseen_NC = np.zeros((rows, len(self.categorical)), dtype=bool)
-        missing_N, non_finite_N = np.zeros(rows), np.zeros(rows, dtype=bool)
-        unit = category = 0
+        missing_N = np.zeros(rows)
+        units: list[slice] = []
+        category = 0
         for feature, given in zip(self.features, arrays, strict=True):
             array = _plain(given, feature.family)
             if feature.is_category:
@@ -182,16 +186,33 @@ class FeatureSpec:
                 missing_N += slot < 0
                 category += 1
                 continue
-            raw = _naming(feature, feature.matrix, array)
-            infinite = np.isinf(raw)
-            if infinite.any():
-                non_finite_N |= infinite.any(axis=1)
-                raw = np.where(infinite, np.nan, raw)
-            units = slice(unit, unit + raw.shape[1])
-            x_NF[:, units] = _standardise(raw, self.center_F[units], self.scale_F[units])
-            missing_N += np.isnan(raw).all(axis=1)
-            unit = units.stop
+            start = units[-1].stop if units else 0
+            units.append(slice(start, start + len(feature.center)))
+            raw_FN[units[-1]] = _naming(feature, feature.matrix, array).T
+        non_finite_N = np.zeros(rows, dtype=bool)
+        if not np.isfinite(raw_FN).all():
+            infinite_FN = np.isinf(raw_FN)
+            non_finite_N |= infinite_FN.any(axis=0)
+            raw_FN[infinite_FN] = np.nan
+            for unit in units:
+                missing_N += np.isnan(raw_FN[unit]).all(axis=0)
+        x_NF = np.ascontiguousarray(self._standardise(raw_FN).T, dtype=np.float32)
         return Batch(x_NF, codes_NC, unseen_NC, missing_N / len(self.features), non_finite_N)
+
+    def _standardise(self, raw_FN: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(raw - center) / scale, in place; a constant column (scale 0) becomes 0 where equal to its constant, else 1.
+
+        Whole numbers are compared exactly, others as closely as a trip through float32 leaves them.
+        """
+        center, constant = self.center_F, np.flatnonzero(self.scale_F == 0)
+        tolerance = np.where(center == np.round(center), 0, 1e-7 * np.abs(center))
+        with np.errstate(over="ignore"):  # what overflows is clipped
+            raw_FN -= center[:, None]
+            for unit in constant:
+                observed = ~np.isnan(raw_FN[unit])
+                raw_FN[unit, observed] = np.abs(raw_FN[unit, observed]) > tolerance[unit]
+            raw_FN /= np.where(self.scale_F == 0, 1.0, self.scale_F)[:, None]
+        return np.clip(raw_FN, -LIMIT, LIMIT, out=raw_FN)
 
     def encode_table(self, table: pa.Table) -> Batch:
         """Encode the feature columns of a table."""
@@ -235,21 +256,6 @@ def _plain(array: pa.Array, family: str) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         return array.dictionary_decode()
     return pa.nulls(len(array), _TYPE_OF_FAMILY[family]) if pa.types.is_null(array.type) else array
-
-
-def _standardise(
-    raw: NDArray[np.float64], center: NDArray[np.float64], scale: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(raw - center) / scale; a constant column (scale 0) becomes 0 where equal to its constant, else 1."""
-    limit = float(np.finfo(np.float32).max) ** 0.25  # a square of squares still fits
-    constant = scale == 0
-    with np.errstate(over="ignore"):  # what overflows is clipped
-        centred = raw - center
-        if constant.any():
-            # Whole numbers are compared exactly, others as closely as a trip through float32 leaves them.
-            differs = np.abs(centred) > np.where(center == np.round(center), 0, 1e-7 * np.abs(center))
-            centred = np.where(constant & ~np.isnan(raw), differs, centred)
-        return np.clip(centred / np.where(constant, 1.0, scale), -limit, limit)
 
 
 def _naming(feature: Feature, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -42,9 +42,11 @@ class Layout:
     def input(self, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32]) -> NDArray[np.float32]:
         """(N, I): clipped numbers (0 where missing), a missing flag for each, one-hot categories (all 0: missing)."""
         h_NI = np.zeros((len(x_NV), self.inputs), dtype=np.float32)
-        missing = np.isnan(x_NV)
-        h_NI[:, : self.varying] = np.where(missing, 0, np.clip(x_NV, -CLIP, CLIP))
-        h_NI[:, self.varying : 2 * self.varying] = missing
+        numbers = np.clip(x_NV, -CLIP, CLIP, out=h_NI[:, : self.varying])
+        missing = np.isnan(numbers)
+        if missing.any():
+            numbers[missing] = 0
+            h_NI[:, self.varying : 2 * self.varying] = missing
         start = 2 * self.varying
         rows = np.arange(len(x_NV))
         for category, slots in enumerate(self.slots):
@@ -57,7 +59,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Forward:
-    """Encoder mean and decoder as weight matrices (inputs x outputs), ReLU-free smooth activations (SiLU)."""
+    """Encoder mean and decoder as weight matrices (inputs x outputs), SiLU between the layers."""
 
     layout: Layout
     encoder: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
@@ -100,5 +102,8 @@ def _dense(
         h = h @ weight
         h += bias
         if i < len(layers) - 1:
-            h /= 1 + np.exp(np.minimum(-h, 80))  # SiLU: h * sigmoid(h); 80 keeps exp within float32
+            e = np.negative(h)  # SiLU in place: h * sigmoid(h) = h / (1 + exp(-h)); 80 keeps exp within float32
+            np.exp(np.minimum(e, 80, out=e), out=e)
+            e += 1
+            h /= e
     return h
