@@ -29,9 +29,9 @@ def build(
 ) -> pa.Array:
     """Reasons for the rows with index ``rows``; an empty list for every other row.
 
-    ``arrays`` are the feature columns as they came, ``parts_NR`` each residual's part of the score,
-    ``missing_NR`` whether it is missing, ``mean_NF`` what the decoder expects of each unit, ``likeliest_NC`` the likeliest slot of each category. A feature's
-    share is its residuals' part of the sum of all positive parts.
+    ``arrays`` are the feature columns as they came, ``parts_NR`` each residual's part of the score, ``missing_NR``
+    whether it is missing, ``mean_NF`` what the decoder expects of each unit, ``likeliest_NC`` the likeliest slot of
+    each category. A feature's share is its residuals' part of the sum of all positive parts.
     """
     if not len(rows):
         return pa.ListArray.from_arrays(
