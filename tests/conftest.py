@@ -142,5 +142,4 @@ def engine(request, monkeypatch, tmp_path):
         monkeypatch.delenv(REMOTE, raising=False)
     else:
         monkeypatch.setenv(REMOTE, "1")
-    session.engine_name = request.param
     return session

@@ -115,7 +115,6 @@ def _connect(needs_delta: bool) -> Iterator[Any]:
 
 @contextmanager
 def _remote(url: str) -> Iterator[Any]:
-    from pyspark.errors import PySparkException
     from pyspark.sql.connect.session import SparkSession
 
     before = os.environ.get("SPARK_CONNECT_MODE_ENABLED")
@@ -124,7 +123,7 @@ def _remote(url: str) -> Iterator[Any]:
         try:
             spark = SparkSession.builder.remote(url).create()
             _ = spark.version
-        except (PySparkException, Exception) as error:
+        except Exception as error:
             raise EngineError(
                 "The Spark Connect server does not answer.",
                 found=str(error).strip().splitlines()[0][:300],

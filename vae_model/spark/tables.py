@@ -257,6 +257,13 @@ def _write_parquet(frame: Any, output: Output) -> None:
     staged, old = f"{target}.{run}.staged", f"{target}.{run}.old"
     try:
         frame.write.format("parquet").mode("error").save(storage.for_engine(fs.unstrip_protocol(staged)))
+        if not fs.exists(staged):
+            raise OutputError(
+                f"The scored rows of {output} were written where this machine cannot see them.",
+                "a path that the engine and this machine share, to put a Parquet folder in its place",
+                f"no {staged} here",
+                "On a remote Spark Connect server write Delta, a table, or a path on shared storage.",
+            )
         if output.mode == "append" and fs.exists(target):
             for name in fs.ls(staged, detail=False):
                 file = str(name).rpartition("/")[2]
