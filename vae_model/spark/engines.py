@@ -136,7 +136,7 @@ def _remote(url: str) -> Iterator[Any]:
                 spark.stop()
     finally:
         if before is None:
-            del os.environ["SPARK_CONNECT_MODE_ENABLED"]
+            os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
         else:
             os.environ["SPARK_CONNECT_MODE_ENABLED"] = before
 
