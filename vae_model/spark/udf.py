@@ -12,11 +12,21 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
+from vae_model.reasons import TYPE
 from vae_model.scoring import COMPUTED, OUTPUT, Scorer, load_scorer
-from vae_model.spark.tables import OUTPUT_TYPES, column
+from vae_model.spark.tables import column
 
-RETURN_TYPE = f"struct<{', '.join(f'{n}: {t}' for n, t in zip(COMPUTED.names, OUTPUT_TYPES, strict=False))}>"
+_REASON = T.StructType(
+    [
+        T.StructField(field.name, T.DoubleType() if field.name == "share" else T.StringType())
+        for field in TYPE.value_type
+    ]
+)
+_TYPES = [T.DoubleType(), T.DoubleType(), T.DoubleType(), T.BooleanType(), T.ArrayType(_REASON), T.StringType()]
+RETURN_TYPE = T.StructType([T.StructField(*pair) for pair in zip(COMPUTED.names, _TYPES, strict=True)])
+"""Spark's type of the struct; as text it would be parsed by whichever Connect session is active."""
 _STRUCT = "__vae"
 
 
