@@ -39,10 +39,12 @@ def delta_package():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quiet():
-    """Engines read these once, when they start."""
+def _engines_in_order(request):
+    """The JVM first: pyspark forks to start it, which is not safe once gRPC, Sail and torch run threads here."""
     os.environ.setdefault("RUST_LOG", "error")
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    if any("engine" in item.fixturenames and item.get_closest_marker("classic") for item in request.session.items):
+        request.getfixturevalue("_classic")
 
 
 @pytest.fixture(scope="session")
@@ -128,6 +130,15 @@ def _connect(connect_server):
     session = SparkSession.builder.remote(connect_server).create()
     yield session
     session.stop()  # before its server: a client whose server is gone keeps trying at exit
+
+
+@pytest.fixture
+def no_session(monkeypatch):
+    """As in a process of its own: whatever session another test keeps is not there."""
+    from vae_model.spark import engines
+
+    monkeypatch.setattr(engines, "_existing_session", lambda: None)
+    monkeypatch.delenv(REMOTE, raising=False)
 
 
 ENGINES = ["sail", pytest.param("spark", marks=pytest.mark.classic), pytest.param("connect", marks=pytest.mark.classic)]

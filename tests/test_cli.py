@@ -41,10 +41,9 @@ def pumps(rows=600):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, no_session):
     """A folder with a table and a config."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SPARK_CONNECT_MODE_ENABLED", raising=False)
     pumps().to_parquet(tmp_path / "pumps.parquet", index=False)
     (tmp_path / "pumps.yaml").write_text(CONFIG.format(tmp=tmp_path))
     return tmp_path

@@ -37,10 +37,9 @@ def weather(tmp_path_factory):
 
 
 @pytest.fixture
-def here(weather, monkeypatch):
+def here(weather, monkeypatch, no_session):
     """That folder as the working directory, and no session about."""
     monkeypatch.chdir(weather)
-    monkeypatch.delenv(REMOTE, raising=False)
     return weather
 
 
