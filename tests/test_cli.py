@@ -195,6 +195,14 @@ def test_bad_input_is_one_message_and_exit_code_2(place, cli, monkeypatch, case)
     assert pd.read_parquet(place / "scored").to_dict("list") == {"previous": [1]}
 
 
+def test_a_connect_server_that_is_not_there_is_told_within_seconds(place, cli, monkeypatch):
+    """Nobody at the address in SPARK_REMOTE is an error at once, and a token in the address is not shown."""
+    monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:9/;token=secret")
+    code, out, err = cli("run", "--config", place / "pumps.yaml", "--set", "engine=connect")
+    assert code == 2 and "The Spark Connect server does not answer" in err
+    assert "secret" not in out + err
+
+
 def test_the_config_file_itself(place, cli):
     """A missing, malformed or half-written config file is named; no engine is started for it."""
     assert "does not exist" in cli("run", "--config", place / "none.yaml")[2]

@@ -6,12 +6,14 @@ import logging
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from vae_model.errors import EngineError
 
@@ -108,9 +110,25 @@ def _connect(needs_delta: bool) -> Iterator[Any]:
         raise EngineError(
             "engine: connect needs a server.", "its address in SPARK_REMOTE, such as sc://host:15002", "no SPARK_REMOTE"
         )
+    _knock(url)
     log.info("Engine: Spark Connect at %s", re.sub(r";.*", ";…", url))  # what follows may hold a token
     with _remote(url) as spark:
         yield spark
+
+
+def _knock(url: str) -> None:
+    """Raise EngineError where nobody listens: the client itself would go on trying for minutes."""
+    try:
+        address = urlsplit(url.partition(";")[0])
+        host, port = address.hostname, address.port or 15002
+        socket.create_connection((host or "", port), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            "The Spark Connect server does not answer.",
+            "an address such as sc://host:15002 in SPARK_REMOTE",
+            str(error),
+            "Check that the server runs, and its address.",
+        ) from None
 
 
 @contextmanager
