@@ -233,7 +233,7 @@ def _writer(frame: Any, output: Output) -> Any:
 
 
 def _write_parquet_table(frame: Any, output: Output) -> None:
-    """Score into a table beside the output, then copy: no engine renames tables, but a copy of rows that are already
+    """Score into a table beside the output, then copy: Sail cannot rename tables, but a copy of rows that are already
     scored does not fail half-way for a reason of ours.
     """
     spark = frame.sparkSession
