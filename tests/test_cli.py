@@ -110,6 +110,15 @@ def test_set_overrides_the_file(place, cli):
     assert 600 * 0.05 / 3 < scored["vae_is_anomaly"].sum() < 600 * 0.05 * 3
 
 
+def test_a_run_that_flags_nothing_says_what_would(place, cli):
+    """Where no row is flagged the summary says so, and `score` with another decision flags some without training."""
+    strict = "decision={threshold: 1e9}"
+    code, out, _ = cli("run", "--config", place / "pumps.yaml", "--set", strict)
+    assert code == 0 and "Scored 600 rows: 0 anomalies (0.000%)" in out and "No row is flagged." in out
+    code, out, _ = cli("score", "--config", place / "pumps.yaml", "--set", "decision={false_alarm_rate: 0.05}")
+    assert code == 0 and "No row is flagged." not in out and "17 " in out
+
+
 def test_json_logs_are_json(place, cli):
     """With --log json every line is a JSON object, the summary among them, and nothing else is printed."""
     code, out, err = cli("run", "--config", place / "pumps.yaml", "--log", "json")

@@ -112,7 +112,11 @@ class Reporter:
         self.out.print(
             f"Scored {summary.rows:,} rows: {summary.anomalies:,} anomalies ({summary.rate:.3%}). Status: {statuses}."
         )
-        if summary.top:
+        if not summary.top:
+            self.out.print(
+                "No row is flagged. A larger decision.false_alarm_rate flags more; `score` needs no training for it."
+            )
+        else:
             self.out.print(f"\nThe {len(summary.top)} highest scores among them:")
             self.out.print(_top_table(summary, full=not sys.stdout.isatty()))
         self.out.print(f"\nOutput: {summary.output}\nSQL:    {summary.sql}")
