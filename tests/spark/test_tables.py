@@ -103,6 +103,39 @@ def test_a_killed_swap_puts_the_previous_output_back(frame, engine, detector, tm
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("out")) == ["out"]
 
 
+def test_the_previous_rows_survive_even_a_swap_that_cannot_be_undone(frame, engine, detector, tmp_path, monkeypatch):
+    """Where neither the new rows nor the old ones can be moved in, the old ones stay on disk."""
+    output = sink(tmp_path, "path", "parquet")
+    tables.write(score(frame.where("id < 100"), detector), output)
+    from fsspec.implementations.local import LocalFileSystem
+
+    real = LocalFileSystem.mv
+
+    def broken(self, source, target, **options):
+        if str(source).endswith((".staged", ".old")):
+            raise OSError("the disk is gone")
+        return real(self, source, target, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "mv", broken)
+    with pytest.raises(OSError, match="the disk is gone"):
+        tables.write(score(frame, detector), output)
+    (kept,) = tmp_path.glob("out.*.old")
+    assert len(pd.read_parquet(kept)) == 100
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ("scored", "`scored_x`"),
+        ("main.scored", "`main`.`scored_x`"),
+        ("a.`b.c`.`d``; DROP TABLE e`", "`a`.`b.c`.`d``; DROP TABLE e_x`"),
+    ],
+)
+def test_the_staged_tables_name_is_quoted(table, expected):
+    """Whatever letters a table's name has, the name beside it is one quoted identifier a part."""
+    assert tables._beside(table, "_x") == expected
+
+
 SOURCES = {
     "nothing there": ({"path": "{tmp}/nowhere"}, ["cannot be opened", "Nothing is there"]),
     "an empty folder": ({"path": "{tmp}/empty"}, ["cannot be opened", "Nothing is there"]),

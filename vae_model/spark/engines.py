@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -178,14 +179,14 @@ def _classic(needs_delta: bool) -> Iterator[Any]:
     try:
         spark = builder.getOrCreate()
     except Exception as error:
-        if "unresolved dependency" in str(error) or "download failed" in str(error):
-            raise EngineError(
-                "Delta's jars could not be fetched from Maven.",
-                found=str(error).strip().splitlines()[-1][:300],
-                hint="Give them to spark-submit with --jars or --packages; a broken local cache is avoided with "
-                "--conf spark.jars.ivy=FOLDER.",
-            ) from None
-        raise EngineError("Classic Spark did not start.", found=str(error).strip().splitlines()[0][:300]) from error
+        raise EngineError(
+            "Classic Spark did not start.",
+            found=str(error).strip().splitlines()[0][:300],
+            hint="Its own words stand above. If they are about downloads, Delta's jars could not be had from Maven: "
+            "give them to spark-submit with --jars, try --conf spark.jars.ivy=FOLDER, or write Parquet."
+            if needs_delta
+            else "Its own words stand above.",
+        ) from error
     log.info("Engine: Spark %s, %s", spark.version, spark.sparkContext.master)
     try:
         if needs_delta:
@@ -196,11 +197,16 @@ def _classic(needs_delta: bool) -> Iterator[Any]:
 
 
 def _with_delta(builder: Any) -> Any:
-    """Delta's extension, and its jars from Maven unless some are given (SPARK_DELTA_JARS, or in Spark's jars)."""
-    from delta import configure_spark_with_delta_pip
+    """Delta's extension, and its jars from Maven unless they lie among Spark's own."""
+    import pyspark
 
     builder = builder.config("spark.sql.extensions", DELTA_EXTENSION)
     builder = builder.config("spark.sql.catalog.spark_catalog", DELTA_CATALOG)
+    home = Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent)
+    if any(home.glob("jars/delta-spark_*.jar")):
+        return builder
+    from delta import configure_spark_with_delta_pip
+
     log.info("Delta: fetching its jars by Maven, once (about 90 MB the first time)")
     return configure_spark_with_delta_pip(builder)
 

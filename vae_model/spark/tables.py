@@ -232,12 +232,19 @@ def _writer(frame: Any, output: Output) -> Any:
     return frame.write.format(output.format).mode({"replace": "overwrite", "append": "append"}[output.mode])
 
 
+def _beside(table: str, suffix: str) -> str:
+    """The quoted name of a table in the same schema, its last part with a suffix."""
+    parts = re.findall(r"`(?:[^`]|``)+`|[^.`]+", table)
+    names = [part[1:-1].replace("``", "`") if part.startswith("`") else part for part in parts]
+    return ".".join(map(quote, [*names[:-1], names[-1] + suffix]))
+
+
 def _write_parquet_table(frame: Any, output: Output) -> None:
     """Score into a table beside the output, then copy: Sail cannot rename tables, but a copy of rows that are already
     scored does not fail half-way for a reason of ours.
     """
     spark = frame.sparkSession
-    staged = f"{output.table}_staged_{uuid4().hex[:8]}"
+    staged = _beside(output.table or "", f"_staged_{uuid4().hex[:8]}")
     try:
         frame.write.format("parquet").saveAsTable(staged)
         rows = spark.table(staged)
@@ -276,9 +283,10 @@ def _write_parquet(frame: Any, output: Output) -> None:
             fs.mv(staged, target, recursive=True)
         except BaseException:
             if fs.exists(old):
-                fs.mv(old, target, recursive=True)
+                fs.mv(old, target, recursive=True)  # if this fails too, the old rows stay where they are: in `old`
             raise
+        with suppress(OSError):
+            fs.rm(old, recursive=True)
     finally:
-        for leftover in (staged, old):
-            with suppress(OSError):
-                fs.rm(leftover, recursive=True)
+        with suppress(OSError):
+            fs.rm(staged, recursive=True)
