@@ -4,15 +4,21 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-cluster test-spark35 lint clean
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python conf/nycflights13_tables.py
 	.venv/demo/bin/vae-anomaly run --config conf/flights.yaml
 	.venv/demo/bin/vae-anomaly run --config conf/weather.yaml
 
-test: .venv/test/ready lint  ## Every test; those of classic Spark where Java 17+ is found
-	@.ci/test
+test: .venv/test/ready .venv/client/ready .venv/worker/ready lint  ## Every test but the heavy ones; those of classic Spark where Java 17+ is found
+	@.ci/test default
+
+test-cluster: .venv/test/ready .venv/worker/ready  ## The heavy ones: a standalone cluster of several processes, killed and starved
+	@.ci/test cluster
+
+test-spark35: .venv/spark35/ready  ## The tests of tables and jobs on Spark 3.5
+	@.ci/test spark35
 
 lint: .venv/test/ready
 	.venv/test/bin/ruff check .

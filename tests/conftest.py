@@ -30,12 +30,40 @@ DELTA_CONF = {
 """Few partitions for small frames, and an Ivy folder of its own: a half-filled ~/.m2 breaks the default one."""
 
 
-def delta_package():
-    """The Maven coordinates of the Delta jars that go with the installed delta-spark."""
-    from importlib.metadata import version
+ROOT = Path(__file__).parents[1]
+TEST, WORKER = (ROOT / ".venv" / name / "bin" / "python" for name in ("test", "worker"))
+"""The Python with classic Spark and torch, and the Python of a cluster's workers: no torch, no pyspark, no project."""
 
-    spark = ".".join(version("pyspark").split(".")[:2])
-    return f"io.delta:delta-spark_{spark}_2.13:{version('delta-spark')}"
+
+def asked(python, code):
+    """What a line of Python prints in another environment."""
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def delta_package(python=sys.executable):
+    """The Maven coordinates of the Delta jars that go with the delta-spark of an environment."""
+    versions = asked(python, "from importlib.metadata import version as v; print(v('pyspark'), v('delta-spark'))")
+    spark, delta = versions.split()
+    built_for = "2.12" if spark.startswith("3.") else f"{spark.rpartition('.')[0]}_2.13"
+    return f"io.delta:delta-spark_{built_for}:{delta}"
+
+
+def spark_home(python=sys.executable):
+    """The folder of classic Spark in an environment."""
+    return Path(asked(python, "import pyspark; print(pyspark.__path__[0])"))
+
+
+def free_port():
+    """A port that nobody listens at just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def clean_environment(**more):
+    """This process's environment without what would tie a child to this process's sessions."""
+    ours = ("SPARK_REMOTE", REMOTE, "SPARK_LOCAL_REMOTE", "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET", "SPARK_HOME")
+    return {key: value for key, value in os.environ.items() if key not in ours} | more
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,7 +71,10 @@ def _engines_in_order(request):
     """The JVM first: pyspark forks to start it, which is not safe once gRPC, Sail and torch run threads here."""
     os.environ.setdefault("RUST_LOG", "error")
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    if any("engine" in item.fixturenames and item.get_closest_marker("classic") for item in request.session.items):
+    if any(
+        "engine" in item.fixturenames and item.get_closest_marker("classic") and not item.get_closest_marker("connect")
+        for item in request.session.items
+    ):
         request.getfixturevalue("_classic")
 
 
@@ -78,26 +109,19 @@ def _classic(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def connect_server(tmp_path_factory):
-    """The address of a real Spark Connect server, a process of its own."""
-    import pyspark
-
-    home = Path(pyspark.__file__).parent
+    """The address of a real Spark Connect server, a process of its own, whose workers lack this project."""
+    home, port = spark_home(TEST), free_port()
     folder = tmp_path_factory.mktemp("connect")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     conf = {
         **DELTA_CONF,
         "spark.connect.grpc.binding.port": str(port),
         "spark.connect.grpc.binding.address": "127.0.0.1",
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
     }
-    clean = ("SPARK_REMOTE", REMOTE, "SPARK_LOCAL_REMOTE", "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET")
-    environment = {key: value for key, value in os.environ.items() if key not in clean}
-    environment |= {"SPARK_HOME": str(home), "PYSPARK_PYTHON": sys.executable, "PYSPARK_DRIVER_PYTHON": sys.executable}
+    environment = clean_environment(SPARK_HOME=str(home), PYSPARK_PYTHON=str(WORKER), PYSPARK_DRIVER_PYTHON=str(WORKER))
     command = [
         str(home / "bin" / "spark-submit"), "--class", "org.apache.spark.sql.connect.service.SparkConnectServer",
-        "--master", "local[2]", "--driver-memory", "1g", "--packages", delta_package(),
+        "--master", "local[2]", "--driver-memory", "1g", "--packages", delta_package(TEST),
         *(part for key, value in conf.items() for part in ("--conf", f"{key}={value}")), "spark-internal",
     ]  # fmt: skip
     log = (folder / "server.log").open("wb")
@@ -141,7 +165,11 @@ def no_session(monkeypatch):
     monkeypatch.delenv(REMOTE, raising=False)
 
 
-ENGINES = ["sail", pytest.param("spark", marks=pytest.mark.classic), pytest.param("connect", marks=pytest.mark.classic)]
+ENGINES = [
+    "sail",
+    pytest.param("spark", marks=pytest.mark.classic),
+    pytest.param("connect", marks=[pytest.mark.classic, pytest.mark.connect]),
+]
 
 
 @pytest.fixture(params=ENGINES)
