@@ -1,6 +1,7 @@
 """One engine fixture for everything that touches a DataFrame: Sail, classic Spark with Delta, Spark Connect."""
 
 import atexit
+import logging
 import os
 import signal
 import socket
@@ -8,10 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+
+from tests.s3 import _s3_server, s3  # noqa: F401 - fixtures
 
 REMOTE = "SPARK_CONNECT_MODE_ENABLED"
 """pyspark.sql.functions asks this variable which kind of session it is for."""
@@ -33,6 +37,14 @@ DELTA_CONF = {
 ROOT = Path(__file__).parents[1]
 TEST, WORKER = (ROOT / ".venv" / name / "bin" / "python" for name in ("test", "worker"))
 """The Python with classic Spark and torch, and the Python of a cluster's workers: no torch, no pyspark, no project."""
+
+
+def pytest_configure(config):
+    """Let Spark 3.5 be: it compares versions by distutils, and leaves its sockets to the garbage collector."""
+    with suppress(PackageNotFoundError):
+        if version("pyspark").startswith("3."):
+            config.addinivalue_line("filterwarnings", "ignore:distutils Version classes:DeprecationWarning")
+            config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
 def asked(python, code):
@@ -62,7 +74,14 @@ def free_port():
 
 def clean_environment(**more):
     """This process's environment without what would tie a child to this process's sessions."""
-    ours = ("SPARK_REMOTE", REMOTE, "SPARK_LOCAL_REMOTE", "PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET", "SPARK_HOME")
+    ours = (
+        "SPARK_REMOTE",
+        REMOTE,
+        "SPARK_LOCAL_REMOTE",
+        "PYSPARK_GATEWAY_PORT",
+        "PYSPARK_GATEWAY_SECRET",
+        "SPARK_HOME",
+    )
     return {key: value for key, value in os.environ.items() if key not in ours} | more
 
 
@@ -107,11 +126,10 @@ def _classic(tmp_path_factory):
     session.stop()
 
 
-@pytest.fixture(scope="session")
-def connect_server(tmp_path_factory):
-    """The address of a real Spark Connect server, a process of its own, whose workers lack this project."""
+@contextmanager
+def running_connect_server(folder):
+    """A real Spark Connect server, a process of its own whose workers lack this project: its address and its process."""
     home, port = spark_home(TEST), free_port()
-    folder = tmp_path_factory.mktemp("connect")
     conf = {
         **DELTA_CONF,
         "spark.connect.grpc.binding.port": str(port),
@@ -124,10 +142,11 @@ def connect_server(tmp_path_factory):
         "--master", "local[2]", "--driver-memory", "1g", "--packages", delta_package(TEST),
         *(part for key, value in conf.items() for part in ("--conf", f"{key}={value}")), "spark-internal",
     ]  # fmt: skip
-    log = (folder / "server.log").open("wb")
-    server = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-    )
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
 
     def stop():
         with suppress(ProcessLookupError):
@@ -142,9 +161,17 @@ def connect_server(tmp_path_factory):
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             break
         time.sleep(0.2)
-    yield f"sc://127.0.0.1:{port}"
-    stop()
-    log.close()
+    try:
+        yield f"sc://127.0.0.1:{port}", server
+    finally:
+        stop()
+
+
+@pytest.fixture(scope="session")
+def connect_server(tmp_path_factory):
+    """The address of the Spark Connect server that the tests share."""
+    with running_connect_server(tmp_path_factory.mktemp("connect")) as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -154,6 +181,14 @@ def _connect(connect_server):
     session = SparkSession.builder.remote(connect_server).create()
     yield session
     session.stop()  # before its server: a client whose server is gone keeps trying at exit
+
+
+@pytest.fixture(autouse=True)
+def _own_log():
+    """A command line run in this process sets up its log; the next test starts without it."""
+    yield
+    log = logging.getLogger("vae_model")
+    log.handlers[:], log.propagate = [], True
 
 
 @pytest.fixture

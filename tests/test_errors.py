@@ -48,10 +48,11 @@ def test_exit_codes(kind):
 
 
 def test_every_error_but_the_root_is_an_input_error():
-    """The tree has one root, one branch, and seven leaves on the branch."""
+    """The tree has one root, one branch, and eight leaves on the branch."""
     leaves = {c.__name__ for c in CLASSES if InputError in c.__bases__}
     assert leaves == {
-        "ConfigError", "SourceError", "SchemaError", "TrainingError", "ModelFileError", "OutputError", "EngineError"
+        "ConfigError", "SourceError", "SchemaError", "TrainingError", "ModelFileError", "OutputError",
+        "StorageError", "EngineError",
     }  # fmt: skip
 
 

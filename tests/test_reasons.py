@@ -213,6 +213,18 @@ def test_a_moment_beyond_pythons_calendar_is_no_obstacle(detector):
     assert observed["at"] == f"{10**18} us since 1970"
 
 
+def test_a_moment_is_told_in_utc_whatever_its_zone(detector):
+    """The same instant in another zone has the same reason: Spark hands instants over in its session's zone."""
+    index, told = normal(1, 0).column_names.index("at"), []
+    for zone in ("UTC", "America/New_York"):
+        table = pa.Table.from_pylist([TYPICAL | {"temperature": 90.0}], schema=normal(1, 0).schema)
+        at = pa.array([datetime(2023, 5, 10, 3)], pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+        table = table.set_column(index, "at", at.cast(pa.timestamp("us", zone)))
+        told.append(detector.score(table)["anomaly_reasons"].to_pylist())
+    assert told[0] == told[1]
+    assert "2023-05-10T03:00:00+00:00" in [reason["observed"] for reason in told[0][0]]
+
+
 def test_the_expected_constant_is_written_in_full():
     """A constant integer is expected digit by digit, as it was observed."""
     rows = pa.table({"x": np.random.default_rng(0).normal(size=100), "version": np.full(100, 20240101)})

@@ -5,15 +5,17 @@ Exit codes: 0 done; 1 unexpected failure; 2 the config, input or model is not us
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from vae_model import __version__
+from vae_model import __version__, storage
 from vae_model.config import Config, load_config
 from vae_model.errors import ConfigError, VaeAnomalyError
 from vae_model.reporting import LogFormat, Reporter
@@ -27,7 +29,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The config file (YAML).")]
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells have it."""
+
+ConfigOption = Annotated[str, typer.Option("--config", "-c", metavar="PATH", help="The config file (YAML).")]
 SetOption = Annotated[
     list[str], typer.Option("--set", help="Override one key: dotted.key=value, the value in YAML. Repeatable.")
 ]
@@ -67,7 +72,7 @@ def run(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.a
 @app.command()
 def init(
     source: Annotated[str, typer.Option("--source", help="Path or table to look at.")],
-    output: Annotated[Path, typer.Option("--output", help="Config file to write.")],
+    output: Annotated[str, typer.Option("--output", metavar="PATH", help="Config file to write.")],
     format_: Annotated[str | None, typer.Option("--format", help="Format of the files; guessed by default.")] = None,
     engine: Annotated[str, typer.Option("--engine", help="auto, sail, spark or connect.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
@@ -76,13 +81,12 @@ def init(
     reporter = Reporter(LogFormat.auto)
     from vae_model.spark import starter
 
-    if output.exists() and not force:
+    if storage.exists(output) and not force:
         raise ConfigError(f"{output} exists.", hint="Choose another --output, or give --force to overwrite it.")
     place = starter.locate(source, format_, engine)
     with _session(place) as spark:
         text = starter.starter_config(spark, place)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8")
+    storage.write(output, text.encode())
     reporter.line(f"Wrote {output}. Read it, edit it, then: vae-anomaly run --config {output}")
 
 
@@ -102,7 +106,7 @@ def version(version: Annotated[bool, typer.Option("--version", help="Show the ve
         raise typer.Exit
 
 
-def run_job(job: str, config: Path | str, overrides: Sequence[str], reporter: Reporter) -> None:
+def run_job(job: str, config: str, overrides: Sequence[str], reporter: Reporter) -> None:
     """``train``, ``score`` or ``run``: everything that can be checked is checked before an engine starts."""
     settings = load_config(config, overrides)
     settings.require("source", "model.path", *(["output"] if job != "train" else []))
@@ -115,12 +119,13 @@ def run_job(job: str, config: Path | str, overrides: Sequence[str], reporter: Re
         if job == "run":
             jobs.prepare_score(spark, settings)  # nothing about the output may fail after minutes of training
         if job != "score":
-            with reporter.training() as progress:
-                detector = jobs.run_train(spark, settings, progress)
+            with reporter.progress() as progress:
+                detector = jobs.run_train(spark, settings, progress.step, progress.tasks)
             reporter.trained(detector)
         if job != "train":
             assert detector  # noqa: S101 - loaded or trained above
-            summary = jobs.run_score(spark, settings, detector)
+            with reporter.progress() as progress:
+                summary = jobs.run_score(spark, settings, detector, progress.tasks)
             reporter.summary(summary)
 
 
@@ -128,13 +133,16 @@ def _session(settings: Config) -> Any:
     from vae_model.spark import engines
 
     needs_delta = "delta" in (settings.source and settings.source.format, settings.output and settings.output.format)
-    return engines.session(settings.engine, needs_delta)
+    places = (settings.source and settings.source.path, settings.output and settings.output.path)
+    needs_s3 = any(path and storage.protocol(path) == "s3" for path in places)
+    return engines.session(settings.engine, needs_delta, needs_s3)
 
 
 def guarded(command: Callable[[], object]) -> int:
     """Run a command and return its exit code; errors of ours become a message, never a stack trace."""
     try:
-        command()
+        with _termination_interrupts():
+            command()
     except VaeAnomalyError as error:
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"Error: {error}", style="red")
         return error.exit_code
@@ -148,12 +156,25 @@ def guarded(command: Callable[[], object]) -> int:
             file=sys.stderr,
         )
         return 2
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
-    except SystemExit as exit_:  # typer's own end, after --help or a wrong option
-        return exit_.code if isinstance(exit_.code, int) else 0
+    except SystemExit as exit_:  # typer's own end: after --help, a wrong option, Ctrl-C
+        code = exit_.code if isinstance(exit_.code, int) else 0
+        if code == INTERRUPTED:
+            print("Interrupted: the engine's work was cancelled, the output is as it was.", file=sys.stderr)
+        return code
     return 0
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """SIGTERM, by which schedulers stop a job, ends it as Ctrl-C does: work cancelled, nothing half-written left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def main(arguments: list[str] | None = None) -> None:

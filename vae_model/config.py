@@ -8,28 +8,47 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     PositiveInt,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from vae_model.errors import ConfigError, nearest
+from vae_model import credentials, storage
+from vae_model.errors import ConfigError, StorageError, nearest
 
 Kind = Literal["numeric", "boolean", "categorical", "datetime", "vector"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+def _without_credentials(name: str) -> str:
+    if credentials.within(name):
+        raise ValueError(f"credentials do not belong here. {credentials.HINT}")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
+"""A path or a table's name."""
+
+
 class Section(BaseModel):
     """A group of keys: frozen, unknown keys refused, the line under each field is its documentation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # pydantic's own text would show what may be a password
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -43,9 +62,9 @@ class Section(BaseModel):
 class Place(Section):
     """A path or a table name: exactly one of the two."""
 
-    path: str | None = Field(default=None, min_length=1)
+    path: Name | None = None
     """Folder or file of the table."""
-    table: str | None = Field(default=None, min_length=1)
+    table: Name | None = None
     """Name of the table: table, schema.table or catalog.schema.table."""
 
     @model_validator(mode="after")
@@ -67,6 +86,19 @@ class Source(Place):
     """Options of Spark's reader, such as {header: "true", inferSchema: "true"} for CSV."""
     where: str | None = None
     """SQL predicate: the rows to score. All rows by default."""
+    partitions: PositiveInt | None = None
+    """Spread the rows to score over so many tasks, by a shuffle. By default they are scored as they lie."""
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _no_credentials(cls, options: Any) -> Any:
+        """Refuse what looks like a credential, without its value."""
+        if isinstance(options, Mapping):
+            found = [str(name) for name, value in options.items() if credentials.is_secret(str(name))
+                     or credentials.within(str(value))]  # fmt: skip
+            if found:
+                raise ValueError(f"credentials do not belong here: {', '.join(found)}. {credentials.HINT}")
+        return options
 
 
 class Features(Section):
@@ -108,7 +140,7 @@ class Train(Section):
 class Model(Section):
     """The model file and the network's settings. Sizes left out follow from the number of columns."""
 
-    path: str | None = Field(default=None, min_length=1)
+    path: Name | None = None
     """The model file, one file, conventionally ending in .vae."""
     hidden: list[PositiveInt] | None = Field(default=None, min_length=1)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
@@ -217,9 +249,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises ConfigError, naming every problem of the file at once, each with its dotted path.
     """
-    path = Path(path)
+    path = str(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = storage.read(path).decode("utf-8")
+    except StorageError as error:
+        raise ConfigError(f"Config file {path} cannot be read.", found=error.found, hint=error.hint) from None
     except FileNotFoundError:
         raise ConfigError(
             f"Config file {path} does not exist.", hint="`vae-anomaly init --source PATH --output FILE` writes one."
@@ -249,14 +283,23 @@ def _parse_yaml(text: str, origin: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise ConfigError(f"{origin} is not valid YAML.", found=" ".join(str(error).split())) from None
+        raise ConfigError(f"{origin} is not valid YAML.", found=_yaml_problem(error)) from None
+
+
+def _yaml_problem(error: YAMLError) -> str:
+    """What is wrong, and in which line. Not the line itself, nor a value: it may be a password."""
+    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
+        return type(error).__name__
+    what = ", ".join(part for part in (error.context, error.problem) if part).partition(" with value ")[0]
+    return f"{what}, line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
 
 
 def _apply_override(values: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     parts = dotted.strip().split(".")
     if not equals or not all(parts):
-        raise ConfigError(f"--set {override!r} is not understood.", expected="dotted.key=value", found=override)
+        shown = credentials.redact(override)
+        raise ConfigError(f"--set {shown!r} is not understood.", expected="dotted.key=value", found=shown)
     node: dict[str, Any] = values
     for part in parts[:-1]:
         child = node.get(part)
@@ -276,8 +319,8 @@ def _describe(problem: Any) -> str:
     if kind == "value_error":
         return f"{path}: {problem['ctx']['error']}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
-    found = "" if isinstance(value, Mapping) else f", found {value!r}"
-    return f"{path}: {message}{found}"
+    is_plain = not isinstance(value, Mapping | list) and not any(map(credentials.is_secret, map(str, problem["loc"])))
+    return f"{path}: {message}" + (f", found {credentials.redact(repr(value))}" if is_plain else "")
 
 
 def _keys_at(location: Iterable[Any]) -> list[str]:

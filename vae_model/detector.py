@@ -14,7 +14,7 @@ import pyarrow as pa
 from vae_model import artifact, storage
 from vae_model.calibration import Calibration
 from vae_model.config import Config, Decision
-from vae_model.errors import ModelFileError, OutputError, SchemaError, TrainingError
+from vae_model.errors import ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
 from vae_model.features.spec import Batch, FeatureSpec
 from vae_model.networks.forward import Forward
@@ -140,6 +140,8 @@ class Detector:
         """Write the model file, whole or not at all. Raises OutputError."""
         try:
             storage.write(str(path), self.to_bytes())
+        except StorageError as error:
+            raise OutputError(f"The model cannot be written to {path}.", found=error.found, hint=error.hint) from None
         except OSError as error:
             raise OutputError(f"The model cannot be written to {path}.", found=str(error)) from error
 
@@ -148,6 +150,8 @@ class Detector:
         """Read a model file. Raises ModelFileError where it is missing, truncated, altered or of a newer format."""
         try:
             data = storage.read(str(path))
+        except StorageError as error:
+            raise ModelFileError(f"Model file {path} cannot be read.", found=error.found, hint=error.hint) from None
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             raise ModelFileError(

@@ -8,6 +8,7 @@
         ├── TrainingError    the rows that were given cannot be trained on
         ├── ModelFileError   a model file is missing, truncated, altered, or of a newer format
         ├── OutputError      the output cannot be written where, or as, the config says
+        ├── StorageError     a bucket or file system is missing, denied, or does not answer
         └── EngineError      the engine that was asked for cannot be had here
 
 A message says what is wrong, what was expected, what was found, and what to do.
@@ -64,6 +65,10 @@ class ModelFileError(InputError):
 
 class OutputError(InputError):
     """The output cannot be written where, or in the format, the config says."""
+
+
+class StorageError(InputError):
+    """A bucket or a file system is missing, denied, without credentials, or does not answer."""
 
 
 class EngineError(InputError):

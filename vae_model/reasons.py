@@ -80,6 +80,8 @@ def _words(feature: Feature, value: Any, expected: NDArray[np.float64], worst: i
 
 
 def _moment(value: Any) -> str:
+    if getattr(value.type, "tz", None):  # Spark gives them in its session's zone
+        value = value.cast(pa.timestamp(value.type.unit, "UTC"))
     try:
         return str(value.as_py().isoformat())
     except (OverflowError, ValueError):  # beyond the years Python's calendar knows

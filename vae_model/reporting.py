@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -42,6 +43,53 @@ class _JsonLines(logging.Formatter):
         return json.dumps({**fields, **getattr(record, "data", {})}, default=str)
 
 
+class _LogLines:
+    """Progress as lines: a fifth of the training at a time, tasks every ``QUIET`` seconds."""
+
+    QUIET = 10
+
+    def __init__(self) -> None:
+        self._started = self._spoke = time.monotonic()
+
+    def step(self, step: Step) -> None:
+        """Training is at this step."""
+        if step.step % max(step.steps // 5, 1) < 100 or step.step == step.steps:
+            log.info(
+                "Training: step %d of %d, loss %.3f, validation loss %.3f, %.0f s left",
+                step.step, step.steps, step.loss, step.validation_loss, step.seconds_left,
+            )  # fmt: skip
+
+    def tasks(self, what: str, done: int, total: int) -> None:
+        """The engine has done so many tasks."""
+        now = time.monotonic()
+        if now - self._spoke >= self.QUIET:
+            self._spoke = now
+            state = f"{done} of {total} tasks, " if total else ""
+            log.info("%s: %s%.0f s so far", what, state, now - self._started)
+
+
+class Display:
+    """Progress as bars, one for each thing that is done."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._ids: dict[str, TaskID] = {}
+
+    def step(self, step: Step) -> None:
+        """Training is at this step."""
+        state = f"loss {step.loss:.3f}, validation {step.validation_loss:.3f}, {step.seconds_left:.0f} s left"
+        self._draw("Training", step.step, step.steps, state)
+
+    def tasks(self, what: str, done: int, total: int) -> None:
+        """The engine has done so many tasks."""
+        self._draw(what, done, total, f"{done} of {total} tasks" if total else "")
+
+    def _draw(self, what: str, done: int, total: int, state: str) -> None:
+        if what not in self._ids:
+            self._ids[what] = self._bars.add_task(what, total=None, state="")
+        self._bars.update(self._ids[what], completed=done, total=total or None, state=state)
+
+
 class Reporter:
     """Log lines go to stderr; what was asked for goes to stdout."""
 
@@ -67,28 +115,19 @@ class Reporter:
         self.out.print(text)
 
     @contextmanager
-    def training(self) -> Iterator[Callable[[Step], None]]:
-        """A callback for training: a bar with loss and time left on a terminal, a line now and then in a log."""
+    def progress(self) -> Iterator[Display | _LogLines]:
+        """What to tell of training steps and of an engine's tasks: bars on a terminal, a line now and then in a log."""
         if not self.rich:
-
-            def write(step: Step) -> None:
-                if step.step % max(step.steps // 5, 1) < 100 or step.step == step.steps:
-                    log.info(
-                        "Training: step %d of %d, loss %.3f, validation loss %.3f, %.0f s left",
-                        step.step, step.steps, step.loss, step.validation_loss, step.seconds_left,
-                    )  # fmt: skip
-
-            yield write
+            yield _LogLines()
             return
-        columns = (TextColumn("Training"), BarColumn(), TextColumn("{task.fields[loss]}"), TimeRemainingColumn())
-        with Progress(*columns, console=self.err, transient=True) as bar:
-            task = bar.add_task("training", loss="")
-
-            def draw(step: Step) -> None:
-                loss = f"loss {step.loss:.3f}, validation {step.validation_loss:.3f}"
-                bar.update(task, total=step.steps, completed=step.step, loss=loss)
-
-            yield draw
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.err, transient=True) as bars:
+            yield Display(bars)
 
     def trained(self, detector: Detector) -> None:
         """The fitted spec and how training went."""

@@ -6,9 +6,9 @@ Shapes: N rows, F numeric units, V of them varying, C categories, R = F + C resi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -201,10 +201,23 @@ class Scorer:
         return pa.StructArray.from_arrays(columns, fields=list(COMPUTED))
 
 
-@lru_cache(maxsize=4)
-def load_scorer(data: bytes) -> Scorer:
-    """The scorer of a model's bytes, built once a worker process and shared by its batches and tasks."""
-    return Scorer.from_bytes(data)
+_KEPT = 4
+"""Scorers a worker process keeps: it may be shared by several jobs."""
+_scorers: dict[str, Scorer] = {}
+
+
+def load_scorer(digest: str, model: Callable[[], bytes]) -> Scorer:
+    """The scorer of a model, built once a worker process and shared by all its batches and tasks.
+
+    ``digest`` is the SHA-256 of the bytes that ``model`` gives; they are not asked for again while it is known. Without
+    a lock (a forked worker could find it held): two threads at once may both build it, and get the same.
+    """
+    scorer = _scorers.get(digest)
+    if scorer is None:
+        scorer = _scorers[digest] = Scorer.from_bytes(model())
+        for old in list(_scorers)[:-_KEPT]:
+            _scorers.pop(old, None)
+    return scorer
 
 
 def layout(spec: FeatureSpec) -> Layout:

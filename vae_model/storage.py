@@ -1,83 +1,283 @@
-"""Files beside the tables (models, staged outputs), on any file system fsspec knows; written whole or not at all."""
+"""Files beside the tables (configs, models) on any file system fsspec knows; written whole or not at all.
+
+What goes wrong is told within seconds: which bucket, what is the matter with it, what to do.
+"""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
+import os
+import posixpath
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import fsspec
+from fsspec.asyn import sync
 
-from vae_model.errors import InputError, OutputError
+from vae_model import credentials
+from vae_model.errors import InputError, OutputError, StorageError, VaeAnomalyError
+
+PATIENCE = 10
+"""Seconds for a short question to an object store; its library alone would go on for a minute or more."""
+PROBE = "_vae_anomaly_write_probe"
+"""The object that is put and removed to learn whether one can be. Readers of tables pass over a leading underscore."""
+
+
+class _Store(NamedTuple):
+    """What to say of a kind of object store."""
+
+    extra: str
+    bucket: str
+    credentials: str
+    address: str
+
+
+_STORES = {
+    "s3": _Store(
+        "s3",
+        "bucket",
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give this machine a role.",
+        "Check AWS_ENDPOINT_URL, AWS_REGION and the network.",
+    ),
+    "gs": _Store(
+        "gcs",
+        "bucket",
+        "Set GOOGLE_APPLICATION_CREDENTIALS, or give this machine a service account.",
+        "Check the network.",
+    ),
+    "abfs": _Store(
+        "azure",
+        "container",
+        "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or give this machine an identity.",
+        "Check the account's name and the network.",
+    ),
+}
+_SPELLINGS = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs"}
+_RENAMING = ("file", "hdfs", "webhdfs")
+"""Where a rename is one step. Elsewhere it is a copy and a delete, but a new object appears whole."""
+
+
+def protocol(path: str) -> str:
+    """The kind of file system a path is on: file, s3 (for ``s3a://`` too), gs, abfs, hdfs or another."""
+    found = re.match(r"(file):|([A-Za-z][\w+.-]*)(?:://|::)", path, re.IGNORECASE)
+    name = (found[1] or found[2]).lower() if found else "file"
+    return _SPELLINGS.get(name, name)
+
+
+def renames(path: str) -> bool:
+    """Whether a file or folder can be renamed in one step where a path is."""
+    return protocol(path) in _RENAMING
 
 
 def locate(path: str) -> tuple[Any, str]:
-    """File system and path in it. ``file:/x`` and ``file:///x`` are the local ``/x``; ``s3a`` is ``s3``."""
-    path = for_engine(path)
-    if path.startswith(("s3a://", "s3n://")):
-        path = "s3" + path[3:]
+    """File system and path in it; ``file:/x`` is the local ``/x``, and ``s3a`` is ``s3``. Listings are never cached:
+    an engine writes behind fsspec's back.
+
+    Raises InputError where the path holds credentials or fsspec has no library for it, StorageError where the library
+    does not come up.
+    """
+    if credentials.within(path):
+        raise InputError("A path holds credentials.", hint=credentials.HINT)
+    kind = protocol(path)
     try:
-        fs, inner = fsspec.core.url_to_fs(path)
-    except (ValueError, ImportError) as error:  # a protocol nobody knows, or one whose library is not installed
-        raise InputError(
-            f"The place {path} cannot be reached.", "a file system that fsspec knows", str(error)
-        ) from None
+        fsspec.get_filesystem_class(kind)
+    except ValueError as error:
+        known = "a file system that fsspec knows"
+        raise InputError(f"The place {path} cannot be reached.", known, str(error)) from None
+    except ImportError as error:
+        hint = f"pip install 'spark-vae-anomaly[{_STORES[kind].extra}]'" if kind in _STORES else ""
+        raise InputError(f"The place {path} cannot be reached.", found=str(error), hint=hint) from None
+    spelled = _plain(path) if kind == "file" else re.sub(r"^s3[an]://", "s3://", path)
+    with explained(path):
+        fs, inner = fsspec.core.url_to_fs(spelled, use_listings_cache=False, **_options(kind))
     return fs, str(inner).rstrip("/") or "/"
 
 
-def _is_local(fs: Any) -> bool:
-    return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+def _options(kind: str) -> dict[str, Any]:
+    """What a file system is made with: short waits, and the variables that the engines read too."""
+    if kind == "s3":
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        retries = {"mode": "standard", "total_max_attempts": 3}
+        config = {"connect_timeout": PATIENCE / 2, "read_timeout": 60, "retries": retries}
+        return {"config_kwargs": config, "client_kwargs": {"region_name": region} if region else {}}
+    # adlfs would otherwise go without credentials before it asks the platform for them
+    return {"anon": False} if kind == "abfs" and "AZURE_STORAGE_ANON" not in os.environ else {}
+
+
+def s3_endpoint() -> str:
+    """The S3 server that the environment names, or an empty string for Amazon's."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def ask(fs: Any, question: str, *about: Any) -> Any:
+    """A short question to a file system (a method's name), answered within ``PATIENCE`` seconds or not at all."""
+    if getattr(fs, "async_impl", False):
+        return sync(fs.loop, getattr(fs, f"_{question}"), *about, timeout=PATIENCE)
+    return getattr(fs, question)(*about)
+
+
+@contextmanager
+def explained(path: str, writing: bool = False) -> Iterator[None]:
+    """Turn what a store's library raises into a StorageError: what is wrong with bucket, credentials or network.
+
+    FileNotFoundError, and all errors of local files, stay as they are.
+    """
+    loud = [logging.getLogger(name) for name in ("gcsfs", "s3fs", "azure")]  # they log what they raise, with its stack
+    levels = [logger.level for logger in loud]
+    try:
+        for logger in loud:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    except VaeAnomalyError:
+        raise
+    except Exception as error:
+        if protocol(path) == "file":
+            raise
+        found, hint = _explain(path, error, writing)
+        if not found:
+            raise
+        raise StorageError(f"{path} cannot be reached.", found=found, hint=hint) from None
+    finally:
+        for logger, level in zip(loud, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _explain(path: str, error: Exception, writing: bool) -> tuple[str, str]:
+    """What a library's error means, and what to do; nothing for a file that is merely not there."""
+    store = _STORES.get(
+        protocol(path), _Store("", "host", "Check the credentials.", "Check the address and the network.")
+    )
+    bucket = f"{store.bucket} {path.partition('://')[2].partition('/')[0]}"
+    kinds = " ".join(kind.__name__ for kind in type(error).__mro__)
+    answer = getattr(error.__cause__ or error, "response", None)
+    code = str(answer["Error"].get("Code") if isinstance(answer, dict) and "Error" in answer else "")
+    code = code or str(
+        getattr(error, "error_code", "") or getattr(error, "status_code", "") or getattr(error, "code", "")
+    )
+    text = credentials.redact(str(error).strip().partition("\n")[0])[:300] or type(error).__name__
+    if code in ("NoSuchBucket", "ContainerNotFound") or (writing and isinstance(error, FileNotFoundError)):
+        return f"there is no {bucket}", f"Create it, or check its name. {store.address}"
+    if isinstance(error, FileNotFoundError):
+        return "", ""
+    if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
+        return f"the credentials are not accepted ({code})", store.credentials
+    if isinstance(error, PermissionError) or code in ("401", "403"):
+        return (
+            f"access to the {bucket} is denied: {text}",
+            "Use credentials that may list, read, write and delete there.",
+        )
+    if "Timeout" in kinds:
+        return f"the {bucket} does not answer", f"{store.address} {store.credentials}"
+    if re.search("Credential|Authentication|SSO|TokenRetrieval|ProfileNotFound", kinds) or "credentials" in text:
+        return f"there are no credentials for the {bucket}: {text}", store.credentials
+    if re.search("Connect|HTTPClient|ServiceRequest", kinds):
+        return f"the {bucket} does not answer: {text}", store.address
+    return text, ""
 
 
 def canonical(path: str) -> str:
-    """One spelling for one place, to tell whether two paths are the same."""
-    fs, inner = locate(path)
-    return str(fs.unstrip_protocol(str(Path(inner).resolve()) if _is_local(fs) else inner))
+    """One spelling for one place, to tell whether two paths are the same. Needs no library."""
+    kind = protocol(path)
+    if kind == "file":
+        return f"file://{Path(_plain(path)).resolve()}"
+    return f"{kind}://{posixpath.normpath(path.partition('://')[2])}"
 
 
 def for_engine(path: str) -> str:
-    """A path as every engine reads it: a ``file:`` URI becomes the plain path (Sail takes ``file:/x`` for relative)."""
+    """A path as every engine reads it: Sail takes ``file:/x``, without the slashes, for relative."""
+    return f"file://{_plain(path)}" if path.startswith("file:") else path
+
+
+def _plain(path: str) -> str:
     return "/" + path.removeprefix("file:").lstrip("/") if path.startswith("file:") else path
 
 
-def read(path: str) -> bytes:
-    """All bytes of a file. Raises OSError (FileNotFoundError where it is missing)."""
+def exists(path: str) -> bool:
+    """Whether a file or folder is there. Raises StorageError where that cannot be learnt."""
     fs, inner = locate(path)
-    return bytes(fs.cat_file(inner))
+    with suppress(FileNotFoundError), explained(path):
+        _find(fs, inner)
+        return True
+    return False
+
+
+def _find(fs: Any, inner: str) -> None:
+    """Raise FileNotFoundError where nothing is, and the library's error where that cannot be learnt."""
+    try:
+        ask(fs, "info", inner)
+    except PermissionError:
+        # S3 refuses a HEAD without a reason, and to who may list only some of the bucket it refuses it for what is not
+        # there: a listing tells.
+        ask(fs, "ls", inner)
+
+
+def read(path: str) -> bytes:
+    """All bytes of a file. Raises OSError (FileNotFoundError where it is missing) or StorageError."""
+    fs, inner = locate(path)
+    with explained(path):
+        _find(fs, inner)
+        return bytes(fs.cat_file(inner))
 
 
 def write(path: str, data: bytes) -> None:
-    """Write a file whole: a reader finds the old bytes or the new ones, never a part. Parents are made."""
-    fs, inner = locate(path)
-    if fs.isdir(inner):
-        raise IsADirectoryError(f"{path} is a folder")
-    parent = inner.rpartition("/")[0]
-    if parent:
-        fs.makedirs(parent, exist_ok=True)
-    staged = f"{inner}.{uuid4().hex[:8]}.tmp"
-    try:
-        fs.pipe_file(staged, data)
-        fs.mv(staged, inner)
-    except BaseException:
-        with suppress(OSError):
-            fs.rm(staged)
-        raise
+    """Write a file whole: a reader finds the old bytes or the new ones, never a part. Parents are made.
 
-
-def check_writable(path: str) -> None:
-    """Try whether something new can be made at a local path, before any work. Raises OutputError.
-
-    Other file systems answer when they are written to.
+    HDFS cannot rename onto a file: there the old one is removed just before. Raises OSError or StorageError.
     """
     fs, inner = locate(path)
-    if not _is_local(fs):
-        return
-    parent = Path(inner).parent
+    with explained(path, writing=True):
+        if not renames(path):
+            fs.pipe_file(inner, data)  # no parents: a store's library would make a missing bucket
+            return
+        if fs.isdir(inner):
+            raise IsADirectoryError(f"{path} is a folder")
+        fs.makedirs(inner.rpartition("/")[0] or "/", exist_ok=True)
+        staged = f"{inner}.{uuid4().hex[:8]}.tmp"
+        try:
+            fs.pipe_file(staged, data)
+            if protocol(path) != "file" and fs.exists(inner):
+                fs.rm(inner)
+            fs.mv(staged, inner)
+        except BaseException:
+            with suppress(Exception):
+                fs.rm(staged)
+            raise
+
+
+def check_writable(path: str, folder: bool = False) -> None:
+    """Try, before any work, whether a file, or files in a folder, can be written at a path. Raises OutputError.
+
+    Nothing is left: locally a nameless file is made, on an object store ``PROBE`` is put and removed, in the folder or
+    beside the file. HDFS answers when it is written to.
+    """
+    fs, inner = locate(path)
+    try:
+        with explained(path, writing=True):
+            if protocol(path) == "file":
+                _check_local(Path(inner), folder)
+            elif not renames(path):
+                parent = inner if folder else posixpath.dirname(inner)
+                if not parent:
+                    raise OutputError(f"{path} cannot be written.", "a file in the bucket", "the bucket itself")
+                ask(fs, "pipe_file", f"{parent}/{PROBE}", b"")
+                with suppress(FileNotFoundError):  # removed by another job, whose probe it was too
+                    ask(fs, "rm_file", f"{parent}/{PROBE}")
+    except StorageError as error:
+        raise OutputError(f"{path} cannot be written.", found=error.found, hint=error.hint) from None
+
+
+def _check_local(path: Path, folder: bool) -> None:
+    parent = path.parent
     while not parent.exists():
         parent = parent.parent
     try:
+        if path.is_dir() and not folder:
+            raise IsADirectoryError(f"{path} is a folder")
         with TemporaryFile(dir=parent):
             pass
     except OSError as error:

@@ -79,7 +79,7 @@ def test_the_decision_of_the_config_wins_and_makes_other_bytes(engine, path, det
         "path": str(tmp_path / "other"), "format": "delta"})  # fmt: skip
     loose = jobs.run_score(engine, config, detector)
     assert loose.anomalies > 2 * strict.anomalies
-    names = tables.read_output(engine, config.output).select("anomaly_model").distinct().toArrow()
+    names = tables.to_arrow(tables.read_output(engine, config.output).select("anomaly_model").distinct())
     assert names.column(0).to_pylist() != [detector.scorer.name]
 
 

@@ -1,5 +1,6 @@
 """The same rows get the same scores on every engine, however they are spread."""
 
+import datetime as dt
 import io
 import re
 import subprocess
@@ -8,6 +9,8 @@ from contextlib import redirect_stdout
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,14 +19,14 @@ from tests.spark.conftest import ODD
 from vae_model.errors import SchemaError
 from vae_model.scoring import OUTPUT
 from vae_model.spark import score, udf
-from vae_model.spark.tables import OUTPUT_TYPES, column
+from vae_model.spark.tables import OUTPUT_TYPES, column, to_arrow
 
 NUMBERS = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]
 
 
 def collected(frame):
     """A scored frame as pandas, by id."""
-    return frame.toArrow().to_pandas().sort_values("id", ignore_index=True)
+    return to_arrow(frame).to_pandas().sort_values("id", ignore_index=True)
 
 
 def assert_same_scores(found, expected):
@@ -105,8 +108,56 @@ def test_only_feature_columns_cross_into_python(frame, detector):
 
 def test_the_pandas_udf_scores_as_the_arrow_udf(frame, detector, rows):
     """The path for Spark versions without Arrow UDFs gives the same output."""
-    scored = udf.add_scores(frame, detector.to_bytes(), detector.scorer, use_pandas=True)
+    function = udf.scoring_udf(frame.sparkSession, detector.to_bytes(), detector.scorer, use_pandas=True)
+    scored = udf.add_scores(frame, function, detector.scorer)
     assert_same_scores(collected(scored), detector.score(rows))
+
+
+def awkward(rows=400):
+    """Columns that pandas would change: gaps among whole numbers, zones, and times beyond its calendar."""
+    random = np.random.default_rng(1)
+    gap = random.random((6, rows)) < 0.1
+    moment = pd.Timestamp("2024-03-10 05:00").value // 1000 + random.integers(0, 2000, rows) * 3_600_000_000
+    moment[:2] = (dt.datetime(9999, 12, 31) - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1)
+    whole = random.poisson(4, rows)
+    return pa.table({
+        "id": np.arange(rows),
+        "whole": pa.array(whole * 1_000_003, pa.int64(), mask=gap[0]),
+        "code": pa.array(2**60 + whole % 3, pa.int64(), mask=gap[1]),
+        "small": pa.array(whole, pa.int8(), mask=gap[2]),
+        "flag": pa.array(whole > 4, mask=gap[3]),
+        "at": pa.array(moment, pa.timestamp("us", "UTC"), mask=gap[4]),
+        "local": pa.array(moment, pa.timestamp("us"), mask=gap[5]),
+        "day": pa.array(moment // 86_400_000_000, pa.int32(), mask=gap[4]).cast(pa.date32()),
+        "price": pa.array(whole / 4, mask=gap[0]).cast(pa.decimal128(12, 3)),
+        "vector": pa.array([None if i % 7 == 0 else [int(w), None if i % 9 == 0 else 2] for i, w in enumerate(whole)]),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("use_pandas", [None, True])
+def test_no_type_is_changed_on_its_way_to_the_scorer(engine, tmp_path, use_pandas):
+    """Gaps, large whole numbers, zones, far years and arrays score, and are given as reasons, as without Spark."""
+    from vae_model import Config, Detector
+
+    table, path = awkward(), str(tmp_path / "awkward.parquet")
+    pq.write_table(table, path)
+    config = {"features": {"exclude": ["id"], "kinds": {"code": "categorical"}}, "model": {"steps": 50},
+              "decision": {"false_alarm_rate": 0.3}}  # fmt: skip
+    detector = Detector(Config.model_validate(config)).fit(table)
+    zone = engine.conf.get("spark.sql.session.timeZone")
+    engine.conf.set("spark.sql.session.timeZone", "America/New_York")
+    try:
+        function = udf.scoring_udf(engine, detector.to_bytes(), detector.scorer, use_pandas=use_pandas)
+        found = collected(udf.add_scores(engine.read.parquet(path), function, detector.scorer))
+    finally:
+        engine.conf.set("spark.sql.session.timeZone", zone)
+    expected = detector.score(table).to_pandas()
+    assert_same_scores(found, expected)
+    assert expected["is_anomaly"].sum() > 50
+    named = [
+        [[(r["feature"], r["observed"]) for r in row] for row in one["anomaly_reasons"]] for one in (found, expected)
+    ]
+    assert named[0] == named[1]
 
 
 def test_one_feature_column_is_enough(engine, path, rows):
@@ -145,7 +196,7 @@ def test_an_error_on_a_worker_carries_the_columns_name(engine, path, detector):
 
     wrong = engine.read.parquet(path).withColumn("vector", F.array(F.lit(1.0), F.lit(2.0)))
     with pytest.raises(Exception, match="Column 'vector' holds arrays of different lengths"):
-        score(wrong, detector).toArrow()
+        to_arrow(score(wrong, detector))
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -183,7 +234,7 @@ def test_the_udf_loads_where_only_numpy_pandas_and_pyarrow_are(detector, rows, t
 
     data = detector.to_bytes()
     table = pa.Table.from_pandas(rows[detector.spec.names], preserve_index=False)
-    sent = cloudpickle.dumps(udf._arrow_scoring(lambda: data)) + pickle.dumps(table)
+    sent = cloudpickle.dumps(udf._arrow_scoring("digest", lambda: data, lambda: None)) + pickle.dumps(table)
     done = subprocess.run([sys.executable, "-c", BLOCKED], input=sent, capture_output=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().split() == ["1200", "[]"]

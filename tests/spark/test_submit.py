@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 from tests.conftest import DELTA_CONF, REMOTE, delta_package
 from tests.test_cli import CONFIG, pumps
+from vae_model.spark import classic
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.classic
@@ -35,12 +37,36 @@ def submit(tmp_path):
     return call
 
 
+@pytest.mark.parametrize(
+    ("spark", "installed", "expected"),
+    [
+        ("3.5.9", "3.3.3", "io.delta:delta-spark_2.12:3.3.3"),
+        ("4.0.2", "4.0.1", "io.delta:delta-spark_2.13:4.0.1"),
+        ("4.0.2", "4.2.0", "io.delta:delta-spark_4.0_2.13:4.2.0"),
+        ("4.1.1", "4.1.0", "io.delta:delta-spark_4.1_2.13:4.1.0"),
+        ("4.2.0", "4.4.0", "io.delta:delta-spark_4.2_2.13:4.4.0"),
+        ("3.5.9", None, "io.delta:delta-spark_2.12:3.3.3"),
+        ("4.1.1", None, "io.delta:delta-spark_4.1_2.13:4.4.0"),
+    ],
+)
+def test_deltas_jars_are_named_for_the_spark_that_is_there(monkeypatch, spark, installed, expected):
+    """The coordinates are the installed delta-spark's, as its releases name them; without it, a fitting one's."""
+
+    def version(name):
+        if installed is None:
+            raise PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(classic, "version", version)
+    assert classic.delta_package(spark) == expected
+
+
 def test_spark_submit_trains_and_scores_into_delta(submit, tmp_path):
     """jobs/run.py uses the session that spark-submit set up, and ends with the summary and exit code 0."""
     done = submit("run", "--set", "output.format=delta", "--log", "plain")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Scored 600 rows: " in done.stdout
-    assert "Engine: Spark 4." in done.stdout  # spark-submit sends its Python's stderr there
+    assert "Engine: Spark " in done.stdout  # spark-submit sends its Python's stderr there
     assert (tmp_path / "scored" / "_delta_log").exists()
     assert (tmp_path / "pumps.vae").exists()
 

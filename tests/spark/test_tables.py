@@ -1,9 +1,12 @@
 """Sources and sinks: what is refused before any work, and what a failed job leaves behind."""
 
+import datetime as dt
 import shutil
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
@@ -22,7 +25,7 @@ def sink(tmp_path, kind, format_, mode="replace"):
 
 def read(engine, output):
     """An output as pandas, by id."""
-    return tables.read_output(engine, output).toArrow().to_pandas().sort_values("id", ignore_index=True)
+    return tables.to_arrow(tables.read_output(engine, output)).to_pandas().sort_values("id", ignore_index=True)
 
 
 def failing(frame, detector):
@@ -43,7 +46,7 @@ def test_replace_writes_what_was_scored(frame, engine, detector, tmp_path, kind,
     scored = score(frame, detector)
     tables.write(scored, output)
     tables.write(scored, output)
-    expected = scored.toArrow().to_pandas().sort_values("id", ignore_index=True)
+    expected = tables.to_arrow(scored).to_pandas().sort_values("id", ignore_index=True)
     found = read(engine, output)
     assert list(found.columns) == list(expected.columns)
     pd.testing.assert_frame_equal(found.drop(columns="at"), expected.drop(columns="at"), rtol=1e-6)
@@ -233,6 +236,33 @@ def test_families_of_spark_types(engine):
     }  # fmt: skip
     nulls = engine.range(1).select(*(F.lit(None).cast(t).alias(f"c{i}") for i, t in enumerate(types)))
     assert [c.family for c in tables.columns(nulls)] == list(types.values())
+
+
+@pytest.mark.parametrize("rows", [2, 0])
+def test_every_type_comes_over_as_arrow(engine, rows):
+    """A DataFrame's types are Arrow's own here, instants in UTC whatever the session's zone, of no rows too."""
+    zone = engine.conf.get("spark.sql.session.timeZone")
+    engine.conf.set("spark.sql.session.timeZone", "America/New_York")
+    try:
+        made = engine.range(rows).selectExpr(
+            "id", "id = 1 AS flag", "CAST(id AS FLOAT) AS float", "CAST(id + 0.5 AS DECIMAL(12,3)) AS decimal",
+            "DATE '9999-12-31' AS day", "TIMESTAMP '2024-03-10 05:00:00Z' AS at",
+            "TIMESTAMP_NTZ '2024-03-10 02:30:00' AS local", "array(id, NULL) AS whole", "array(id + 0.5D) AS vector",
+            "CASE WHEN id = 1 THEN 'é' END AS text",
+        )  # fmt: skip
+        found = tables.to_arrow(made)
+    finally:
+        engine.conf.set("spark.sql.session.timeZone", zone)
+    types = [pa.int64(), pa.bool_(), pa.float32(), pa.decimal128(12, 3), pa.date32(), pa.timestamp("us", "UTC"),
+             pa.timestamp("us"), pa.list_(pa.int64()), pa.list_(pa.float64()), pa.string()]  # fmt: skip
+    assert [(a.value_type if pa.types.is_list(a) else a) for a in found.schema.types] == [
+        (b.value_type if pa.types.is_list(b) else b) for b in types
+    ]
+    at = dt.datetime(2024, 3, 10, 5, tzinfo=dt.UTC)
+    fixed = (dt.date(9999, 12, 31), at, dt.datetime(2024, 3, 10, 2, 30))
+    expected = [(0, False, 0.0, Decimal("0.500"), *fixed, [0, None], [0.5], None),
+                (1, True, 1.0, Decimal("1.500"), *fixed, [1, None], [1.5], "é")]  # fmt: skip
+    assert sorted(tuple(row.values()) for row in found.to_pylist()) == expected[:rows]
 
 
 def test_the_odd_column_is_among_the_scored(detector):

@@ -5,28 +5,30 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
-import socket
-import subprocess
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vae_model.errors import EngineError
+from vae_model import storage
+from vae_model.errors import EngineError, VaeAnomalyError
+from vae_model.spark import classic
+from vae_model.spark.knock import knock
+from vae_model.spark.ours import marked
 
 log = logging.getLogger(__name__)
 
-MIN_JAVA = 17
-DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
-DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+PATIENCE = 24
+"""Seconds for a Spark Connect server to come back in."""
 
 
 @contextmanager
-def session(engine: str, needs_delta: bool) -> Iterator[Any]:
+def session(engine: str, needs_delta: bool, needs_s3: bool = False) -> Iterator[Any]:
     """A Spark session on the engine named in the config; one that is started here is stopped at the end.
 
     ``auto`` is the session that is already there (a notebook, spark-submit), else the Connect server in SPARK_REMOTE,
@@ -42,9 +44,17 @@ def session(engine: str, needs_delta: bool) -> Iterator[Any]:
         log.info("Engine: the Spark session that is already there (Spark %s)", existing.version)
         yield existing
         return
-    start = {"sail": _sail, "connect": _connect, "spark": _classic}[chosen]
-    with start(needs_delta) as spark:
-        yield spark
+    start = {"sail": _sail, "connect": _connect, "spark": classic.start}[chosen]
+    from vae_model.spark import tables  # not before pyspark is known to be there
+
+    try:
+        own = chosen == "sail" or (chosen == "spark" and "PYSPARK_GATEWAY_PORT" not in os.environ)
+        with start(needs_delta, needs_s3) as spark, marked(spark) if own else nullcontext():
+            yield spark
+    except tables.ENGINE_ERRORS as error:
+        raise VaeAnomalyError(
+            "The engine failed.", found=tables.reason(error), hint="Its own log says more."
+        ) from error
 
 
 def _resolve(engine: str) -> str:
@@ -79,7 +89,7 @@ def _existing_session() -> Any:
 
 
 @contextmanager
-def _sail(needs_delta: bool) -> Iterator[Any]:
+def _sail(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
     """The embedded engine: a Sail server in this process, reached by Spark Connect. No JVM."""
     if not find_spec("pysail"):
         raise EngineError(
@@ -88,6 +98,8 @@ def _sail(needs_delta: bool) -> Iterator[Any]:
         )
     os.environ.setdefault("RUST_LOG", "error")  # read once, when the server starts; so is the next
     os.environ.setdefault("SAIL_PARQUET__COMPRESSION", "snappy")  # Spark's codec; Sail's own takes twice the time
+    if needs_s3:
+        _agree_on_s3()
     from pysail.spark import SparkConnectServer
     from threadpoolctl import threadpool_limits
 
@@ -98,13 +110,44 @@ def _sail(needs_delta: bool) -> Iterator[Any]:
         log.info("Engine: Sail, embedded")
         # Sail scores on one thread a core in this process: BLAS threads on top of them only collide.
         with threadpool_limits(1, user_api="blas"), _remote(f"sc://{host}:{port}") as spark:
+            _take_back_signals()
             yield spark
-    finally:
+    except BaseException:
         server.stop()
+        _drain()
+        raise
+    server.stop()
+
+
+def _drain(quiet: float = 0.2, patience: float = 10) -> None:
+    """Wait until no thread of the server has been in Python for a moment: the interpreter must not end under one."""
+    ours = {thread.ident for thread in threading.enumerate()}
+    end = time.monotonic() + patience
+    last = time.monotonic()
+    while time.monotonic() < min(last + quiet, end):
+        if sys._current_frames().keys() - ours:
+            last = time.monotonic()
+        time.sleep(0.01)
+
+
+def _take_back_signals() -> None:
+    """Put Python's handlers back: Sail's server takes SIGINT and SIGTERM for its own end, and the job waits for it."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.getsignal(number) or signal.SIG_DFL)
+
+
+def _agree_on_s3() -> None:
+    """Sail reads the AWS variables as others do, but for a server that is not Amazon's it wants two of its own."""
+    endpoint = storage.s3_endpoint()
+    if endpoint.startswith("http://"):
+        os.environ.setdefault("AWS_ALLOW_HTTP", "true")
+    if endpoint and "AWS_DEFAULT_REGION" not in os.environ:
+        os.environ.setdefault("AWS_REGION", "us-east-1")
 
 
 @contextmanager
-def _connect(needs_delta: bool) -> Iterator[Any]:
+def _connect(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
     """A Spark Connect server that is already running, by SPARK_REMOTE."""
     url = os.environ.get("SPARK_REMOTE")
     if not url:
@@ -121,8 +164,7 @@ def _knock(url: str) -> None:
     """Raise EngineError where nobody listens: the client itself would go on trying for minutes."""
     try:
         address = urlsplit(url.partition(";")[0])
-        host, port = address.hostname, address.port or 15002
-        socket.create_connection((host or "", port), timeout=10).close()
+        knock([(address.hostname or "", address.port or 15002)])
     except (OSError, ValueError) as error:
         raise EngineError(
             "The Spark Connect server does not answer.",
@@ -148,8 +190,18 @@ def _remote(url: str) -> Iterator[Any]:
                 found=str(error).strip().splitlines()[0][:300],
                 hint="Check that it runs, and its address.",
             ) from None
+        _be_patient_for_seconds(spark)
         try:
             yield spark
+        except Exception as error:
+            if not _is_gone(error):
+                raise
+            _be_patient_for_seconds(spark, retries=0)  # nor does stopping the session wait for it
+            raise VaeAnomalyError(
+                "The Spark Connect server went away during the job.",
+                found=f"no answer in {PATIENCE} s",
+                hint="A Delta output is as it was before, or whole. Look after the server, then run the job again.",
+            ) from error
         finally:
             with suppress(Exception):  # the work is done: a server that is gone cannot spoil it
                 spark.stop()
@@ -160,88 +212,19 @@ def _remote(url: str) -> Iterator[Any]:
             os.environ["SPARK_CONNECT_MODE_ENABLED"] = before
 
 
-@contextmanager
-def _classic(needs_delta: bool) -> Iterator[Any]:
-    """Classic Spark: what spark-submit set up, else local[*]."""
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-    if not submitted:
-        _check_java()
-        # Classic Spark starts its workers with the `python3` of the PATH, not with this environment's.
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    from pyspark.sql import SparkSession
+def _be_patient_for_seconds(spark: Any, retries: int = 8) -> None:
+    """Let the client ask a server that does not answer for about ``PATIENCE`` seconds, not ten minutes."""
+    with suppress(ImportError):  # Spark 3.5's client has no such policies
+        from pyspark.sql.connect.client.retries import DefaultPolicy
 
-    builder = SparkSession.builder.appName("vae-anomaly")
-    if not submitted:
-        builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
-        builder = builder.config("spark.log.level", "ERROR").config("spark.sql.session.timeZone", "UTC")
-        if needs_delta:
-            builder = _with_delta(builder)
-    try:
-        spark = builder.getOrCreate()
-    except Exception as error:
-        raise EngineError(
-            "Classic Spark did not start.",
-            found=str(error).strip().splitlines()[0][:300],
-            hint="Its own words stand above. If they are about downloads, Delta's jars could not be had from Maven: "
-            "give them to spark-submit with --jars, try --conf spark.jars.ivy=FOLDER, or write Parquet."
-            if needs_delta
-            else "Its own words stand above.",
-        ) from error
-    log.info("Engine: Spark %s, %s", spark.version, spark.sparkContext.master)
-    try:
-        if needs_delta:
-            _check_delta(spark)
-        yield spark
-    finally:
-        spark.stop()
+        waits = {"initial_backoff": 100, "backoff_multiplier": 3.0, "max_backoff": 5000, "jitter": 0}
+        spark.client.set_retry_policies([DefaultPolicy(max_retries=retries, **waits)])
 
 
-def _with_delta(builder: Any) -> Any:
-    """Delta's extension, and its jars from Maven unless they lie among Spark's own."""
-    import pyspark
-
-    builder = builder.config("spark.sql.extensions", DELTA_EXTENSION)
-    builder = builder.config("spark.sql.catalog.spark_catalog", DELTA_CATALOG)
-    home = Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent)
-    if any(home.glob("jars/delta-spark_*.jar")):
-        return builder
-    from delta import configure_spark_with_delta_pip
-
-    log.info("Delta: fetching its jars by Maven, once (about 90 MB the first time)")
-    return configure_spark_with_delta_pip(builder)
-
-
-def _check_delta(spark: Any) -> None:
-    """Raise EngineError where the session's classes lack Delta."""
-    try:
-        spark._jvm.java.lang.Thread.currentThread().getContextClassLoader().loadClass(DELTA_CATALOG)
-        extensions = spark.conf.get("spark.sql.extensions", "") or ""
-    except Exception:
-        raise EngineError(
-            "Delta's jars are not on Spark's class path.",
-            hint="spark-submit --packages io.delta:delta-spark_4.2_2.13:4.4.0 (or --jars with the files), with "
-            f"--conf spark.sql.extensions={DELTA_EXTENSION} --conf spark.sql.catalog.spark_catalog={DELTA_CATALOG}; "
-            "or set output.format: parquet.",
-        ) from None
-    if DELTA_EXTENSION not in extensions:
-        raise EngineError(
-            "Delta's jars are there, but the session does not use them.",
-            f"spark.sql.extensions={DELTA_EXTENSION} and spark.sql.catalog.spark_catalog={DELTA_CATALOG}",
-            f"spark.sql.extensions={extensions or '(not set)'}",
-        )
-
-
-def _check_java() -> None:
-    """Raise EngineError where there is no Java, or one that Spark 4 cannot run on."""
-    home = os.environ.get("JAVA_HOME")
-    java = f"{home}/bin/java" if home else shutil.which("java")
-    hint = f"Install Java {MIN_JAVA} or 21, or use the embedded engine, which needs none: engine: sail."
-    try:
-        found = subprocess.run([java or "java", "-version"], capture_output=True, text=True, check=True).stderr  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        raise EngineError(
-            "Classic Spark needs Java, and none was found.", f"Java {MIN_JAVA} or later", hint=hint
-        ) from None
-    version = re.search(r'version "(\d+)', found)
-    if version and int(version[1]) < MIN_JAVA:
-        raise EngineError("Java is too old for Spark 4.", f"Java {MIN_JAVA} or later", f"Java {version[1]}", hint)
+def _is_gone(error: BaseException | None) -> bool:
+    """Whether an error, or one it was made from, says that the server no longer answers."""
+    while error is not None:
+        if "StatusCode.UNAVAILABLE" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from vae_model import storage
@@ -11,7 +13,9 @@ from vae_model.config import Config, Output, Source
 from vae_model.detector import MIN_ROWS, Detector, choose
 from vae_model.errors import OutputError, SourceError, TrainingError, VaeAnomalyError
 from vae_model.features import schema
-from vae_model.spark import sampling, tables, udf
+from vae_model.spark import classic, sampling, tables, udf, workers
+from vae_model.spark.progress import Tasks, watch
+from vae_model.spark.spread import spread
 from vae_model.spark.summary import Summary, summarise
 
 if TYPE_CHECKING:
@@ -20,16 +24,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def train(frame: Any, config: Config, progress: Callable[[Progress], None] | None = None) -> Detector:
+def train(
+    frame: Any, config: Config, progress: Callable[[Progress], None] | None = None, tasks: Tasks | None = None
+) -> Detector:
     """Train a detector on a hash sample of the normal rows of a DataFrame (``train.normal``, ``train.rows``).
+
+    ``progress`` is told of the training's steps, ``tasks`` of the engine's tasks while the sample is read.
 
     Raises SchemaError, SourceError or TrainingError before any training where the table does not fit.
     """
     chosen = choose(tables.columns(frame), config)
     normal = tables.where(frame, config.train.normal, "train.normal")
-    settings = config.train
+    settings, started = config.train, time.monotonic()
     try:
-        sample = sampling.draw(normal, config.key, list(chosen), settings.rows, settings.calibration, settings.seed)
+        with watch(frame.sparkSession, "Sampling", tasks):
+            sample = sampling.draw(normal, config.key, list(chosen), settings.rows, settings.calibration, settings.seed)
     except tables.ENGINE_ERRORS as error:
         raise SourceError("The training sample could not be read.", found=tables.reason(error)) from error
     if sample.normal_rows < MIN_ROWS:
@@ -43,50 +52,73 @@ def train(frame: Any, config: Config, progress: Callable[[Progress], None] | Non
         "Sample: %s rows to train on and %s held out, of %s normal rows",
         *(f"{count:,}" for count in (len(sample.training), len(sample.calibration), sample.normal_rows)),
     )
+    _log_stage("sampling", sample.normal_rows, started)
+    started = time.monotonic()
     detector = Detector(config).fit_columns(sample.training, sample.calibration, chosen, progress)
+    _log_stage("training", len(sample.training), started)
     for warning in detector.warnings:
         log.warning("%s", warning)
     return detector
 
 
-def score(frame: Any, detector: Detector, prefix: str = "") -> Any:
+def score(frame: Any, detector: Detector, prefix: str = "", observe: Callable[[], None] | None = None) -> Any:
     """``frame`` with the seven output columns after its own. Lazy: rows are scored when the result is used.
 
+    ``observe`` is called by the workers after every batch.
     Raises SchemaError where a feature is missing or retyped, or an output column would clash.
     """
     found = tables.columns(frame)
     schema.check(found, detector.spec.trained)
     tables.check_clash([column.name for column in found], prefix)
-    return udf.add_scores(frame, detector.to_bytes(), detector.scorer, prefix)
+    function = udf.scoring_udf(frame.sparkSession, detector.to_bytes(), detector.scorer, observe)
+    return udf.add_scores(frame, function, detector.scorer, prefix)
 
 
-def run_train(spark: Any, config: Config, progress: Callable[[Progress], None] | None = None) -> Detector:
+def run_train(
+    spark: Any, config: Config, progress: Callable[[Progress], None] | None = None, tasks: Tasks | None = None
+) -> Detector:
     """The training job: source to model file."""
     config.require("source", "model.path")
     assert config.source and config.model.path  # noqa: S101 - require has raised otherwise
     frame = tables.open_source(spark, config.source)
     storage.check_writable(config.model.path)
-    detector = train(frame, config, progress)
+    detector = train(frame, config, progress, tasks)
     detector.save(config.model.path)
     log.info("Model: %s in %s", detector.scorer.name, config.model.path)
     return detector
 
 
-def run_score(spark: Any, config: Config, detector: Detector) -> Summary:
+def run_score(spark: Any, config: Config, detector: Detector, tasks: Tasks | None = None) -> Summary:
     """The scoring job: source to sink, and the summary read back from what was written."""
     config.require("source", "output")
     assert config.source and config.output  # noqa: S101 - require has raised otherwise
     output = config.output
     detector = decide_as_configured(detector, config)
-    frame = prepare_score(spark, config, detector)
+    frame = spread(prepare_score(spark, config, detector), config.source.partitions)
     existing = tables.existing(spark, output) if output.mode == "append" else None
     before = None if existing is None else summarise(existing, config)
+    peak = classic.PeakMemory(spark) if classic.is_classic(spark) else None
+    started = time.monotonic()
     try:
-        tables.write(score(frame, detector, output.prefix), output)
+        with watch(spark, "Scoring", tasks):
+            tables.write(score(frame, detector, output.prefix, peak.observer() if peak else None), output)
     except tables.ENGINE_ERRORS as error:
         raise _write_error(error, config.source, output) from error
+    written = time.monotonic()
     summary = summarise(tables.read_output(spark, output), config)
-    return summary.since(before) if before else summary
+    summary = summary.since(before) if before else summary
+    _log_stage("scoring", summary.rows, started, written, {"worker_peak_mb": peak.bytes // 2**20} if peak else {})
+    return summary
+
+
+def _log_stage(
+    stage: str, rows: int, started: float, ended: float | None = None, more: Mapping[str, int] = MappingProxyType({})
+) -> None:
+    """One line on a stage that is over: rows, seconds, rows a second, and whatever else was measured."""
+    seconds = (ended or time.monotonic()) - started
+    measured = {"rows": rows, "seconds": round(seconds, 2), "rows_per_second": round(rows / max(seconds, 1e-9)), **more}
+    text = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in measured.items())
+    log.info("Stage %s: %s", stage, text, extra={"data": {"stage": stage, **measured}})
 
 
 def prepare_score(spark: Any, config: Config, detector: Detector | None = None) -> Any:
@@ -104,6 +136,7 @@ def prepare_score(spark: Any, config: Config, detector: Detector | None = None) 
     tables.check_clash(frame.columns, config.output.prefix)
     tables.check_output(spark, config.source, config.output, frame)
     rows = tables.where(frame, config.source.where, "source.where")
+    workers.check(spark)
     try:
         empty = rows.isEmpty()
     except tables.ENGINE_ERRORS as error:
@@ -140,6 +173,8 @@ def _write_error(error: Exception, source: Source, output: Output) -> VaeAnomaly
         lines = own.splitlines()
         kept = [lines[0], *(line for line in lines[1:4] if line.strip().startswith(("expected:", "found:", "to do:")))]
         return VaeAnomalyError("\n".join(kept), found=f"while scoring {source}; {output} is as it was")
+    if explained := workers.explain(text):
+        return explained
     return OutputError(
         f"Scoring {source} into {output} failed.", found=tables.reason(error), hint=f"{output} is as it was before."
     )

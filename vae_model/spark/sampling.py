@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F
 
-from vae_model.spark.tables import column
+from vae_model.spark.tables import column, to_arrow
 
 CHOICE_BITS, SPLIT_BITS = 62, 20
 _CHOICE, _TIE = "__vae_choice", "__vae_tie"
@@ -45,7 +45,7 @@ def draw(frame: Any, key: Sequence[str], features: Sequence[str], rows: int, cal
     if total > rows:
         share = (rows + 5 * math.sqrt(rows)) / total
         chosen = chosen.where(F.col(_CHOICE) < F.lit(int(share * 2**CHOICE_BITS)))
-    table = chosen.limit(2 * rows).toArrow()
+    table = to_arrow(chosen.limit(2 * rows))
     order = pc.sort_indices(table, [(_CHOICE, "ascending"), (_TIE, "ascending")])[:rows]
     hashes = table.column(_CHOICE).take(order).to_numpy()
     table = table.select(list(features)).take(order)

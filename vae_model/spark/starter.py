@@ -78,7 +78,7 @@ def _look(frame: Any) -> list[_Look]:
     found = tables.columns(frame)
     known = [column.name for column in found if column.family is not None]
     try:
-        first = frame.select(*(tables.column(name) for name in known)).limit(LOOK).toArrow()
+        first = tables.to_arrow(frame.select(*(tables.column(name) for name in known)).limit(LOOK))
         rows = len(first) if known else frame.limit(LOOK).count()
     except tables.ENGINE_ERRORS as error:
         raise SourceError("The table cannot be read.", found=tables.reason(error)) from error

@@ -4,12 +4,14 @@ leaves the previous output readable.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
+import pyarrow as pa
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
@@ -18,11 +20,13 @@ try:
 except ImportError:  # the Connect client comes without py4j
     Py4JError = PySparkException
 
-from vae_model import storage
+from vae_model import credentials, storage
 from vae_model.config import Output, Place, Source
-from vae_model.errors import OutputError, SchemaError, SourceError
+from vae_model.errors import InputError, OutputError, SchemaError, SourceError, StorageError
 from vae_model.features.schema import Column
 from vae_model.scoring import OUTPUT
+from vae_model.spark import staging
+from vae_model.spark.ours import is_ours
 
 REASONS_TYPE = "array<struct<feature:string,share:double,observed:string,expected:string>>"
 OUTPUT_TYPES = ("double", "double", "double", "boolean", REASONS_TYPE, "string", "string")
@@ -38,6 +42,7 @@ _FAMILIES = {
     **{name: name for name in ("boolean", "string", "date")},
     "void": "null",
 }
+log = logging.getLogger(__name__)
 
 
 def quote(name: str) -> str:
@@ -63,15 +68,28 @@ def _family(type_: str) -> str | None:
     return _FAMILIES.get(type_)
 
 
+def to_arrow(frame: Any) -> pa.Table:
+    """All rows of a DataFrame, here, as Arrow; timestamps in UTC."""
+    if hasattr(frame, "toArrow"):
+        return frame.toArrow()
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    schema = to_arrow_schema(frame.schema)  # Spark 3.5: what toPandas is made of there; of no rows there is no batch
+    batches = frame._collect_as_arrow()
+    return pa.Table.from_batches(batches, None if batches else schema).cast(schema)
+
+
 def reason(error: Exception) -> str:
     """The first telling line of an engine's error, without its stack and plan."""
     lines = [line.strip().removeprefix(": ") for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(("An error occurred while calling", "at "))]
-    return telling[0].partition(" SQLSTATE:")[0][:400] if telling else type(error).__name__
+    first = telling[0].partition(" SQLSTATE:")[0].partition(": <?xml")[0] if telling else type(error).__name__
+    return credentials.redact(first)[:400]
 
 
 def open_source(spark: Any, source: Source) -> Any:
     """The source as a DataFrame, its schema known. Raises SourceError where it cannot be opened."""
+    _look_at(spark, source)
     try:
         if source.table is not None:
             frame = spark.table(source.table)
@@ -82,7 +100,8 @@ def open_source(spark: Any, source: Source) -> Any:
         names = frame.schema.names  # a Connect frame is analysed only when asked
     except ENGINE_ERRORS as error:
         what = f"Table {source.table}" if source.table else f"The {source.format} source at {source.path}"
-        raise SourceError(f"{what} cannot be opened.", found=reason(error), hint=_source_hint(source)) from None
+        found = reason(error)
+        raise SourceError(f"{what} cannot be opened.", found=found, hint=_source_hint(source, found)) from None
     if not names:  # what Sail makes of a path where nothing is
         raise SourceError(f"The {source.format} source at {source} cannot be opened.", found="no file with columns",
                           hint=_source_hint(source))  # fmt: skip
@@ -96,9 +115,26 @@ def open_source(spark: Any, source: Source) -> Any:
     return frame
 
 
-def _source_hint(source: Source) -> str:
+def _look_at(spark: Any, source: Source) -> None:
+    """Raise SourceError where the bucket is missing, denied or out of reach: an engine would try for minutes.
+
+    Only for an engine of our own, which has the same credentials and network as this process.
+    """
+    if source.path is None or not is_ours(spark):
+        return
+    try:
+        storage.exists(re.split(r"/[^/]*[*?\[{]", source.path)[0])  # the folder of a pattern
+    except StorageError as error:
+        raise SourceError(f"The source {source} cannot be opened.", found=error.found, hint=error.hint) from None
+    except InputError:  # fsspec's library for it is not installed; the engine's own may do
+        return
+
+
+def _source_hint(source: Source, found: str = "") -> str:
     if source.table is not None:
         return "Check the table's name and catalog."
+    if "No FileSystem for scheme" in found:
+        return "This Spark session knows no such paths: write s3a:// for s3://, or give it the jars for them."
     with suppress(Exception):  # a hint is not worth an error of its own
         there = present_format(source.path or "")
         if there is None:
@@ -145,15 +181,13 @@ def check_output(spark: Any, source: Source, output: Output, frame: Any) -> None
             "The output is the same place as the source.", "two places", f"both are {output}", "Change output."
         )
     if output.path is not None:
-        there = present_format(output.path)
-        if there not in (None, output.format):
-            raise OutputError(
-                f"The output {output.path} holds something else.",
-                f"{output.format}, or nothing",
-                there,
-                "Set output.format to what is there, or choose another output.path.",
-            )
-        storage.check_writable(output.path)
+        try:
+            _check_folder(output, output.path)
+        except InputError as error:
+            # Delta needs nothing of this machine, and another's engine may have rights that this process has not.
+            if output.format != "delta" or is_ours(spark) or storage.protocol(output.path) == "file":
+                raise
+            log.warning("The output could not be looked at before the job: %s", str(error).replace("\n ", ""))
     there_now = existing(spark, output) if output.mode == "append" else None
     if there_now is None:
         return
@@ -170,16 +204,34 @@ def check_output(spark: Any, source: Source, output: Output, frame: Any) -> None
         )
 
 
+def _check_folder(output: Output, path: str) -> None:
+    """Raise OutputError where something of another format lies, or nothing can be written."""
+    try:
+        there = present_format(path)
+    except StorageError as error:
+        raise OutputError(f"The output {path} cannot be written.", found=error.found, hint=error.hint) from None
+    if there not in (None, output.format):
+        raise OutputError(
+            f"The output {path} holds something else.",
+            f"{output.format}, or nothing",
+            there,
+            "Set output.format to what is there, or choose another output.path.",
+        )
+    storage.check_writable(path, folder=True)
+
+
 def present_format(path: str) -> str | None:
-    """What lies at a path: parquet, delta, another format's extension, or None for nothing (an empty folder too)."""
-    fs, inner = storage.locate(path)
-    if not fs.exists(inner):
+    """What lies at a path: parquet, delta, another format's extension, or None for nothing (an empty folder too).
+
+    Raises StorageError where that cannot be learnt.
+    """
+    if not storage.exists(path):
         return None
-    if fs.isfile(inner):
-        return _format_of_file(inner)
-    if fs.exists(f"{inner}/_delta_log"):
+    if storage.exists(f"{path.rstrip('/')}/_delta_log"):
         return "delta"
-    names = [name for name in fs.find(inner) if not re.search(r"(^|/)[_.][^/]*$", name)]
+    fs, inner = storage.locate(path)
+    with storage.explained(path):
+        names = [name for name in fs.find(inner) if not re.search(r"(^|/)[_.][^/]*(/|$)", name.removeprefix(inner))]
     return _format_of_file(names[0]) if names else None
 
 
@@ -225,7 +277,7 @@ def write(frame: Any, output: Output) -> None:
     elif output.table is not None:
         _write_parquet_table(frame, output)
     else:
-        _write_parquet(frame, output)
+        staging.write(frame, output)
 
 
 def _writer(frame: Any, output: Output) -> Any:
@@ -255,38 +307,3 @@ def _write_parquet_table(frame: Any, output: Output) -> None:
     finally:
         with suppress(*ENGINE_ERRORS):
             spark.sql(f"DROP TABLE IF EXISTS {staged}")
-
-
-def _write_parquet(frame: Any, output: Output) -> None:
-    """Write to a folder beside the output, then swap it in (replace) or move its files over (append)."""
-    fs, target = storage.locate(output.path or "")
-    run = uuid4().hex[:8]
-    staged, old = f"{target}.{run}.staged", f"{target}.{run}.old"
-    try:
-        frame.write.format("parquet").mode("error").save(storage.for_engine(fs.unstrip_protocol(staged)))
-        if not fs.exists(staged):
-            raise OutputError(
-                f"The scored rows of {output} were written where this machine cannot see them.",
-                "a path that the engine and this machine share, to put a Parquet folder in its place",
-                f"no {staged} here",
-                "On a remote Spark Connect server write Delta, a table, or a path on shared storage.",
-            )
-        if output.mode == "append" and fs.exists(target):
-            for name in fs.ls(staged, detail=False):
-                file = str(name).rpartition("/")[2]
-                if not file.startswith(("_", ".")):
-                    fs.mv(name, f"{target}/{file}")
-            return
-        if fs.exists(target):
-            fs.mv(target, old, recursive=True)
-        try:
-            fs.mv(staged, target, recursive=True)
-        except BaseException:
-            if fs.exists(old):
-                fs.mv(old, target, recursive=True)  # if this fails too, the old rows stay where they are: in `old`
-            raise
-        with suppress(OSError):
-            fs.rm(old, recursive=True)
-    finally:
-        with suppress(OSError):
-            fs.rm(staged, recursive=True)

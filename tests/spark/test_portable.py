@@ -1,0 +1,40 @@
+"""What serverless platforms and Spark Connect forbid is not used, but where classic Spark alone comes by."""
+
+import ast
+from pathlib import Path
+
+import vae_model
+
+PACKAGE = Path(vae_model.__file__).parent
+FORBIDDEN = {
+    "rdd", "sparkContext", "_sc", "_jsc", "_jvm", "_jdf", "_jconf", "_jsparkSession",  # RDDs, contexts, the JVM
+    "persist", "unpersist", "checkpoint", "localCheckpoint", "cacheTable",  # what a serverless session does not keep
+    "addPyFile", "addFile", "broadcast", "accumulator", "statusTracker",
+}  # fmt: skip
+
+
+def reached(path):
+    """The attributes a module reaches for."""
+    return {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+
+
+def test_only_the_classic_module_reaches_past_the_dataframe_api():
+    """No module but spark/classic.py names an RDD, a SparkContext, the JVM, or persistence."""
+    found = {path.name: reached(path) & FORBIDDEN for path in PACKAGE.rglob("*.py") if path.name != "classic.py"}
+    # classic.broadcast is this project's own function, and the one way to it.
+    found["transport.py"] -= {"broadcast"}
+    assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_the_classic_module_is_where_they_are():
+    """The test above looks for names that are in use."""
+    assert {"sparkContext", "_jdf", "broadcast", "addPyFile"} <= reached(PACKAGE / "spark" / "classic.py")
+
+
+def test_a_connect_client_scores_without_a_jvm(engine, detector, rows, path, request):
+    """On a session that has no JVM, scoring does all it does elsewhere; where there is one, it is classic Spark's."""
+    from tests.spark.test_scores import assert_same_scores, collected
+    from vae_model.spark import classic, score
+
+    assert classic.is_classic(engine) == ("spark" in request.node.callspec.id)
+    assert_same_scores(collected(score(engine.read.parquet(path), detector)), detector.score(rows))

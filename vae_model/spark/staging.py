@@ -1,0 +1,138 @@
+"""A Parquet folder written whole: the engine writes beside what is there, and then it is swapped in."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+from vae_model import credentials, storage
+from vae_model.config import Output
+from vae_model.errors import OutputError
+
+AT_ONCE = 16
+"""Files that an object store is asked to copy or delete at a time."""
+
+
+def write(frame: Any, output: Output) -> None:
+    """Write a DataFrame as the Parquet folder ``output.path``, replacing it or adding to it.
+
+    A job that fails, or is stopped, before the swap leaves the output as it was. Raises OutputError where the rows lie
+    out of this machine's reach or the swap fails, and whatever the engine raises.
+    """
+    path = (output.path or "").rstrip("/")
+    (_rename_in if storage.renames(path) else _copy_in)(frame, path, output.mode == "append")
+
+
+def _save(frame: Any, staged: str) -> None:
+    """Have the engine write a new folder."""
+    frame.write.format("parquet").mode("error").save(storage.for_engine(staged))
+    if not storage.exists(staged):
+        raise OutputError(
+            "The scored rows were written where this machine cannot see them.",
+            "a path that the engine and this machine share, to put a Parquet folder in its place",
+            f"no {staged} here",
+            "On a remote Spark Connect server write Delta, a table, or a path on shared storage.",
+        )
+
+
+def _is_data(name: str) -> bool:
+    """Whether a file is one that readers of a Parquet folder read."""
+    return not name.endswith("/") and not posixpath.basename(name).startswith(("_", "."))
+
+
+def _rename_in(frame: Any, path: str, append: bool) -> None:
+    """Stage beside the folder, then replace it by two renames, or add a rename for each new file.
+
+    A reader that opens the folder between the two finds nothing for that moment. A failure in it is undone.
+    """
+    fs, target = storage.locate(path)
+    run = uuid4().hex[:8]
+    staged, old = f"{target}.{run}.staged", f"{target}.{run}.old"
+    try:
+        if storage.protocol(path) == "file":  # absolute: the engine may have another working directory
+            _save(frame, f"file://{staged}" if path.startswith("file:") else staged)
+        else:
+            _save(frame, f"{path}.{run}.staged")
+        if append and fs.exists(target):
+            for name in filter(_is_data, map(str, fs.ls(staged, detail=False))):
+                fs.mv(name, f"{target}/{posixpath.basename(name)}")
+            return
+        if fs.exists(target):
+            fs.mv(target, old, recursive=True)
+        try:
+            fs.mv(staged, target, recursive=True)
+        except BaseException:
+            if fs.exists(old):
+                fs.mv(old, target, recursive=True)  # if this fails too, the old rows stay where they are: in `old`
+            raise
+        with suppress(OSError):
+            fs.rm(old, recursive=True)
+    finally:
+        with suppress(OSError):
+            fs.rm(staged, recursive=True)
+
+
+def _copy_in(frame: Any, path: str, append: bool) -> None:
+    """Stage in the folder, under a name that readers pass over (so that rights on the folder are enough), then copy.
+
+    An object store has no renames: the new files are copied into place, within the store, and to replace, the old ones
+    are deleted after that. A reader in between finds rows of both, never too few. A failure while copying is undone;
+    one while deleting is told, and leaves rows of both until the job has run again.
+    """
+    run = uuid4().hex[:8]
+    fs, target = storage.locate(path)
+    staged = f"{target}/_staged_{run}"
+    try:
+        _save(frame, f"{path}/_staged_{run}")
+        with storage.explained(path):
+            files = [str(name) for name in fs.find(target)]
+            new = [name for name in files if name.startswith(f"{staged}/") and _is_data(name)]
+            old = [] if append else [name for name in files if not name.startswith(f"{staged}/")]
+            _copy_all(fs, {name: f"{target}/{run}-{posixpath.basename(name)}" for name in new}, path)
+            _remove_all(fs, old, path)
+            if f"{staged}/_SUCCESS" in files:  # what some schedulers wait for
+                fs.cp_file(f"{staged}/_SUCCESS", f"{target}/_SUCCESS")
+    finally:
+        with suppress(Exception):  # the rows are in place, or an error that says more is on its way
+            fs.rm(staged, recursive=True)
+
+
+def _each(do: Callable[..., object], *arguments: Iterable[str]) -> None:
+    """Do something for each file, several at a time. The first failure is raised when nothing is under way any more."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(do, *arguments):
+            pass
+
+
+def _copy_all(fs: Any, copies: dict[str, str], path: str) -> None:
+    """Copy files within a store, all or none."""
+    try:
+        _each(fs.cp_file, copies.keys(), copies.values())
+    except BaseException as error:
+        try:
+            for copy in copies.values():
+                with suppress(FileNotFoundError):
+                    fs.rm_file(copy)
+        except Exception as second:
+            raise OutputError(
+                f"New rows of {path} were copied in part, and could not be removed again.",
+                found=credentials.redact(f"{error}; then {second}"),
+                hint=f"Remove what is called {posixpath.commonprefix(list(copies.values()))}*.",
+            ) from None
+        raise
+
+
+def _remove_all(fs: Any, files: list[str], path: str) -> None:
+    """Delete the previous files."""
+    try:
+        _each(fs.rm_file, files)  # one by one: s3fs passes over what a bulk delete was not allowed
+    except Exception as error:
+        raise OutputError(
+            f"The previous rows of {path} could not all be removed: it now holds them beside the new ones.",
+            found=credentials.redact(str(error)),
+            hint="Use credentials that may delete there, then run again.",
+        ) from None
