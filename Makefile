@@ -4,7 +4,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 
-.PHONY: demo test test-cluster test-spark35 lint clean
+.PHONY: demo test test-cluster test-spark35 lint package clean
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python conf/nycflights13_tables.py
@@ -27,6 +27,10 @@ lint: .venv/test/ready
 
 .venv/%/ready: pyproject.toml constraints.txt .ci/environment
 	@.ci/environment "$(PYTHON)" .venv/$*
+
+package: .venv/test/ready  ## dist/vae_model.zip, for spark-submit --py-files: a wheel, under a name that Spark imports from
+	@rm -rf dist && .venv/test/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	@mv dist/spark_vae_anomaly-*.whl dist/vae_model.zip && ls -l dist
 
 clean:  ## Remove what the commands made
 	rm -rf .venv data models scored build dist spark-warehouse metastore_db derby.log

@@ -73,7 +73,7 @@ def free_port():
 
 
 def clean_environment(**more):
-    """This process's environment without what would tie a child to this process's sessions."""
+    """The environment without what would tie a child to this process's sessions."""
     ours = (
         "SPARK_REMOTE",
         REMOTE,
@@ -128,7 +128,7 @@ def _classic(tmp_path_factory):
 
 @contextmanager
 def running_connect_server(folder):
-    """A real Spark Connect server, a process of its own whose workers lack this project: its address and its process."""
+    """A real Spark Connect server, a process of its own whose workers lack this project: its address, and itself."""
     home, port = spark_home(TEST), free_port()
     conf = {
         **DELTA_CONF,

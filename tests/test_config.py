@@ -275,6 +275,67 @@ def test_a_dumped_config_is_valid_again(decision):
     assert parse_config(config.model_dump(mode="json")) == config
 
 
+# --- Credentials
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "source: {path: 's3://AKIAHUNTER2:hunter2/x@lake/rows'}",
+        "source: {table: 'delta.`s3a://AKIAHUNTER2:hunter2@lake/rows`'}",
+        "model: {path: 'https://a.blob.core.windows.net/m.vae?sig=hunter2'}",
+        "output: {path: 'hdfs://me:hunter2@host/x'}",
+        "source: {path: a, options: {fs.s3a.access.key: AKIAHUNTER2, fs.s3a.secret.key: hunter2}}",
+        "source: {path: a, options: {PASSWORD: hunter2}}",
+        "source: {path: a, options: {fs.azure.account.key.a.dfs.core.windows.net: hunter2}}",
+        "source: {path: a, options: {sasToken: 7162534}}",
+        "source: {path: a, options: {url: 'jdbc:x://me:hunter2@host/db'}}",
+    ],
+)
+def test_credentials_are_refused_and_not_shown(refused, text):
+    """A password in a path or an option is answered with where it belongs; the message does not repeat it."""
+    message = refused(text)
+    assert "credentials do not belong here" in message
+    assert "Give credentials by the environment" in message
+    assert "hunter2" not in message.lower() and "7162534" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("source: s3://AKIA:hunter2@lake/rows", ()),
+        ("source: [{path: a, password: hunter2}]", ()),
+        ("source: {path: [s3://AKIA:hunter2@lake/rows]}", ()),
+        ("source: {path: a, password: hunter2}", ()),
+        ("source: {path: a, options: {header: [password, hunter2]}}", ()),
+        ("name: s3://AKIA:hunter2@lake", ()),
+        ("source: {path: a, password: hunter2, password: hunter2}", ()),
+        ("source: {path: a, password: 'hunter2}", ()),
+        ("password: hunter2 : x", ()),
+        ("name: a", ("source.path s3://AKIA:hunter2@lake/rows",)),
+        ("name: a", ("source.options.password=[hunter2",)),
+        ("name: a", ("source.options.password=hunter2",)),
+        ("name: a", ("source.password=hunter2",)),
+    ],
+)
+def test_no_message_shows_a_password(refused, text, overrides):
+    """Whatever else is wrong with a config, a password in it is not repeated."""
+    assert "hunter2" not in refused(text, overrides)
+
+
+def test_pydantics_own_text_shows_no_value():
+    """Who validates a config without this package's messages sees no value either."""
+    with pytest.raises(ValidationError) as caught:
+        Config.model_validate({"source": {"path": "s3://AKIA:hunter2@lake"}})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["header", "sep", "mergeSchema", "versionAsOf", "multiLine", "key", "sigma"])
+def test_ordinary_options_are_taken(name):
+    """Options of readers that are no credentials pass."""
+    assert parse_config({"source": {"path": "a", "options": {name: "x"}}}).source.options == {name: "x"}
+
+
 # --- --set
 
 

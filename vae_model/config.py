@@ -22,7 +22,7 @@ from pydantic import (
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from vae_model import credentials, storage
+from vae_model import credentials, identifiers, storage
 from vae_model.errors import ConfigError, StorageError, nearest
 
 Kind = Literal["numeric", "boolean", "categorical", "datetime", "vector"]
@@ -65,12 +65,14 @@ class Place(Section):
     path: Name | None = None
     """Folder or file of the table."""
     table: Name | None = None
-    """Name of the table: table, schema.table or catalog.schema.table."""
+    """Name of the table: table, schema.table or catalog.schema.table; a part with a dot in it in `backticks`."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.path is None) == (self.table is None):
             raise ValueError("give either 'path' or 'table', one of the two")
+        if self.table is not None:
+            identifiers.parts(self.table)
         return self
 
     def __str__(self) -> str:

@@ -200,6 +200,8 @@ def _plain(path: str) -> str:
 def exists(path: str) -> bool:
     """Whether a file or folder is there. Raises StorageError where that cannot be learnt."""
     fs, inner = locate(path)
+    if protocol(path) == "file":
+        return bool(fs.exists(inner))
     with suppress(FileNotFoundError), explained(path):
         _find(fs, inner)
         return True
@@ -255,8 +257,8 @@ def check_writable(path: str, folder: bool = False) -> None:
     Nothing is left: locally a nameless file is made, on an object store ``PROBE`` is put and removed, in the folder or
     beside the file. HDFS answers when it is written to.
     """
-    fs, inner = locate(path)
     try:
+        fs, inner = locate(path)
         with explained(path, writing=True):
             if protocol(path) == "file":
                 _check_local(Path(inner), folder)

@@ -177,8 +177,8 @@ def test_an_interrupted_driver_tidies_up(who, slow_score, cluster, place, tmp_pa
         end_group(submission.process, signal.SIGINT)
     assert submission.wait(30) != 0
     wait_until(cluster.idle, 30, "the master drops the application")
+    wait_until(lambda: sorted(path.name for path in tmp_path.iterdir()) == ["score", "scored"], 10, "nothing is left")
     assert read(target).equals(before)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["score", "scored"]
 
 
 def no_java_stack(text):

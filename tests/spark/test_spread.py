@@ -61,7 +61,7 @@ def test_many_tiny_partitions_are_put_together_without_a_shuffle(classic, detect
         together = spread.spread(tiny, None)
     finally:
         classic.conf.unset("spark.sql.files.maxPartitionBytes")
-    assert count > 100
+    assert count > 50
     assert partitions(together) == 2
     assert "put together into 2, without a shuffle" in caplog.text
     scored = score(together, detector)

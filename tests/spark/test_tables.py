@@ -164,6 +164,18 @@ def test_a_source_that_cannot_be_opened_says_why(engine, path, tmp_path, case):
     assert "\tat org." not in str(error.value)
 
 
+def test_an_error_that_says_nothing_gives_its_cause():
+    """Spark 3.5 wraps what went wrong in a failed task and a failed thread; what is told is what went wrong."""
+    text = (
+        "An error occurred while calling o27.parquet.\n: org.apache.spark.SparkException: Job aborted due to stage "
+        "failure: Task 0 in stage 0.0 failed: org.apache.spark.SparkException: Exception thrown in awaitResult: \n"
+        "\tat org.apache.spark.util.SparkThreadUtils$.awaitResult(SparkThreadUtils.scala:56)\n"
+        "Caused by: org.apache.spark.SparkException: Exception thrown in awaitResult: \n\t... 1 more\n"
+        "Caused by: java.lang.RuntimeException: file:/x.csv is not a Parquet file\n\t... 14 more\n"
+    )
+    assert tables.reason(Exception(text)) == "java.lang.RuntimeException: file:/x.csv is not a Parquet file"
+
+
 @pytest.mark.parametrize("predicate", ["a >< 1", "no_such_column > 1", "a + 1"])
 def test_a_predicate_that_does_not_fit_is_shown(frame, predicate):
     """A predicate that does not parse, names no column, or is no condition is an error that shows it and its key."""

@@ -56,10 +56,7 @@ def start(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
         raise EngineError(
             "Classic Spark did not start.",
             found=str(error).strip().splitlines()[0][:300],
-            hint="Its own words stand above. If they are about downloads, the jars of Delta or S3A could not be had by "
-            "Maven: give them to spark-submit with --jars, try --conf spark.jars.ivy=FOLDER, or do without them."
-            if needs_delta or needs_s3
-            else "Its own words stand above.",
+            hint="Its own words stand above." + (_without_maven(needs_delta) if needs_delta or needs_s3 else ""),
         ) from error
     log.info("Engine: Spark %s, %s", spark.version, spark.sparkContext.master)
     try:
@@ -68,6 +65,21 @@ def start(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
         yield spark
     finally:
         spark.stop()
+
+
+def _without_maven(needs_delta: bool) -> str:
+    """What to do where jars cannot be fetched."""
+    import pyspark
+
+    if not needs_delta:
+        return " If they are about downloads: put hadoop-aws and its AWS bundle among Spark's jars, or engine: sail."
+    _, name, release = delta_package(pyspark.__version__).split(":")
+    jars = f"{name}-{release}.jar,delta-storage-{release}.jar"
+    return (
+        f" If they are about downloads, Delta's jars cannot be had by Maven here: put {jars.replace(',', ' and ')} "
+        f"among Spark's own, or set PYSPARK_SUBMIT_ARGS='--jars {jars} pyspark-shell' (spark-submit: --jars {jars}); "
+        "or output.format: parquet; or engine: sail, which needs none."
+    )
 
 
 def _knock_at_master() -> None:
@@ -207,7 +219,7 @@ class PeakMemory:
     def __init__(self, spark: Any) -> None:
         from pyspark import AccumulatorParam
 
-        class Largest(AccumulatorParam):  # type: ignore[misc]  # defined here: it travels by value, the workers lack this module
+        class Largest(AccumulatorParam):  # type: ignore[misc]  # here: it travels by value, the workers lack the module
             def zero(self, value: int) -> int:
                 return value
 

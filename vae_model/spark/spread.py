@@ -51,6 +51,11 @@ def spread(frame: Any, partitions: int | None) -> Any:
     return frame
 
 
+def writer(frame: Any, format_: str) -> Any:
+    """A writer of a DataFrame whose files are of a sensible size."""
+    return frame.write.format(format_).option("maxRecordsPerFile", rows_per_file(len(frame.columns)))
+
+
 def rows_per_file(columns: int) -> int:
     """The most rows one output file should hold."""
     return max(100_000, FILE_CELLS // columns)

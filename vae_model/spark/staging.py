@@ -12,7 +12,10 @@ from uuid import uuid4
 from vae_model import credentials, storage
 from vae_model.config import Output
 from vae_model.errors import OutputError
+from vae_model.spark.spread import writer
 
+STAGED = "_vae_anomaly_staged_"
+"""Before the run's number: the name of a folder in the output, which readers pass over for its underscore."""
 AT_ONCE = 16
 """Files that an object store is asked to copy or delete at a time."""
 
@@ -29,7 +32,7 @@ def write(frame: Any, output: Output) -> None:
 
 def _save(frame: Any, staged: str) -> None:
     """Have the engine write a new folder."""
-    frame.write.format("parquet").mode("error").save(storage.for_engine(staged))
+    writer(frame, "parquet").mode("error").save(storage.for_engine(staged))
     if not storage.exists(staged):
         raise OutputError(
             "The scored rows were written where this machine cannot see them.",
@@ -40,8 +43,8 @@ def _save(frame: Any, staged: str) -> None:
 
 
 def _is_data(name: str) -> bool:
-    """Whether a file is one that readers of a Parquet folder read."""
-    return not name.endswith("/") and not posixpath.basename(name).startswith(("_", "."))
+    """Whether a file, by its path in a Parquet folder, is one that readers read."""
+    return not name.endswith("/") and not any(part.startswith(("_", ".")) for part in name.split("/"))
 
 
 def _rename_in(frame: Any, path: str, append: bool) -> None:
@@ -58,8 +61,8 @@ def _rename_in(frame: Any, path: str, append: bool) -> None:
         else:
             _save(frame, f"{path}.{run}.staged")
         if append and fs.exists(target):
-            for name in filter(_is_data, map(str, fs.ls(staged, detail=False))):
-                fs.mv(name, f"{target}/{posixpath.basename(name)}")
+            for name in filter(_is_data, (posixpath.basename(str(file)) for file in fs.ls(staged, detail=False))):
+                fs.mv(f"{staged}/{name}", f"{target}/{name}")
             return
         if fs.exists(target):
             fs.mv(target, old, recursive=True)
@@ -85,16 +88,17 @@ def _copy_in(frame: Any, path: str, append: bool) -> None:
     """
     run = uuid4().hex[:8]
     fs, target = storage.locate(path)
-    staged = f"{target}/_staged_{run}"
+    staged = f"{target}/{STAGED}{run}"
     try:
-        _save(frame, f"{path}/_staged_{run}")
+        _save(frame, f"{path}/{STAGED}{run}")
         with storage.explained(path):
-            files = [str(name) for name in fs.find(target)]
-            new = [name for name in files if name.startswith(f"{staged}/") and _is_data(name)]
-            old = [] if append else [name for name in files if not name.startswith(f"{staged}/")]
-            _copy_all(fs, {name: f"{target}/{run}-{posixpath.basename(name)}" for name in new}, path)
+            new = [str(file).removeprefix(f"{staged}/") for file in fs.find(staged)]
+            old = [] if append else [str(file) for file in fs.find(target) if not str(file).startswith(f"{staged}/")]
+            data = filter(_is_data, new)
+            copies = {f"{staged}/{name}": f"{target}/{run}-{posixpath.basename(name)}" for name in data}
+            _copy_all(fs, copies, path)
             _remove_all(fs, old, path)
-            if f"{staged}/_SUCCESS" in files:  # what some schedulers wait for
+            if "_SUCCESS" in new:  # what some schedulers wait for
                 fs.cp_file(f"{staged}/_SUCCESS", f"{target}/_SUCCESS")
     finally:
         with suppress(Exception):  # the rows are in place, or an error that says more is on its way

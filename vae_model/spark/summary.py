@@ -8,7 +8,8 @@ from typing import Any, Self
 from pyspark.sql import functions as F
 
 from vae_model.config import Config, Output
-from vae_model.spark.tables import column, quote
+from vae_model.identifiers import quote, table
+from vae_model.spark.tables import column
 
 TOP = 10
 
@@ -102,7 +103,7 @@ def summarise(frame: Any, config: Config) -> Summary:
 
 def _sql(output: Output, key: list[str]) -> str:
     """A query over the output, for Spark SQL."""
-    place = output.table or f"{output.format}.{quote(output.path or '')}"
+    place = table(output.table) if output.table else f"{output.format}.{quote(output.path or '')}"
     shown = ", ".join(
         [*(quote(name) for name in key), f"{output.prefix}anomaly_score", f"{output.prefix}anomaly_reasons"]
     )

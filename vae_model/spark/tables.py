@@ -20,13 +20,14 @@ try:
 except ImportError:  # the Connect client comes without py4j
     Py4JError = PySparkException
 
-from vae_model import credentials, storage
+from vae_model import credentials, identifiers, storage
 from vae_model.config import Output, Place, Source
 from vae_model.errors import InputError, OutputError, SchemaError, SourceError, StorageError
 from vae_model.features.schema import Column
 from vae_model.scoring import OUTPUT
 from vae_model.spark import staging
 from vae_model.spark.ours import is_ours
+from vae_model.spark.spread import writer
 
 REASONS_TYPE = "array<struct<feature:string,share:double,observed:string,expected:string>>"
 OUTPUT_TYPES = ("double", "double", "double", "boolean", REASONS_TYPE, "string", "string")
@@ -45,14 +46,9 @@ _FAMILIES = {
 log = logging.getLogger(__name__)
 
 
-def quote(name: str) -> str:
-    """A column name as one quoted SQL identifier, whatever its letters."""
-    return "`" + name.replace("`", "``") + "`"
-
-
 def column(name: str) -> Any:
     """A column of any name; dots in it are letters, not fields."""
-    return F.col(quote(name))
+    return F.col(identifiers.quote(name))
 
 
 def columns(frame: Any) -> list[Column]:
@@ -83,6 +79,9 @@ def reason(error: Exception) -> str:
     """The first telling line of an engine's error, without its stack and plan."""
     lines = [line.strip().removeprefix(": ") for line in str(error).splitlines()]
     telling = [line for line in lines if line and not line.startswith(("An error occurred while calling", "at "))]
+    if telling and telling[0].endswith(":"):  # Spark 3.5: only that a thread failed
+        causes = [line.removeprefix("Caused by: ") for line in telling if line.startswith("Caused by: ")]
+        telling = [line for line in causes if not line.endswith(":")] or telling
     first = telling[0].partition(" SQLSTATE:")[0].partition(": <?xml")[0] if telling else type(error).__name__
     return credentials.redact(first)[:400]
 
@@ -92,7 +91,7 @@ def open_source(spark: Any, source: Source) -> Any:
     _look_at(spark, source)
     try:
         if source.table is not None:
-            frame = spark.table(source.table)
+            frame = spark.table(identifiers.table(source.table))
         else:
             frame = (
                 spark.read.format(source.format).options(**source.options).load(storage.for_engine(source.path or ""))
@@ -176,10 +175,12 @@ def check_output(spark: Any, source: Source, output: Output, frame: Any) -> None
     """Before any work: the output is not the source, is of the format that is there, can be written, and (append)
     has the columns of ``frame``, the source, with the output columns after them. Raises OutputError.
     """
-    if _same_place(source, output):
+    if _same_place(spark, source, output):
         raise OutputError(
             "The output is the same place as the source.", "two places", f"both are {output}", "Change output."
         )
+    if output.table is not None:
+        _check_schema(spark, output.table)
     if output.path is not None:
         try:
             _check_folder(output, output.path)
@@ -241,69 +242,83 @@ def _format_of_file(name: str) -> str:
     return {"parq": "parquet", "jsonl": "json", "tsv": "csv"}.get(extension, extension) if dot else "a file"
 
 
-def _same_place(source: Place, output: Place) -> bool:
+def _check_schema(spark: Any, table: str) -> None:
+    """Raise OutputError where the schema that a table should be in does not exist."""
+    schema = identifiers.schema(table)
+    if schema and not spark.catalog.databaseExists(schema):
+        raise OutputError(
+            f"The output table {table} has no place to be in.",
+            f"the schema {schema}",
+            "no such schema",
+            f"CREATE SCHEMA {schema}, or check the name.",
+        )
+
+
+def _same_place(spark: Any, source: Place, output: Place) -> bool:
+    if source.table and output.table:
+        return _qualified(spark, source.table) == _qualified(spark, output.table)
     if source.table or output.table:
-        return source.table is not None and source.table.lower() == (output.table or "").lower()
+        return False
     one, other = (storage.canonical(place.path or "") for place in (source, output))
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")
+
+
+def _qualified(spark: Any, table: str) -> list[str]:
+    """The parts of a table's name with those it leaves out; Spark folds case."""
+    parts = identifiers.parts(table)
+    outer = [spark.catalog.currentCatalog(), spark.catalog.currentDatabase()] if len(parts) < 3 else []
+    return [part.lower() for part in [*outer, *parts][-3:]]
 
 
 def existing(spark: Any, output: Output) -> Any:
     """What is at the output now, as a DataFrame; None where there is nothing."""
     if output.table is not None:
-        return spark.table(output.table) if spark.catalog.tableExists(output.table) else None
+        return read_output(spark, output) if spark.catalog.tableExists(identifiers.table(output.table)) else None
     return read_output(spark, output) if present_format(output.path or "") == output.format else None
 
 
 def read_output(spark: Any, output: Output) -> Any:
     """The output as a DataFrame."""
     if output.table is not None:
-        return spark.table(output.table)
+        return spark.table(identifiers.table(output.table))
     return spark.read.format(output.format).load(storage.for_engine(output.path or ""))
 
 
 def write(frame: Any, output: Output) -> None:
     """Write the scored rows. Until all of them are scored, a reader finds the previous output."""
     if output.format == "delta":  # one commit to the Delta log
-        writer = _writer(frame, output)
+        saver = _replacing(writer(frame, "delta"), output)
         if output.mode == "replace":
-            writer = writer.option("overwriteSchema", "true")
+            saver = saver.option("overwriteSchema", "true")
         if re.search(r"[ ,;{}()\n\t=]", "".join(frame.columns)):
-            writer = writer.option("delta.columnMapping.mode", "name")  # Delta refuses such names without it
+            saver = saver.option("delta.columnMapping.mode", "name")  # Delta refuses such names without it
         if output.table is not None:
-            writer.saveAsTable(output.table)
+            saver.saveAsTable(identifiers.table(output.table))
         else:
-            writer.save(storage.for_engine(output.path or ""))
+            saver.save(storage.for_engine(output.path or ""))
     elif output.table is not None:
-        _write_parquet_table(frame, output)
+        _write_parquet_table(frame, output.table, output)
     else:
         staging.write(frame, output)
 
 
-def _writer(frame: Any, output: Output) -> Any:
-    return frame.write.format(output.format).mode({"replace": "overwrite", "append": "append"}[output.mode])
+def _replacing(saver: Any, output: Output) -> Any:
+    return saver.mode({"replace": "overwrite", "append": "append"}[output.mode])
 
 
-def _beside(table: str, suffix: str) -> str:
-    """The quoted name of a table in the same schema, its last part with a suffix."""
-    parts = re.findall(r"`(?:[^`]|``)+`|[^.`]+", table)
-    names = [part[1:-1].replace("``", "`") if part.startswith("`") else part for part in parts]
-    return ".".join(map(quote, [*names[:-1], names[-1] + suffix]))
-
-
-def _write_parquet_table(frame: Any, output: Output) -> None:
+def _write_parquet_table(frame: Any, table: str, output: Output) -> None:
     """Score into a table beside the output, then copy: Sail cannot rename tables, but a copy of rows that are already
     scored does not fail half-way for a reason of ours.
     """
     spark = frame.sparkSession
-    staged = _beside(output.table or "", f"_staged_{uuid4().hex[:8]}")
+    target, staged = identifiers.table(table), identifiers.table(table, f"_staged_{uuid4().hex[:8]}")
     try:
-        frame.write.format("parquet").saveAsTable(staged)
+        writer(frame, "parquet").saveAsTable(staged)
         rows = spark.table(staged)
-        if output.mode == "append" and spark.catalog.tableExists(output.table):
-            rows.write.insertInto(output.table)  # by position: the columns were found the same
+        if output.mode == "append" and spark.catalog.tableExists(target):
+            rows.write.insertInto(target)  # by position: the columns were found the same
         else:
-            _writer(rows, output).saveAsTable(output.table)
+            _replacing(writer(rows, "parquet"), output).saveAsTable(target)
     finally:
         with suppress(*ENGINE_ERRORS):
             spark.sql(f"DROP TABLE IF EXISTS {staged}")
