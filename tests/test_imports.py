@@ -20,7 +20,7 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 LAYERS = [
-    ["errors", "credentials"],
+    ["errors", "credentials", "identifiers"],
     ["config", "storage"],
     ["features", "networks", "artifact", "calibration"],
     ["training", "scoring", "residuals", "reasons"],

@@ -142,7 +142,7 @@ class Cluster:
     def environment(self, **more):
         """What the processes of this cluster find in their environment."""
         ours = clean_environment(SPARK_HOME=str(self.home), SPARK_LOCAL_IP="127.0.0.1", **more)
-        return {key: value for key, value in ours.items() if not key.startswith(("PYSPARK_", "PYTHONPATH"))}
+        return {key: value for key, value in ours.items() if not key.startswith(("PYSPARK_", "PYTHONPATH", "OMP_"))}
 
     def state(self):
         """What the master says of itself; nothing while it does not answer."""

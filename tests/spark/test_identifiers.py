@@ -8,7 +8,7 @@ from tests.spark.test_jobs import job
 from vae_model import identifiers
 from vae_model.config import Source
 from vae_model.errors import ConfigError, OutputError
-from vae_model.spark import jobs, tables
+from vae_model.spark import jobs, sink, tables
 
 ANY = st.text(min_size=1, max_size=12)
 
@@ -56,7 +56,7 @@ def test_tables_by_full_name_are_read_and_written(engine, path, detector, tmp_pa
         assert jobs.run_score(engine, config, detector).rows == 1200
     appended = config.model_copy(update={"output": config.output.model_copy(update={"mode": "append"})})
     assert jobs.run_score(engine, appended, detector).rows == 1200
-    assert tables.read_output(engine, config.output).count() == 2400
+    assert sink.read_output(engine, config.output).count() == 2400
     for table in (source, output):
         engine.sql(f"DROP TABLE {identifiers.table(table)}")
 
@@ -67,7 +67,7 @@ def test_a_short_and_a_full_name_of_one_table_are_the_same_place(engine, path, d
     full = f"{engine.catalog.currentCatalog()}.{engine.catalog.currentDatabase()}.SAME_place"
     config = job(path, tmp_path, source={"table": "same_place"}, output={"table": full})
     with pytest.raises(OutputError, match="the same place as the source"):
-        tables.check_output(engine, config.source, config.output, engine.table("same_place"))
+        sink.check_output(engine, config.source, config.output, engine.table("same_place"))
     engine.sql("DROP TABLE same_place")
 
 

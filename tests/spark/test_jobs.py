@@ -10,7 +10,7 @@ from tests.spark.conftest import SMALL
 from vae_model import Detector
 from vae_model.config import parse_config
 from vae_model.errors import SchemaError, SourceError, TrainingError, VaeAnomalyError
-from vae_model.spark import jobs, tables, train
+from vae_model.spark import jobs, sink, tables, train
 
 trained = {}
 """The model each engine trained, to hold them against each other."""
@@ -49,7 +49,7 @@ def test_train_then_score_finds_the_planted_row(engine, planted, tmp_path):
     detector = jobs.run_train(engine, config)
     summary = jobs.run_score(engine, config, Detector.load(config.model.path))
     assert (summary.rows, summary.statuses) == (1200, {"ok": 1200})
-    assert summary.anomalies == tables.read_output(engine, config.output).where("is_anomaly").count() > 0
+    assert summary.anomalies == sink.read_output(engine, config.output).where("is_anomaly").count() > 0
     first = summary.top[0]
     assert first.key == {"id": 7}
     assert (first.reasons[0].feature, first.reasons[0].observed) == ("count", "5000")
@@ -79,7 +79,7 @@ def test_the_decision_of_the_config_wins_and_makes_other_bytes(engine, path, det
         "path": str(tmp_path / "other"), "format": "delta"})  # fmt: skip
     loose = jobs.run_score(engine, config, detector)
     assert loose.anomalies > 2 * strict.anomalies
-    names = tables.to_arrow(tables.read_output(engine, config.output).select("anomaly_model").distinct())
+    names = tables.to_arrow(sink.read_output(engine, config.output).select("anomaly_model").distinct())
     assert names.column(0).to_pylist() != [detector.scorer.name]
 
 
@@ -122,7 +122,7 @@ def test_unsupported_types_are_named_with_how_to_exclude_them(engine, tmp_path):
     config = job("", tmp_path, source=source, key=[], features={"exclude": ["tags", "nested"]}, train={})
     summary = jobs.run_score(engine, config, jobs.run_train(engine, config))
     assert summary.rows == 100
-    assert tables.read_output(engine, config.output).where("nested.x = 1").count() == 100
+    assert sink.read_output(engine, config.output).where("nested.x = 1").count() == 100
 
 
 def test_nothing_to_score_is_an_error_and_the_output_stays(engine, path, detector, tmp_path):
@@ -131,7 +131,7 @@ def test_nothing_to_score_is_an_error_and_the_output_stays(engine, path, detecto
     before = jobs.run_score(engine, config, detector)
     with pytest.raises(SourceError, match="no row to score"):
         jobs.run_score(engine, job(path, tmp_path, source={"path": path, "where": "id < 0"}), detector)
-    assert tables.read_output(engine, config.output).count() == before.rows
+    assert sink.read_output(engine, config.output).count() == before.rows
 
 
 def test_a_failure_on_a_worker_becomes_one_message(engine, path, detector, tmp_path):

@@ -19,7 +19,7 @@ from tests.test_storage import SECONDS, only_allowed
 from vae_model import storage
 from vae_model.config import Output, Source
 from vae_model.errors import OutputError, SourceError, StorageError
-from vae_model.spark import staging, tables
+from vae_model.spark import sink, staging, tables
 from vae_model.spark.ours import marked
 
 ROWS = 300
@@ -218,12 +218,12 @@ def test_an_engine_with_rights_of_its_own_may_write_delta(s3, caplog):
     delta, other = (Output(path="s3://attic/out", format=format_) for format_ in ("delta", "parquet"))
     spark, source = object(), Source(path="s3://attic/rows")
     caplog.set_level("WARNING", "vae_model")
-    tables.check_output(spark, source, delta, None)
+    sink.check_output(spark, source, delta, None)
     assert "there is no bucket attic" in caplog.text
     with pytest.raises(OutputError, match="there is no bucket attic"):
-        tables.check_output(spark, source, other, None)  # a folder of Parquet is swapped in by this process
+        sink.check_output(spark, source, other, None)  # a folder of Parquet is swapped in by this process
     with marked(spark), pytest.raises(OutputError, match="there is no bucket attic"):
-        tables.check_output(spark, source, delta, None)
+        sink.check_output(spark, source, delta, None)
 
 
 def test_what_lies_on_a_store_is_seen(lake):
@@ -239,7 +239,7 @@ def test_what_lies_on_a_store_is_seen(lake):
         assert tables.present_format(f"{LAKE}/{path}") == format_
     assert tables.present_format(f"{LAKE}/nothing") is None
     with pytest.raises(OutputError, match="same place"):
-        tables.check_output(None, Source(path=f"{LAKE}/rows"), Output(path=f"s3a://{BUCKET}/rows/"), None)
+        sink.check_output(None, Source(path=f"{LAKE}/rows"), Output(path=f"s3a://{BUCKET}/rows/"), None)
 
 
 # --- The swap of a Parquet folder where nothing can be renamed
@@ -250,13 +250,13 @@ class Frame:
 
     def __init__(self, *names, fails=False):
         self.names, self.fails = names, fails
-        self.write = self
+        self.write, self.columns = self, ["id"]
 
-    def format(self, _):
+    def format(self, *_):
         """Of Spark's writer."""
         return self
 
-    mode = format
+    mode = option = format
 
     def save(self, path):
         """Put the files."""

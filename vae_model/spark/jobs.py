@@ -13,7 +13,7 @@ from vae_model.config import Config, Output, Source
 from vae_model.detector import MIN_ROWS, Detector, choose
 from vae_model.errors import OutputError, SourceError, TrainingError, VaeAnomalyError
 from vae_model.features import schema
-from vae_model.spark import classic, sampling, tables, udf, workers
+from vae_model.spark import classic, sampling, sink, tables, udf, workers
 from vae_model.spark.progress import Tasks, watch
 from vae_model.spark.spread import spread
 from vae_model.spark.summary import Summary, summarise
@@ -95,17 +95,17 @@ def run_score(spark: Any, config: Config, detector: Detector, tasks: Tasks | Non
     output = config.output
     detector = decide_as_configured(detector, config)
     frame = spread(prepare_score(spark, config, detector), config.source.partitions)
-    existing = tables.existing(spark, output) if output.mode == "append" else None
+    existing = sink.existing(spark, output) if output.mode == "append" else None
     before = None if existing is None else summarise(existing, config)
     peak = classic.PeakMemory(spark) if classic.is_classic(spark) else None
     started = time.monotonic()
     try:
         with watch(spark, "Scoring", tasks):
-            tables.write(score(frame, detector, output.prefix, peak.observer() if peak else None), output)
+            sink.write(score(frame, detector, output.prefix, peak.observer() if peak else None), output)
     except tables.ENGINE_ERRORS as error:
         raise _write_error(error, config.source, output) from error
     written = time.monotonic()
-    summary = summarise(tables.read_output(spark, output), config)
+    summary = summarise(sink.read_output(spark, output), config)
     summary = summary.since(before) if before else summary
     _log_stage("scoring", summary.rows, started, written, {"worker_peak_mb": peak.bytes // 2**20} if peak else {})
     return summary
@@ -134,7 +134,7 @@ def prepare_score(spark: Any, config: Config, detector: Detector | None = None) 
     else:
         schema.check(found, detector.spec.trained, config.key)
     tables.check_clash(frame.columns, config.output.prefix)
-    tables.check_output(spark, config.source, config.output, frame)
+    sink.check_output(spark, config.source, config.output, frame)
     rows = tables.where(frame, config.source.where, "source.where")
     workers.check(spark)
     try:

@@ -1,6 +1,4 @@
-"""Source and sink: opening a table, holding it against the config, writing the scored rows so that a failed job
-leaves the previous output readable.
-"""
+"""The source: opening a table and holding it against the config; columns, types and errors as Spark has them."""
 
 from __future__ import annotations
 
@@ -9,7 +7,6 @@ import re
 from collections import Counter
 from contextlib import suppress
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
@@ -21,13 +18,11 @@ except ImportError:  # the Connect client comes without py4j
     Py4JError = PySparkException
 
 from vae_model import credentials, identifiers, storage
-from vae_model.config import Output, Place, Source
-from vae_model.errors import InputError, OutputError, SchemaError, SourceError, StorageError
+from vae_model.config import Source
+from vae_model.errors import InputError, SchemaError, SourceError, StorageError
 from vae_model.features.schema import Column
 from vae_model.scoring import OUTPUT
-from vae_model.spark import staging
 from vae_model.spark.ours import is_ours
-from vae_model.spark.spread import writer
 
 REASONS_TYPE = "array<struct<feature:string,share:double,observed:string,expected:string>>"
 OUTPUT_TYPES = ("double", "double", "double", "boolean", REASONS_TYPE, "string", "string")
@@ -171,56 +166,6 @@ def check_clash(names: list[str], prefix: str) -> None:
         )
 
 
-def check_output(spark: Any, source: Source, output: Output, frame: Any) -> None:
-    """Before any work: the output is not the source, is of the format that is there, can be written, and (append)
-    has the columns of ``frame``, the source, with the output columns after them. Raises OutputError.
-    """
-    if _same_place(spark, source, output):
-        raise OutputError(
-            "The output is the same place as the source.", "two places", f"both are {output}", "Change output."
-        )
-    if output.table is not None:
-        _check_schema(spark, output.table)
-    if output.path is not None:
-        try:
-            _check_folder(output, output.path)
-        except InputError as error:
-            # Delta needs nothing of this machine, and another's engine may have rights that this process has not.
-            if output.format != "delta" or is_ours(spark) or storage.protocol(output.path) == "file":
-                raise
-            log.warning("The output could not be looked at before the job: %s", str(error).replace("\n ", ""))
-    there_now = existing(spark, output) if output.mode == "append" else None
-    if there_now is None:
-        return
-    old = [(f.name, f.dataType.simpleString()) for f in there_now.schema]
-    new = [(f.name, f.dataType.simpleString()) for f in frame.schema]
-    new += [(output.prefix + name, type_) for name, type_ in zip(OUTPUT.names, OUTPUT_TYPES, strict=True)]
-    if old != new:
-        differs = [f"{name}: {type_}" for name, type_ in set(old) ^ set(new)] or ["their order"]
-        raise OutputError(
-            f"Rows cannot be appended to {output}: its columns differ.",
-            "the source's columns and the output columns, in order",
-            f"differing: {', '.join(sorted(differs))}",
-            "Use mode: replace, or another output.",
-        )
-
-
-def _check_folder(output: Output, path: str) -> None:
-    """Raise OutputError where something of another format lies, or nothing can be written."""
-    try:
-        there = present_format(path)
-    except StorageError as error:
-        raise OutputError(f"The output {path} cannot be written.", found=error.found, hint=error.hint) from None
-    if there not in (None, output.format):
-        raise OutputError(
-            f"The output {path} holds something else.",
-            f"{output.format}, or nothing",
-            there,
-            "Set output.format to what is there, or choose another output.path.",
-        )
-    storage.check_writable(path, folder=True)
-
-
 def present_format(path: str) -> str | None:
     """What lies at a path: parquet, delta, another format's extension, or None for nothing (an empty folder too).
 
@@ -240,85 +185,3 @@ def _format_of_file(name: str) -> str:
     stem = re.sub(r"\.(gz|snappy|zst|bz2)$", "", name.lower())
     _, dot, extension = stem.rpartition("/")[2].rpartition(".")
     return {"parq": "parquet", "jsonl": "json", "tsv": "csv"}.get(extension, extension) if dot else "a file"
-
-
-def _check_schema(spark: Any, table: str) -> None:
-    """Raise OutputError where the schema that a table should be in does not exist."""
-    schema = identifiers.schema(table)
-    if schema and not spark.catalog.databaseExists(schema):
-        raise OutputError(
-            f"The output table {table} has no place to be in.",
-            f"the schema {schema}",
-            "no such schema",
-            f"CREATE SCHEMA {schema}, or check the name.",
-        )
-
-
-def _same_place(spark: Any, source: Place, output: Place) -> bool:
-    if source.table and output.table:
-        return _qualified(spark, source.table) == _qualified(spark, output.table)
-    if source.table or output.table:
-        return False
-    one, other = (storage.canonical(place.path or "") for place in (source, output))
-    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
-
-
-def _qualified(spark: Any, table: str) -> list[str]:
-    """The parts of a table's name with those it leaves out; Spark folds case."""
-    parts = identifiers.parts(table)
-    outer = [spark.catalog.currentCatalog(), spark.catalog.currentDatabase()] if len(parts) < 3 else []
-    return [part.lower() for part in [*outer, *parts][-3:]]
-
-
-def existing(spark: Any, output: Output) -> Any:
-    """What is at the output now, as a DataFrame; None where there is nothing."""
-    if output.table is not None:
-        return read_output(spark, output) if spark.catalog.tableExists(identifiers.table(output.table)) else None
-    return read_output(spark, output) if present_format(output.path or "") == output.format else None
-
-
-def read_output(spark: Any, output: Output) -> Any:
-    """The output as a DataFrame."""
-    if output.table is not None:
-        return spark.table(identifiers.table(output.table))
-    return spark.read.format(output.format).load(storage.for_engine(output.path or ""))
-
-
-def write(frame: Any, output: Output) -> None:
-    """Write the scored rows. Until all of them are scored, a reader finds the previous output."""
-    if output.format == "delta":  # one commit to the Delta log
-        saver = _replacing(writer(frame, "delta"), output)
-        if output.mode == "replace":
-            saver = saver.option("overwriteSchema", "true")
-        if re.search(r"[ ,;{}()\n\t=]", "".join(frame.columns)):
-            saver = saver.option("delta.columnMapping.mode", "name")  # Delta refuses such names without it
-        if output.table is not None:
-            saver.saveAsTable(identifiers.table(output.table))
-        else:
-            saver.save(storage.for_engine(output.path or ""))
-    elif output.table is not None:
-        _write_parquet_table(frame, output.table, output)
-    else:
-        staging.write(frame, output)
-
-
-def _replacing(saver: Any, output: Output) -> Any:
-    return saver.mode({"replace": "overwrite", "append": "append"}[output.mode])
-
-
-def _write_parquet_table(frame: Any, table: str, output: Output) -> None:
-    """Score into a table beside the output, then copy: Sail cannot rename tables, but a copy of rows that are already
-    scored does not fail half-way for a reason of ours.
-    """
-    spark = frame.sparkSession
-    target, staged = identifiers.table(table), identifiers.table(table, f"_staged_{uuid4().hex[:8]}")
-    try:
-        writer(frame, "parquet").saveAsTable(staged)
-        rows = spark.table(staged)
-        if output.mode == "append" and spark.catalog.tableExists(target):
-            rows.write.insertInto(target)  # by position: the columns were found the same
-        else:
-            _replacing(writer(rows, "parquet"), output).saveAsTable(target)
-    finally:
-        with suppress(*ENGINE_ERRORS):
-            spark.sql(f"DROP TABLE IF EXISTS {staged}")
