@@ -127,6 +127,9 @@ def test_json_logs_are_json(place, cli):
     scored = next(line for line in lines if line["message"] == "Scored")
     assert scored["rows"] == 600
     assert scored["top"][0]["reasons"][0]["feature"] == "pressure"
+    stages = {line["stage"]: line for line in lines if "stage" in line}
+    assert {stage: line["rows"] for stage, line in stages.items()} == {"sampling": 599, "training": 467, "scoring": 600}
+    assert all(line["seconds"] >= 0 and line["rows_per_second"] > 0 for line in stages.values())
 
 
 def test_init_writes_a_config_that_runs(place, cli):

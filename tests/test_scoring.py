@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_model import Config, Detector
+from vae_model import Config, Detector, scoring
 from vae_model.networks.forward import BLOCK
 from vae_model.scoring import COMPUTED, OUTPUT, STATUSES, Scorer
 
@@ -278,3 +278,37 @@ def test_narrow_columns_take_values_of_any_size():
     detector = Detector(config()).fit(table)
     (row,) = detector.score(pa.table({"x": [1.7e308]})).to_pylist()
     assert math.isfinite(row["anomaly_score"])
+
+
+def test_a_scorer_is_built_once_and_its_bytes_are_asked_for_once(monkeypatch):
+    """Batches and tasks of one process share a scorer by its digest, and a known digest needs no bytes."""
+    monkeypatch.setattr(scoring, "_scorers", {})
+    asked = []
+    first = scoring.load_scorer("one", lambda: asked.append(1) or DETECTOR.to_bytes())
+    assert scoring.load_scorer("one", lambda: asked.append(2) or b"") is first
+    assert asked == [1]
+
+
+def test_few_scorers_are_kept(monkeypatch):
+    """A process that serves many models keeps the last few."""
+    monkeypatch.setattr(scoring, "_scorers", {})
+    for number in range(10):
+        scoring.load_scorer(str(number), DETECTOR.to_bytes)
+    assert list(scoring._scorers) == ["6", "7", "8", "9"]
+
+
+def test_a_large_batch_is_scored_in_blocks():
+    """Ten times the rows in one batch do not need ten times the memory beside the output's own."""
+    import tracemalloc
+
+    scorer, table = SCORER, rows_of(BLOCK, 2)
+    arrays = [table.column(name).combine_chunks() for name in scorer.names]
+    peaks = []
+    for times in (8, 80):
+        many = [pa.concat_arrays([array] * times) for array in arrays]
+        scorer(many)
+        tracemalloc.start()
+        scorer(many)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]

@@ -222,10 +222,12 @@ class Cluster:
 def standalone(tmp_path_factory):
     """The cluster, for the whole session."""
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    atexit.register(cluster.stop)  # an interrupted run leaves no process behind
+    atexit.register(cluster.stop)  # an interrupted run leaves no process behind,
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # nor does one that is told to end
     cluster.start()
     yield cluster
     cluster.stop()
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
