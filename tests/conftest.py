@@ -40,9 +40,9 @@ TEST, WORKER = (ROOT / ".venv" / name / "bin" / "python" for name in ("test", "w
 
 
 def pytest_configure(config):
-    """Let Spark 3.5 be: it compares versions by distutils, and leaves its sockets to the garbage collector."""
+    """Let Spark before 4.2 be: it leaves sockets to the garbage collector, and 3.5 compares versions by distutils."""
     with suppress(PackageNotFoundError):
-        if version("pyspark").startswith("3."):
+        if version("pyspark").startswith(("3.", "4.0.", "4.1.")):
             config.addinivalue_line("filterwarnings", "ignore:distutils Version classes:DeprecationWarning")
             config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
@@ -54,10 +54,8 @@ def asked(python, code):
 
 def delta_package(python=sys.executable):
     """The Maven coordinates of the Delta jars that go with the delta-spark of an environment."""
-    versions = asked(python, "from importlib.metadata import version as v; print(v('pyspark'), v('delta-spark'))")
-    spark, delta = versions.split()
-    built_for = "2.12" if spark.startswith("3.") else f"{spark.rpartition('.')[0]}_2.13"
-    return f"io.delta:delta-spark_{built_for}:{delta}"
+    code = "import pyspark; from vae_model.spark import classic; print(classic.delta_package(pyspark.__version__))"
+    return asked(python, code)
 
 
 def spark_home(python=sys.executable):

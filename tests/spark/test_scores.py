@@ -160,11 +160,12 @@ def test_no_type_is_changed_on_its_way_to_the_scorer(engine, tmp_path, use_panda
     assert named[0] == named[1]
 
 
-def test_one_feature_column_is_enough(engine, path, rows):
+@pytest.mark.parametrize("name", [ODD, "count"])
+def test_one_feature_column_is_enough(engine, path, rows, name):
     """A model of a single column scores, though Spark hands a single column over bare."""
     from vae_model import Config, Detector
 
-    small = Config.model_validate({"features": {"include": [ODD]}, "model": {"steps": 50}})
+    small = Config.model_validate({"features": {"include": [name]}, "model": {"steps": 50}})
     detector = Detector(small).fit(rows)
     assert_same_scores(collected(score(engine.read.parquet(path), detector)), detector.score(rows))
 

@@ -52,7 +52,7 @@ def test_a_small_table_is_left_as_it_lies(one_partition, caplog):
 
 @CLASSIC
 def test_many_tiny_partitions_are_put_together_without_a_shuffle(classic, detector, rows, path, caplog):
-    """Many partitions of a few kilobytes, most of them empty, become as many as there are cores, and no exchange."""
+    """Many partitions of a few kilobytes, most of them empty, become four a core, and no exchange."""
     caplog.set_level("INFO", "vae_model")
     classic.conf.set("spark.sql.files.maxPartitionBytes", "1000b")
     try:
@@ -62,8 +62,8 @@ def test_many_tiny_partitions_are_put_together_without_a_shuffle(classic, detect
     finally:
         classic.conf.unset("spark.sql.files.maxPartitionBytes")
     assert count > 50
-    assert partitions(together) == 2
-    assert "put together into 2, without a shuffle" in caplog.text
+    assert partitions(together) == 8
+    assert "put together into 8, without a shuffle" in caplog.text
     scored = score(together, detector)
     assert "Exchange" not in plan(scored)
     assert_same_scores(collected(scored), detector.score(rows))
@@ -90,7 +90,7 @@ def test_tiny_partitions_make_few_files(classic, path, detector, tmp_path):
     classic.read.parquet(path).repartition(60).write.parquet(str(many))
     config = job(str(many), tmp_path, output={"path": str(tmp_path / "scored"), "format": "parquet"})
     assert jobs.run_score(classic, config, detector).rows == 1200
-    assert len(list((tmp_path / "scored").glob("*.parquet"))) <= 2
+    assert len(list((tmp_path / "scored").glob("*.parquet"))) <= 8
 
 
 def test_partitions_that_are_asked_for_are_made(engine, path, detector, rows, tmp_path):

@@ -57,6 +57,10 @@ TEXTS = {
         "Python in worker has different version (3, 10) than that in driver 3.12, PySpark cannot run",
         ["Python 3.10"],
     ),
+    "too old to say so": (
+        'Error from python worker:\n  File "/usr/lib/python3.9/site-packages/pyspark/__init__.py", line 1\nTypeError',
+        ["Python 3.9", f"Python {HERE}"],
+    ),
     "missing": ("ModuleNotFoundError: No module named 'pandas.core'", ["the library pandas", "pandas 2.2 or later"]),
     "too old for Spark": (
         "[PACKAGE_NOT_INSTALLED] PyArrow >= 18.0.0 must be installed; however, it was not found.",

@@ -39,6 +39,7 @@ def start(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
 
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it prints the stack of what it raises, Ctrl-C among them
     builder = SparkSession.builder.appName("vae-anomaly")
     if not submitted:
         builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")

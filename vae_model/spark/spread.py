@@ -17,6 +17,8 @@ WORTH_A_SHUFFLE = 16 << 20
 """Bytes of a source below which idle cores are not worth a shuffle: such a table is scored in seconds."""
 TASK_BYTES = 64 << 20
 """Many small partitions are put together up to about this size: a task and a file for each would be waste."""
+TASKS_A_CORE = 4
+"""At least so many: neighbours are not of one size, and a core that has drawn small ones takes the next."""
 FILE_CELLS = 1 << 26
 """Values in one output file at most, some hundred MB: one huge partition does not become one huge file."""
 
@@ -41,7 +43,7 @@ def spread(frame: Any, partitions: int | None) -> Any:
             layout.partitions, layout.cores, layout.cores,
         )  # fmt: skip
         return frame.repartition(layout.cores)
-    sensible = max(layout.cores, math.ceil(layout.size / TASK_BYTES))
+    sensible = max(TASKS_A_CORE * layout.cores, math.ceil(layout.size / TASK_BYTES))
     if layout.partitions > 2 * sensible:
         log.info(
             "Partitions: %d, of %.1f MB together: put together into %d, without a shuffle",

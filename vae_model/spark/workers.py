@@ -74,7 +74,9 @@ def explain(text: str) -> VaeAnomalyError | None:
     """What an engine's error text says of its workers, in our words; None where it is about something else."""
     ours = f"{sys.version_info.major}.{sys.version_info.minor}"
     version = re.search(r"Python in worker has different version:? \(?(\d+)[., ]+(\d+)", text)
-    if version:
+    if not version and "Error from python worker" in text:  # one so old that it does not come as far as to say so
+        version = re.search(r"/lib/python(\d+)\.(\d+)/", text)
+    if version and f"{version[1]}.{version[2]}" != ours:
         return EngineError(
             "The workers run another Python than the driver.",
             f"Python {ours}, as here",
@@ -96,7 +98,7 @@ def explain(text: str) -> VaeAnomalyError | None:
         )
     if re.search(r"Python worker exited unexpectedly|ExecutorLostFailure|OutOfMemory|exceeding memory limits", text):
         return VaeAnomalyError(
-            "Workers were lost while scoring, more often than Spark retries.",
+            "Workers were lost while scoring, more often than Spark retries. The output is as it was.",
             hint="If memory ran out: raise spark.executor.memoryOverhead (README, Memory), or lower "
             "spark.sql.execution.arrow.maxRecordsPerBatch.",
         )
