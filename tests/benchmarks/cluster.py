@@ -5,7 +5,7 @@
 From the folder of a checkout whose environments `make test` has made; needs Java. Prints three tables:
 
 - sizes by columns: the model's bytes (the broadcast), the pickle of the UDF, and the largest Python worker while
-  ``--rows`` x 32 cells are scored in tables of 10, 100 and 1,000 columns, as the job itself reports it;
+  tables of ``--rows`` x 32 cells are scored, of 10, 100 and 1,000 columns, as the job itself reports it;
 - the same with other Arrow batches, for the widest table;
 - rows/s of ``jobs/score.py`` on a standalone cluster of two executors of one core against local[2], taking turns:
   the job's own figure for scoring and writing. Both run on one machine, so the best a cluster can do here is 1.
@@ -30,7 +30,9 @@ sys.path.insert(0, str(ROOT))
 
 from tests.cluster.conftest import Cluster  # noqa: E402
 
-WIDTHS, FACTORS, FILES = (10, 100, 1000), 6, 8
+WIDTHS, FACTORS, FILES = (10, 100, 1000), 6, 4
+LEAST_ROWS = 64_000
+"""Several full Arrow batches a task, even of the widest table."""
 STAGE = re.compile(r"Stage scoring: rows ([\d,]+), .*rows per second ([\d,]+), worker peak mb ([\d,]+)")
 
 
@@ -79,7 +81,7 @@ def submit(cluster: Cluster, config: Path, name: str, master: str | None = None,
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of 32 columns; others get as many cells")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of 32 columns; others as many cells, 64,000 rows at least")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -91,7 +93,7 @@ def main() -> None:
         try:
             print(f"{'columns':>8}{'rows':>10}{'model KB':>10}{'pickle KB':>10}{'worker MB':>10}", flush=True)
             for columns in WIDTHS:
-                rows = arguments.rows * 32 // columns // FILES * FILES
+                rows = max(arguments.rows * 32 // columns, LEAST_ROWS) // FILES * FILES
                 config, model, pickled = prepare(work / f"wide{columns}", rows, columns)
                 _, peak = submit(cluster, config, "job")
                 sizes = {"columns": columns, "rows": rows, "model": model, "pickle": pickled, "peak_mb": peak}
