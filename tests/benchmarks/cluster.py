@@ -81,7 +81,9 @@ def submit(cluster: Cluster, config: Path, name: str, master: str | None = None,
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of 32 columns; others as many cells, 64,000 rows at least")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="rows of 32 columns; others as many cells, 64,000 rows at least"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
