@@ -21,7 +21,7 @@ MODULES = {
 }
 LAYERS = [
     ["errors", "credentials", "identifiers"],
-    ["config", "storage"],
+    ["config", "storage", "yaml_text"],
     ["features", "networks", "artifact", "calibration"],
     ["training", "scoring", "residuals", "reasons"],
     ["detector"],

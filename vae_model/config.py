@@ -19,10 +19,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from vae_model import credentials, identifiers, storage
+from vae_model import credentials, identifiers, storage, yaml_text
 from vae_model.errors import ConfigError, StorageError, nearest
 
 Kind = Literal["numeric", "boolean", "categorical", "datetime", "vector"]
@@ -239,9 +237,7 @@ class Config(Section):
         if missing:
             raise ConfigError(
                 "The config lacks " + " and ".join(f"'{path}'" for path in missing) + ".",
-                hint="Add "
-                + ("it." if len(missing) == 1 else "them.")
-                + " `vae-anomaly init` writes a complete example.",
+                hint=f"Add {'it' if len(missing) == 1 else 'them'}. `vae-anomaly init` writes a complete example.",
             )
         return self
 
@@ -262,12 +258,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"Config file {path} cannot be read.", found=str(error)) from None
-    document = _parse_yaml(text, f"Config file {path}")
+    document = yaml_text.parse(text, f"Config file {path}")
     if not isinstance(document, Mapping):
         raise ConfigError(f"Config file {path} is not a YAML mapping.", "key: value pairs", type(document).__name__)
     values = dict(document)
-    for override in overrides:
-        _apply_override(values, override)
+    for setting in overrides:
+        yaml_text.override(values, setting)
     return parse_config(values, origin=f"Config file {path}")
 
 
@@ -276,38 +272,9 @@ def parse_config(values: Mapping[str, Any], origin: str = "The config") -> Confi
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [_describe(problem) for problem in error.errors()]
+        lines = [f"  - {_describe(problem)}" for problem in error.errors()]
         count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-        raise ConfigError("\n".join([f"{origin} has {count}:", *(f"  - {line}" for line in lines)])) from None
-
-
-def _parse_yaml(text: str, origin: str) -> Any:
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ConfigError(f"{origin} is not valid YAML.", found=_yaml_problem(error)) from None
-
-
-def _yaml_problem(error: YAMLError) -> str:
-    """What is wrong, and in which line. Not the line itself, nor a value: it may be a password."""
-    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
-        return type(error).__name__
-    what = ", ".join(part for part in (error.context, error.problem) if part).partition(" with value ")[0]
-    return f"{what}, line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-
-
-def _apply_override(values: dict[str, Any], override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    parts = dotted.strip().split(".")
-    if not equals or not all(parts):
-        shown = credentials.redact(override)
-        raise ConfigError(f"--set {shown!r} is not understood.", expected="dotted.key=value", found=shown)
-    node: dict[str, Any] = values
-    for part in parts[:-1]:
-        child = node.get(part)
-        node[part] = dict(child) if isinstance(child, Mapping) else {}
-        node = node[part]
-    node[parts[-1]] = _parse_yaml(text, f"The value of --set {dotted}")
+        raise ConfigError("\n".join([f"{origin} has {count}:", *lines])) from None
 
 
 def _describe(problem: Any) -> str:
