@@ -21,7 +21,7 @@ ROWS = 3_000_000
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, no_session):
-    """A folder with a small table, a config and a model, and what a first run wrote."""
+    """A folder with a small table and a config."""
     monkeypatch.chdir(tmp_path)
     pumps().to_parquet(tmp_path / "pumps.parquet", index=False)
     (tmp_path / "pumps.yaml").write_text(CONFIG.format(tmp=tmp_path))
