@@ -135,6 +135,8 @@ class Train(Section):
     """Seed of the sample, the initial weights and the batches."""
     calibration: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     """Share of the sample held out of training, to turn scores into p-values."""
+    max_trimmed: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    """At most this share of the training rows is left out for lying far from all others. 0: every row is normal."""
 
 
 class Model(Section):
@@ -145,19 +147,21 @@ class Model(Section):
     hidden: list[PositiveInt] | None = Field(default=None, min_length=1)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
     latent: PositiveInt | None = None
-    """Number of latent dimensions."""
+    """Number of latent dimensions, the same in every VAE."""
+    members: Annotated[int, Field(ge=1, le=32)] = 2
+    """Dense VAEs in the ensemble, trained together."""
+    codebooks: list[Annotated[int, Field(ge=1, le=4096)]] = Field(default_factory=lambda: [32, 128])
+    """Codes of each codebook in the ensemble; fewer where rows are few. [] for none."""
     kl_weight: Annotated[float, Field(gt=0, le=10)] = 0.1
     """Weight of the KL term at the end of its warm-up (1 is the plain ELBO)."""
     warm_up: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of the training steps over which the KL weight rises from zero."""
     steps: PositiveInt | None = None
-    """Optimiser steps at most; by default 1,000, and more from 20,000 rows on."""
+    """Optimiser steps; by default 800, and more from 16,000 rows on."""
     batch_size: Annotated[int, Field(ge=8)] = 256
     """Rows per step."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-2
     """Peak of the learning-rate schedule."""
-    patience: PositiveInt = 5
-    """Training stops after this many evaluations without progress on rows kept out of the gradient."""
 
 
 class Decision(Section):

@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from vae_model import artifact, storage
+from vae_model import artifact, storage, trimming
 from vae_model.calibration import Calibration
 from vae_model.config import Config, Decision
+from vae_model.ensemble import NETWORKS, Ensemble, layout
 from vae_model.errors import ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
-from vae_model.features.spec import Batch, FeatureSpec
-from vae_model.networks.forward import Forward
-from vae_model.residuals import ResidualDistance
-from vae_model.scoring import OUTPUT, ResidualModel, Scorer, layout
+from vae_model.features.spec import FeatureSpec
+from vae_model.scoring import OUTPUT, Scorer
 
 if TYPE_CHECKING:
     from vae_model.training import Progress
@@ -82,37 +81,36 @@ class Detector:
 
         from vae_model.training import train  # torch is the driver's: imported only here
 
-        vary_F = spec.scale_F != 0
+        constant_F = spec.scale_F == 0
+        constant_R = np.concatenate([constant_F, [feature.gini == 0 for feature in spec.categorical]]).astype(bool)
+        learnt = batch.take(trimming.kept(batch, constant_R, config.train.max_trimmed))
         trained = train(
-            layout(spec),
-            batch.x_NF[:, vary_F],
-            batch.codes_NC,
-            config.model,
-            config.train.seed,
-            progress,
+            layout(spec), learnt.x_NF[:, ~constant_F], learnt.codes_NC, config.model, config.train.seed, progress
         )
-        model = ResidualModel(spec, Forward.from_arrays(layout(spec), trained.arrays), len(rows))
-        distance = ResidualDistance.fit(_pearson(model, batch), model.constant_R)
-        scorable = held_out_batch.missing_N <= config.decision.max_missing
-        scores = np.sort(distance.parts(_pearson(model, held_out_batch)).mean(axis=1)[scorable])
-        if not len(scores):
+        members = [NETWORKS[kind].from_arrays(layout(spec), arrays) for kind, arrays in trained.members]
+        scorable = held_out_batch.take(np.flatnonzero(held_out_batch.missing_N <= config.decision.max_missing))
+        if not len(scorable):
             raise TrainingError(
                 "No held-out row can be scored.",
                 f"rows with at most {config.decision.max_missing:.0%} of their features missing",
                 f"{len(held_out)} rows with more",
                 "Exclude columns that are mostly null, or raise decision.max_missing.",
             )
+        ensemble = Ensemble.fit(spec, members, learnt, scorable, len(rows))
+        scores = np.sort(ensemble.scores(scorable))
         header = {
             "config": config.model_dump(mode="json", exclude={"source": {"options"}}),
             "spec": spec.to_json(),
-            "training": {"rows": len(rows), "calibration_rows": len(scores), **trained.summary},
+            "training": {
+                "rows": len(rows),
+                "trimmed": len(rows) - len(learnt),
+                "calibration_rows": len(scores),
+                **trained.summary,
+            },
             "versions": _versions(),
         }
-        arrays = {
-            **trained.arrays,
-            "calibration_scores": scores,
-            **distance.arrays(),
-        }
+        arrays = {f"member.{m}.{name}": a for m, (_, own) in enumerate(trained.members) for name, a in own.items()}
+        arrays |= {"calibration_scores": scores, **ensemble.arrays()}
         self._adopt(artifact.dumps(header, arrays))
         self.config = config
         return self
@@ -123,7 +121,7 @@ class Detector:
         Raises SchemaError where a feature column is missing or of another type than in training.
         """
         scorer, table = self.scorer, _table(frame)
-        schema.check(schema.arrow_columns(table.schema), scorer.model.spec.trained)
+        schema.check(schema.arrow_columns(table.schema), scorer.spec.trained)
         batches = table.select(scorer.names).combine_chunks().to_batches()
         structs = [scorer(batch.columns) for batch in batches]
         flat = [pa.Table.from_struct_array(struct) for struct in structs] or [
@@ -197,7 +195,7 @@ class Detector:
     @property
     def spec(self) -> FeatureSpec:
         """The fitted feature spec."""
-        return self.scorer.model.spec
+        return self.scorer.spec
 
     @property
     def calibration(self) -> Calibration:
@@ -251,10 +249,6 @@ def _table(frame: Any) -> pa.Table:
         raise SchemaError(
             "The frame cannot be read as a table.", "pandas, Arrow or a NumPy matrix", str(error)
         ) from error
-
-
-def _pearson(model: ResidualModel, batch: Batch) -> Any:
-    return np.concatenate([block.pearson_NR for block in model.blocks(batch)])
 
 
 def _versions() -> dict[str, str]:

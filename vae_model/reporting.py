@@ -55,9 +55,8 @@ class _LogLines:
         """Training is at this step."""
         if step.step % max(step.steps // 5, 1) < 100 or step.step == step.steps:
             log.info(
-                "Training: step %d of %d, loss %.3f, validation loss %.3f, %.0f s left",
-                step.step, step.steps, step.loss, step.validation_loss, step.seconds_left,
-            )  # fmt: skip
+                "Training: step %d of %d, loss %.3f, %.0f s left", step.step, step.steps, step.loss, step.seconds_left
+            )
 
     def tasks(self, what: str, done: int, total: int) -> None:
         """The engine has done so many tasks."""
@@ -77,7 +76,7 @@ class Display:
 
     def step(self, step: Step) -> None:
         """Training is at this step."""
-        state = f"loss {step.loss:.3f}, validation {step.validation_loss:.3f}, {step.seconds_left:.0f} s left"
+        state = f"loss {step.loss:.3f}, {step.seconds_left:.0f} s left"
         self._draw("Training", step.step, step.steps, state)
 
     def tasks(self, what: str, done: int, total: int) -> None:

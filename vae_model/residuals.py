@@ -10,10 +10,12 @@
    of index a has the slope -dlogP/dlogz = a = k t^2; a is Hill's estimate ("A simple general approach to inference
    about the tail of a distribution", 1975), drawn towards a common value where a column has few rows in its tail.
    So 60 deviations weigh less in a column that is often wild (rain) than in one that never is (air pressure).
-4. The score is the squared Mahalanobis distance of a row's residuals under their shrunk covariance, divided by their
-   number: about 1 for a normal row. It splits over columns: the parts g_i (P g)_i add up to it.
+4. The distance is the squared Mahalanobis distance of a row's residuals under their shrunk covariance. It splits over
+   columns: the parts g_i (P g)_i add up to it; divided by their number it is about 1 for a training row. The precision
+   is kept as P = I / v + U U' W: v is what most directions have, U the directions that differ most from it. Up to
+   ``MAX_DIRECTIONS`` columns that is exact; beyond, cost and size grow with the columns, not with their square.
 
-Shapes: N rows, R residuals (numeric units first, then categories).
+Shapes: N rows, R residuals (numeric units first, then categories), D directions.
 """
 
 from __future__ import annotations
@@ -35,28 +37,40 @@ MAX_POWER = 0.7
 """Largest k. Higher values let one wild column outweigh all others, lower ones hide it among many."""
 MIN_SHRINKAGE = 0.02
 """At least this share of the covariance is the target, so that it can always be inverted."""
+MAX_DIRECTIONS = 256
+"""At most this many directions of the covariance are kept."""
+MAX_ROWS = 20_000
+"""The residuals of at most this many rows are looked at, evenly spread over those given."""
+
+
+NAMES = ("center", "scale", "tail_start", "tail_power", "plain", "direction", "excess")
 
 
 @dataclass(frozen=True)
 class ResidualDistance:
     """What the training rows say of the residuals."""
 
-    center_R: NDArray[np.float64]
-    scale_R: NDArray[np.float64]
-    tail_start_R: NDArray[np.float64]
+    center_R: NDArray[np.float32]
+    scale_R: NDArray[np.float32]
+    tail_start_R: NDArray[np.float32]
     """t, in units of ``scale_R``; infinite for a column that never varied."""
-    tail_power_R: NDArray[np.float64]
+    tail_power_R: NDArray[np.float32]
     """k"""
-    precision_RR: NDArray[np.float64]
+    plain_R: NDArray[np.float32]
+    """1 / v for each column; 1 for a column that never varied."""
+    direction_RD: NDArray[np.float32]
+    """U"""
+    excess_D: NDArray[np.float32]
+    """W: how much more than 1 / v each direction weighs."""
 
     @classmethod
-    def fit(cls, residuals_NR: NDArray[np.float64], constant_R: NDArray[np.bool_]) -> Self:
+    def fit(cls, residuals_NR: NDArray[np.floating[Any]], constant_R: NDArray[np.bool_]) -> Self:
         """From the training rows' residuals, NaN where missing.
 
         ``constant_R`` marks columns that never varied: they have no spread, and count by themselves.
         """
         vary = np.flatnonzero(~constant_R)
-        r = residuals_NR[:, vary]
+        r = residuals_NR[:: max(1, -(-len(residuals_NR) // MAX_ROWS))][:, vary].astype(np.float64)
         seen = ~np.isnan(r)
         counts = np.maximum(seen.sum(axis=0), 1)
         center = np.where(seen, np.clip(r, -CLIP, CLIP), 0).sum(axis=0) / counts
@@ -71,43 +85,65 @@ class ResidualDistance:
         beyond = size > start
         excess = np.log(np.maximum(size, start) / start).sum(axis=0)
         index = (PRIOR_ROWS + beyond.sum(axis=0)) / (PRIOR_ROWS / PRIOR_INDEX + excess)
+        power = np.minimum(index / start**2, MAX_POWER)
 
+        normal = _normal(np.where(seen, r, np.nan), center, scale, start, power)
+        plain, direction, weight = _precision(_ledoit_wolf(normal))
         count = len(constant_R)
-        whole = cls(np.zeros(count), np.ones(count), np.full(count, np.inf), np.ones(count), np.eye(count))
-        whole.center_R[vary], whole.scale_R[vary] = center, scale
-        whole.tail_start_R[vary], whole.tail_power_R[vary] = start, np.minimum(index / start**2, MAX_POWER)
-        whole.precision_RR[np.ix_(vary, vary)] = np.linalg.inv(_ledoit_wolf(whole._normal(residuals_NR)[:, vary]))
-        return whole
+
+        def whole(values: Any, other: float) -> NDArray[np.float32]:
+            out = np.full(count, other, dtype=np.float32)
+            out[vary] = values
+            return out
+
+        direction_RD = np.zeros((count, direction.shape[1]), dtype=np.float32)
+        direction_RD[vary] = direction
+        return cls(
+            whole(center, 0), whole(scale, 1), whole(start, np.inf), whole(power, 1), whole(plain, 1),
+            direction_RD, weight.astype(np.float32),
+        )  # fmt: skip
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """From a model file's arrays."""
-        names = ("center", "scale", "tail_start", "tail_power", "precision")
-        return cls(*(arrays[f"residual.{name}"] for name in names))
+        return cls(*(arrays[f"residual.{name}"] for name in NAMES))
 
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
         """For a model file."""
-        return {f"residual.{name.rpartition('_')[0]}": array for name, array in vars(self).items()}
+        return {f"residual.{name}": array for name, array in zip(NAMES, vars(self).values(), strict=True)}
 
-    def parts(self, residuals_NR: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, R) each column's part of R * score. A missing column contributes what it does on average: 1."""
-        g_NR = self._normal(residuals_NR)
-        parts_NR = g_NR @ self.precision_RR
-        parts_NR *= g_NR
-        missing_NR = np.isnan(residuals_NR)
-        if missing_NR.any():
-            parts_NR[missing_NR] = 1
-        return np.asarray(parts_NR)
+    def parts(self, residuals_NR: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, R) each column's part of the squared distance, about 1 on average; 0 where missing."""
+        g_NR = _normal(residuals_NR, self.center_R, self.scale_R, self.tail_start_R, self.tail_power_R)
+        pull_NR = ((g_NR @ self.direction_RD) * self.excess_D) @ self.direction_RD.T
+        pull_NR += g_NR * self.plain_R
+        pull_NR *= g_NR
+        return pull_NR
 
-    def _normal(self, residuals_NR: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, R) residuals on the scale of a normal deviate; 0 where missing."""
-        g_NR = residuals_NR - self.center_R
-        g_NR /= self.scale_R
-        np.copyto(g_NR, 0, where=np.isnan(g_NR))
-        rows, columns = np.nonzero(np.abs(g_NR) > self.tail_start_R)
-        z, t = g_NR[rows, columns], self.tail_start_R[columns]
-        g_NR[rows, columns] = np.copysign(t * (np.abs(z) / t) ** self.tail_power_R[columns], z)
-        return np.asarray(g_NR)
+
+def _normal(residuals_NR: Any, center_R: Any, scale_R: Any, start_R: Any, power_R: Any) -> Any:
+    """(N, R) residuals on the scale of a normal deviate; 0 where missing."""
+    g_NR = residuals_NR - center_R
+    g_NR /= scale_R
+    np.copyto(g_NR, 0, where=np.isnan(g_NR))
+    far_NR = np.abs(g_NR) > start_R
+    if far_NR.any():
+        rows, columns = np.nonzero(far_NR)
+        z, t = g_NR[rows, columns], start_R[columns]
+        g_NR[rows, columns] = np.copysign(t * (np.abs(z) / t) ** power_R[columns], z)
+    return g_NR
+
+
+def _precision(covariance_RR: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """1 / v, U and W of the inverse."""
+    value, vector = np.linalg.eigh(covariance_RR)
+    if len(value) == 0:
+        return 1.0, vector, value
+    middle = float(np.median(value))
+    kept = np.argsort(-np.abs(np.log(value / middle)), kind="stable")[:MAX_DIRECTIONS]
+    others = np.delete(value, kept)
+    plain = 1 / float(others.mean() if len(others) else middle)
+    return plain, vector[:, kept], 1 / value[kept] - plain
 
 
 def _ledoit_wolf(centred_NR: NDArray[np.float64]) -> NDArray[np.float64]:

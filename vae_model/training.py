@@ -1,6 +1,6 @@
-"""The training loop, top to bottom: settings, data, network, optimiser, schedule, loop.
+"""The training loop, top to bottom: settings, data, networks, optimiser, loop, members.
 
-Shapes: N rows, B rows of a step, V varying numbers, C categories, I inputs, Z latent dimensions.
+Shapes: M dense VAEs, N rows, B rows of a step, V varying numbers, C categories, I inputs, Z latent dimensions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,20 +19,20 @@ from torch import Tensor
 
 from vae_model.config import Model
 from vae_model.errors import TrainingError
-from vae_model.networks.dense import DenseVAE
+from vae_model.networks.codebook import Codebook
+from vae_model.networks.dense import DenseVAEs
 from vae_model.networks.elbo import categorical_nll, gaussian_nll, kl_divergence
-from vae_model.networks.forward import Layout
+from vae_model.networks.layout import CLIP, Layout
 
 WINSOR = 10.0
 """Training targets stop at this many deviations: one wild row must not set the gradient. Scoring sees them whole."""
 HIDE = 0.1
 """Up to twice this share of a training row's inputs is hidden, so that the network can do without a missing value."""
-VALIDATION = 0.1
-"""Share of the training rows that choose the best weights. The calibration rows must not: their scores would look
-better than those of rows to come.
-"""
-EVALUATE_EVERY = 100
-"""Steps between two looks at the validation rows."""
+REPORT_EVERY = 100
+"""Steps between two reports of the loss."""
+
+
+Arrays = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -43,28 +42,31 @@ class Progress:
     step: int
     steps: int
     loss: float
-    validation_loss: float
     seconds_left: float
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The weights that did best on the validation rows, and how they were found."""
+    """The members of the ensemble, and how they came to be."""
 
-    arrays: dict[str, NDArray[np.float32]]
+    members: list[tuple[str, Arrays]]
+    """Kind and arrays of each."""
     summary: dict[str, Any]
 
 
-def sizes(layout: Layout, rows: int, settings: Model) -> tuple[list[int], int, int]:
-    """Hidden widths, latent dimensions and steps: as set, else by columns and rows.
+def sizes(layout: Layout, rows: int, settings: Model) -> tuple[list[int], list[int], int]:
+    """Hidden widths, latent dimensions of each VAE and optimiser steps: as set, else by columns and rows.
 
-    A category counts as the bits that tell its values apart. Up to 20,000 rows 1,000 steps do; then every row is seen
-    about thirteen times, up to 5,000 steps.
+    A category counts as the bits that tell its values apart. The first VAE has half as many latent dimensions as
+    there are columns, the second as many, and so on in turn: a narrow one finds what breaks the relations between
+    columns, a wide one keeps to the rows it has seen. Up to 16,000 rows 800 steps do; then every row is seen about
+    thirteen times, up to 5,000 steps. docs/quality.md has the measurements.
     """
     bits = layout.varying + sum(math.log2(slots) for slots in layout.slots)
-    width = min(256, max(64, 2 ** math.ceil(math.log2(max(bits, 1)))))
-    hidden, latent = settings.hidden or [width, width], settings.latent or max(2, min(32, round(bits / 2)))
-    return hidden, latent, settings.steps or min(5000, max(1000, rows // 20))
+    width = min(128, max(64, 2 ** math.ceil(math.log2(max(bits, 1)))))
+    half = max(2, min(32, round(bits / 2)))
+    latents = [settings.latent or (half if m % 2 == 0 else 2 * half) for m in range(settings.members)]
+    return settings.hidden or [width, width // 2], latents, settings.steps or min(5000, max(800, rows // 20))
 
 
 @contextmanager
@@ -87,74 +89,68 @@ def train(
     seed: int,
     progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
-    """Train a DenseVAE on encoded rows (NaN and -1: missing). The same input and seed give the same weights.
+    """Train the members on encoded rows (NaN and -1: missing). The same input and seed give the same weights.
 
     Raises TrainingError where the loss stops being finite.
     """
     # Settings and data
-    hidden, latent, steps = sizes(layout, len(x_NV), settings)
+    hidden, latents, steps = sizes(layout, len(x_NV), settings)
     generator = torch.Generator().manual_seed(seed)
-    draw = np.random.default_rng(seed)
-    shuffled = draw.permutation(len(x_NV))
-    validation, fitted = np.split(shuffled, [max(1, round(VALIDATION * len(x_NV)))])
-    rows, batch_size = len(fitted), min(settings.batch_size, len(fitted))
-    validation_inputs = torch.from_numpy(layout.input(x_NV[validation], codes_NC[validation]))
-    validation_targets = _targets(x_NV[validation], codes_NC[validation])
+    x_all, codes_all = torch.from_numpy(x_NV), torch.from_numpy(codes_NC)
+    rows, batch_size = len(x_NV), min(settings.batch_size, len(x_NV))
 
-    # Network, optimiser, schedule
-    network = DenseVAE(layout, hidden, latent, generator)
+    # Networks, optimiser
+    network = DenseVAEs(layout, hidden, latents, generator)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(_rise_and_fall, steps=steps))
     warm_up = max(1, round(settings.warm_up * steps))
 
     # Loop
-    best_loss, best_step, best_arrays, without_progress = math.inf, 0, network.arrays(), 0
-    order, position = draw.permutation(fitted), 0
+    order_N, position = torch.randperm(rows, generator=generator), 0
     started = time.monotonic()
     for step in range(1, steps + 1):
         if position + batch_size > rows:
-            order, position = draw.permutation(fitted), 0
-        index = order[position : position + batch_size]
+            order_N, position = torch.randperm(rows, generator=generator), 0
+        index_B = order_N[position : position + batch_size]
         position += batch_size
-        x_BV, codes_BC = x_NV[index], codes_NC[index]
+        x_BV, codes_BC = x_all[index_B], codes_all[index_B]
+        observed_BV = ~x_BV.isnan()
 
-        h_BI = torch.from_numpy(layout.input(*_hide(x_BV, codes_BC, draw)))
-        mu_BZ, log_variance_BZ = network.encode(h_BI)
-        noise_BZ = torch.randn(mu_BZ.shape, generator=generator)
-        z_BZ = mu_BZ + torch.exp(0.5 * log_variance_BZ) * noise_BZ
+        mu_MBZ, log_variance_MBZ = network.encode(_input(layout, x_BV, observed_BV, codes_BC, generator))
+        noise_MBZ = torch.randn(mu_MBZ.shape, generator=generator)
+        mean_MBV, log_variance_MBV, logits = network.decode(mu_MBZ + torch.exp(0.5 * log_variance_MBZ) * noise_MBZ)
+        target_BV = x_BV.clamp(-WINSOR, WINSOR).nan_to_num(0.0)
+        nll_MB = gaussian_nll(target_BV, mean_MBV, log_variance_MBV, observed_BV)
+        for column, logits_MBK in enumerate(logits):
+            nll_MB = nll_MB + categorical_nll(logits_MBK, codes_BC[:, column].long())
         kl_weight = settings.kl_weight * min(1.0, step / warm_up)
-        nll_B = _negative_log_likelihood(network, z_BZ, _targets(x_BV, codes_BC))
-        loss = (nll_B + kl_weight * kl_divergence(mu_BZ, log_variance_BZ)).mean()
+        loss = (nll_MB + kl_weight * kl_divergence(mu_MBZ, log_variance_MBZ)).mean(dim=1).sum()
 
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * _rise_and_fall(step - 1, steps)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        schedule.step()
 
-        if step % EVALUATE_EVERY and step != steps:
-            continue
-        with torch.no_grad():
-            mu_NZ, _ = network.encode(validation_inputs)
-            validation_loss = float(_negative_log_likelihood(network, mu_NZ, validation_targets).mean())
-        if not math.isfinite(validation_loss):
-            raise TrainingError(
-                "Training diverged.", "a finite loss", f"{validation_loss} at step {step}", "Lower model.learning_rate."
-            )
-        if progress:
-            left = (time.monotonic() - started) / step * (steps - step)
-            progress(Progress(step, steps, float(loss.detach()), validation_loss, left))
-        if step < warm_up and step != steps:
-            continue
-        if validation_loss < best_loss:
-            best_loss, best_step, best_arrays, without_progress = validation_loss, step, network.arrays(), 0
-        else:
-            without_progress += 1
-            if without_progress >= settings.patience:
-                break
-    summary = {"steps": step, "best_step": best_step, "validation_loss": best_loss, "hidden": hidden, "latent": latent}
-    return Trained(best_arrays, summary)
+        if step % REPORT_EVERY == 0 or step == steps:
+            mean_loss = float(loss.detach()) / len(latents)
+            if not math.isfinite(mean_loss):
+                raise TrainingError(
+                    "Training diverged.", "a finite loss", f"{mean_loss} at step {step}", "Lower model.learning_rate."
+                )
+            if progress:
+                left = (time.monotonic() - started) / step * (steps - step)
+                progress(Progress(step, steps, mean_loss, left))
+
+    # Members: the dense VAEs, and the codebooks, which take no steps
+    members: list[tuple[str, Arrays]] = [("vae", network.arrays(m)) for m in range(len(latents))]
+    told: list[dict[str, Any]] = [{"kind": "vae", "hidden": hidden, "latent": latent} for latent in latents]
+    for number, size in enumerate(settings.codebooks):
+        codebook = Codebook.fit(layout, x_NV, codes_NC, size, seed + number)
+        members.append(("codebook", codebook.arrays()))
+        told.append({"kind": "codebook", "codes": len(codebook.bias_K)})
+    return Trained(members, {"steps": steps, "loss": mean_loss, "members": told})
 
 
 def _rise_and_fall(step: int, steps: int) -> float:
@@ -165,29 +161,17 @@ def _rise_and_fall(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
 
 
-def _hide(
-    x_BV: NDArray[np.float32], codes_BC: NDArray[np.int32], draw: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Copies with some cells missing; each row draws its own share between 0 and 2 * HIDE."""
-    hidden = draw.random((len(x_BV), x_BV.shape[1] + codes_BC.shape[1]), dtype=np.float32) < (
-        2 * HIDE * draw.random((len(x_BV), 1), dtype=np.float32)
-    )
-    split = x_BV.shape[1]
-    return np.where(hidden[:, :split], np.float32(np.nan), x_BV), np.where(hidden[:, split:], -1, codes_BC)
-
-
-def _targets(x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32]) -> tuple[Tensor, Tensor, Tensor]:
-    """Winsorised numbers with 0 where missing, whether they are observed, and category codes."""
-    observed = ~np.isnan(x_NV)
-    x = np.where(observed, np.clip(x_NV, -WINSOR, WINSOR), 0)
-    return torch.from_numpy(x), torch.from_numpy(observed.astype(np.float32)), torch.from_numpy(codes_NC).long()
-
-
-def _negative_log_likelihood(network: DenseVAE, z_NZ: Tensor, targets: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """(N,) -log p(x|z), summed over the observed columns."""
-    x_NV, observed_NV, codes_NC = targets
-    mean_NV, log_variance_V, logits = network.decode(z_NZ)
-    nll_N = gaussian_nll(x_NV, mean_NV, log_variance_V, observed_NV)
-    for column, logits_NK in enumerate(logits):
-        nll_N = nll_N + categorical_nll(logits_NK, codes_NC[:, column])
-    return nll_N
+def _input(
+    layout: Layout, x_BV: Tensor, observed_BV: Tensor, codes_BC: Tensor, generator: torch.Generator
+) -> Tensor:
+    """(B, I) the networks' input with some cells hidden; each row draws its own share between 0 and 2 * HIDE."""
+    rows, cells = len(x_BV), x_BV.shape[1] + codes_BC.shape[1]
+    shown = torch.rand(rows, cells, generator=generator) >= 2 * HIDE * torch.rand(rows, 1, generator=generator)
+    seen_BV = observed_BV & shown[:, : layout.varying]
+    numbers_BV = torch.where(seen_BV, x_BV.clamp(-CLIP, CLIP), 0.0)
+    parts = [numbers_BV, (~seen_BV).float()]
+    if layout.slots:
+        code = torch.where(shown[:, layout.varying :], codes_BC, -1).long()
+        slot = torch.where(code < 0, sum(layout.slots), code + torch.tensor(layout.starts))  # one slot over: missing
+        parts.append(torch.zeros(rows, sum(layout.slots) + 1).scatter_(1, slot, 1.0)[:, :-1])
+    return torch.cat(parts, dim=1)

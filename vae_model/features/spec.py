@@ -6,7 +6,7 @@ number has one unit, a date four, a timestamp six, an array one an element. Bool
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -83,6 +83,21 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.x_NF)
+
+    def take(self, rows: slice | NDArray[np.intp]) -> Batch:
+        """Some of the rows."""
+        return Batch(*(part[rows] for part in vars(self).values()))
+
+    def blocks(self, size: int) -> Iterator[Batch]:
+        """The rows in order, ``size`` at a time."""
+        return (self.take(slice(start, start + size)) for start in range(0, len(self), size))
+
+    def padded(self, size: int) -> Batch:
+        """With rows of zeros up to ``size``."""
+        lacking = size - len(self)
+        if lacking <= 0:
+            return self
+        return Batch(*(np.concatenate([p, np.zeros((lacking, *p.shape[1:]), p.dtype)]) for p in vars(self).values()))
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The dense VAE: ``dense`` and ``elbo`` in torch for training, ``forward`` in NumPy for scoring."""
+"""Networks: ``dense`` and ``elbo`` in torch for training; ``layout``, ``forward`` and ``codebook`` in NumPy for scoring."""

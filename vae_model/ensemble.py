@@ -1,0 +1,209 @@
+"""The ensemble: what each member makes of encoded rows, and how they are combined into one score.
+
+Shapes: N rows, F numeric units, V of them varying, C categories, R = F + C residuals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_model.features.spec import Batch, FeatureSpec
+from vae_model.networks.codebook import Codebook
+from vae_model.networks.forward import Forward
+from vae_model.networks.layout import BLOCK, Inputs, Layout, Member
+from vae_model.residuals import MAX_ROWS, ResidualDistance
+
+NETWORKS: dict[str, type[Forward | Codebook]] = {"vae": Forward, "codebook": Codebook}
+"""The kinds of members."""
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What the ensemble makes of a block of rows."""
+
+    parts_NR: NDArray[np.float64]
+    """Each residual's part of the score times R; 1, that of an ordinary row, where missing."""
+    missing_NR: NDArray[np.bool_]
+    squared_NR: NDArray[np.float64]
+    """Squared residuals of the members' mean, in units of the column's training variance; NaN where missing."""
+    mean_NF: NDArray[np.float32]
+    """The expected value of each unit, standardised: the members' mean."""
+    likeliest_NC: NDArray[np.intp]
+    """The likeliest slot of each category."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Members, the distance of each one's residuals, and its distance on an ordinary row, which makes them comparable.
+
+    The score is the mean over the members of (distance / ordinary distance). Every term is a sum over columns, and so
+    is the mean.
+    """
+
+    spec: FeatureSpec
+    training_rows: int
+    members: Sequence[Member]
+    distances: Sequence[ResidualDistance]
+    ordinary: Sequence[float]
+
+    @classmethod
+    def fit(
+        cls, spec: FeatureSpec, members: Sequence[Member], rows: Batch, held_out: Batch, training_rows: int
+    ) -> Self:
+        """Fit the distances on the training rows; the ordinary distance is the median of the held-out rows, which no
+        member has seen: on its own training rows a member that has learnt them by heart would look better than it is.
+        """
+        bare = cls(spec, training_rows, members, [], [])
+        sample = rows.take(slice(None, None, max(1, -(-len(rows) // MAX_ROWS))))
+        distances, ordinary = [], []
+        for member in members:
+            distance = ResidualDistance.fit(np.concatenate(list(bare._residuals(member, sample))), bare.constant_R)
+            own = []
+            for pearson in bare._residuals(member, held_out):
+                seen_N = np.maximum((~np.isnan(pearson)).sum(axis=1), 1)
+                own.append(np.asarray(distance.parts(pearson).sum(axis=1, dtype=np.float64) / seen_N))
+            distances.append(distance)
+            ordinary.append(max(float(np.median(np.concatenate(own))), 1e-6))
+        return cls(spec, training_rows, members, distances, ordinary)
+
+    @classmethod
+    def from_arrays(
+        cls, spec: FeatureSpec, training_rows: int, kinds: Sequence[str], arrays: Mapping[str, NDArray[Any]]
+    ) -> Self:
+        """From a model file's arrays: those of member m begin with ``member.m.``."""
+        members, distances, ordinary = [], [], []
+        for m, kind in enumerate(kinds):
+            prefix = f"member.{m}."
+            own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            members.append(NETWORKS[kind].from_arrays(layout(spec), own))
+            distances.append(ResidualDistance.from_arrays(own))
+            ordinary.append(float(own["ordinary"][0]))
+        return cls(spec, training_rows, members, distances, ordinary)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Of the distances, for a model file."""
+        out: dict[str, NDArray[Any]] = {}
+        for m, (distance, ordinary) in enumerate(zip(self.distances, self.ordinary, strict=True)):
+            out |= {f"member.{m}.{name}": array for name, array in distance.arrays().items()}
+            out[f"member.{m}.ordinary"] = np.array([ordinary])
+        return out
+
+    @property
+    def rarest(self) -> float:
+        """Odds against something never seen in n training rows, n + 1 to 1 (the rule of succession).
+
+        No seen category is ever held for rarer than an unseen one.
+        """
+        return self.training_rows + 1
+
+    @cached_property
+    def constant_F(self) -> NDArray[np.bool_]:
+        """Which units never varied in training."""
+        return np.asarray(self.spec.scale_F == 0)
+
+    @cached_property
+    def constant_R(self) -> NDArray[np.bool_]:
+        """Which residuals never varied in training."""
+        single = [feature.gini == 0 for feature in self.spec.categorical]
+        return np.concatenate([self.constant_F, np.array(single, dtype=bool)])
+
+    def __call__(self, batch: Batch) -> Residuals:
+        """Residuals of at most ``BLOCK`` encoded rows."""
+        rows = len(batch)
+        batch = batch.padded(BLOCK)
+        inputs = self._inputs(batch)
+        expected = [member(inputs) for member in self.members]
+        total = np.zeros((len(batch), len(self.constant_R)), dtype=np.float32)
+        for (mean_NV, log_p), member, distance, ordinary in zip(
+            expected, self.members, self.distances, self.ordinary, strict=True
+        ):
+            pearson = self._pearson(batch, mean_NV, log_p, member.log_variance_V)
+            parts = distance.parts(pearson)
+            parts *= np.float32(1 / (ordinary * len(self.members)))
+            total += parts
+        missing = np.isnan(pearson)
+        np.copyto(total, 1, where=missing)
+        squared, mean_NF, likeliest = self._expectation(batch, expected)
+        return Residuals(total[:rows].astype(np.float64), missing[:rows], squared[:rows], mean_NF[:rows], likeliest[:rows])
+
+    def scores(self, batch: Batch) -> NDArray[np.float64]:
+        """(N,) scores of any number of encoded rows."""
+        blocks = [self(block).parts_NR.mean(axis=1) for block in batch.blocks(BLOCK)]
+        return np.concatenate(blocks) if blocks else np.empty(0)
+
+    def _inputs(self, batch: Batch) -> Inputs:
+        return Inputs.of(self._varying(batch), batch.codes_NC)
+
+    def _varying(self, batch: Batch) -> NDArray[np.float32]:
+        return batch.x_NF[:, ~self.constant_F] if self.constant_F.any() else batch.x_NF
+
+    def _residuals(self, member: Member, batch: Batch) -> Iterator[NDArray[np.float32]]:
+        """A member's Pearson residuals, block by block."""
+        for block in batch.blocks(BLOCK):
+            padded = block.padded(BLOCK)
+            yield self._pearson(padded, *member(self._inputs(padded)), member.log_variance_V)[: len(block)]
+
+    def _pearson(
+        self,
+        batch: Batch,
+        mean_NV: NDArray[np.float32],
+        log_probabilities: list[NDArray[np.float32]],
+        log_variance_V: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """(N, R) Pearson residuals; NaN where missing."""
+        number_NV = self._varying(batch) - mean_NV
+        number_NV *= np.exp(-0.5 * log_variance_V)
+        if not self.spec.categorical and not self.constant_F.any():  # nothing but numbers: no parts to put together
+            return number_NV
+        units = len(self.constant_F)
+        pearson = np.empty((len(batch), len(self.constant_R)), dtype=np.float32)
+        pearson[:, :units][:, ~self.constant_F] = number_NV
+        # A constant column is encoded as 0 where equal to its constant, 1 where not, NaN where missing. Something
+        # with a chance of 1 / (n + 1) has deviation 1 / sqrt(n + 1): the limit of a column that hardly ever varies.
+        pearson[:, :units][:, self.constant_F] = batch.x_NF[:, self.constant_F] * math.sqrt(self.rarest)
+        rows = np.arange(len(batch))
+        for c, log_p in enumerate(log_probabilities):
+            code = batch.codes_NC[:, c]
+            odds = np.where(batch.unseen_NC[:, c], np.inf, np.expm1(np.minimum(-log_p[rows, code], 80)))
+            pearson[:, units + c] = np.where(code < 0, np.nan, np.sqrt(np.clip(odds, 0, self.rarest)))
+        return pearson
+
+    def _expectation(
+        self, batch: Batch, expected: Sequence[tuple[NDArray[np.float32], list[NDArray[np.float32]]]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.intp]]:
+        """Squared residuals (N, R), expected numbers (N, F) and likeliest slots (N, C) of the members' mean."""
+        mean_NV = expected[0][0].copy()
+        for other_NV, _ in expected[1:]:
+            mean_NV += other_NV
+        mean_NV /= len(expected)
+        units, count = len(self.constant_F), len(self.spec.categorical)
+        difference = np.subtract(self._varying(batch), mean_NV, dtype=np.float64)
+        likeliest = np.empty((len(batch), count), dtype=np.intp)
+        if not count and not self.constant_F.any():
+            return difference**2, mean_NV, likeliest
+        squared = np.empty((len(batch), len(self.constant_R)))
+        squared[:, :units][:, ~self.constant_F] = difference**2
+        squared[:, :units][:, self.constant_F] = batch.x_NF[:, self.constant_F]
+        rows = np.arange(len(batch))
+        for c, feature in enumerate(self.spec.categorical):
+            p = sum((np.exp(log_p[c]) for _, log_p in expected), np.float32(0)) / len(expected)
+            code = batch.codes_NC[:, c]
+            own = np.where(batch.unseen_NC[:, c], 0, p[rows, code])
+            brier = 1 - 2 * own.astype(np.float64) + (p * p).sum(axis=1)
+            squared[:, units + c] = np.where(code < 0, np.nan, brier / max(feature.gini, 1 / self.training_rows))
+            likeliest[:, c] = p.argmax(axis=1)
+        mean_NF = np.zeros((len(batch), units), dtype=np.float32)
+        mean_NF[:, ~self.constant_F] = mean_NV
+        return squared, mean_NF, likeliest
+
+
+def layout(spec: FeatureSpec) -> Layout:
+    """The networks' layout for a spec: constants stay outside them."""
+    return Layout(int(np.sum(spec.scale_F != 0)), tuple(f.slots + 1 for f in spec.categorical))

@@ -1,0 +1,91 @@
+"""Where each column sits in a network's input and output, and encoded rows as such an input.
+
+Shapes: N rows, V varying numeric columns, C categorical columns, K_c + 1 slots of category c (the last one is
+shared by rare values), I inputs = 2 V + sum of slots, O outputs = V + sum of slots, H units of a first layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 1024
+"""Rows per forward pass. Blocks are padded to this size, so that a matrix product always has one shape and a row's
+score does not depend on how many neighbours it was sent with."""
+CLIP = 10.0
+"""Inputs of the encoder stop at this many standard deviations: one wild value must not blur the other columns."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Inputs: V numbers (0 where missing), V missing flags, then the slots of each category (all 0: missing)."""
+
+    varying: int
+    """V"""
+    slots: tuple[int, ...]
+    """Slots per category, the shared one included."""
+
+    @property
+    def inputs(self) -> int:
+        """Width of the input."""
+        return 2 * self.varying + sum(self.slots)
+
+    @property
+    def outputs(self) -> int:
+        """Width of the output."""
+        return self.varying + sum(self.slots)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where the slots of each category begin, counted from the first category."""
+        return list(accumulate(self.slots[:-1], initial=0)) if self.slots else []
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Encoded rows on their way into any number of networks."""
+
+    numbers_NV: NDArray[np.float32]
+    """Clipped, 0 where missing."""
+    missing_NV: NDArray[np.float32] | None
+    """1 where missing; None where nothing is."""
+    codes_NC: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32]) -> Inputs:
+        """From encoded rows: NaN and -1 where missing."""
+        numbers = np.clip(x_NV, -CLIP, CLIP)
+        missing = np.isnan(numbers)
+        if not missing.any():
+            return cls(numbers, None, codes_NC)
+        numbers[missing] = 0
+        return cls(numbers, missing.astype(np.float32), codes_NC)
+
+    def through(self, weight_IH: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
+        """(N, H) the product of the input and a weight matrix, without making the input.
+
+        A missing flag or a category costs nothing where it is 0, and changes nothing for the rows where it is not set.
+        """
+        h_NH = self.numbers_NV @ weight_IH[: layout.varying]
+        if self.missing_NV is not None:
+            h_NH += self.missing_NV @ weight_IH[layout.varying : 2 * layout.varying]
+        for category, start in enumerate(layout.starts):
+            first = 2 * layout.varying + start
+            rows = np.vstack([weight_IH[first : first + layout.slots[category]], np.zeros_like(weight_IH[:1])])
+            h_NH += rows[self.codes_NC[:, category]]  # -1, missing: the last row, zeros
+        return h_NH
+
+
+class Member(Protocol):
+    """One of the networks whose expectations make the score."""
+
+    @property
+    def log_variance_V(self) -> NDArray[np.float32]:
+        """The decoder's log-variance of each number."""
+
+    def __call__(self, inputs: Inputs) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Expected numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
