@@ -37,7 +37,7 @@ TYPICAL = {
 }  # fmt: skip
 
 PLANTED = {
-    "a number": ({"temperature": 90.0}, {"temperature"}, "90"),
+    "a number": ({"temperature": -60.0}, {"temperature"}, "-60"),
     "a broken relation": ({"load": 70.0, "power": 60.0}, {"load", "power"}, None),
     "an unseen category": ({"city": "Oslo"}, {"city"}, "Oslo"),
     "an impossible pair": ({"country": "France"}, {"city", "country"}, None),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_model import Config, Detector, scoring
-from vae_model.networks.forward import BLOCK
+from vae_model.networks.layout import BLOCK
 from vae_model.scoring import COMPUTED, OUTPUT, STATUSES, Scorer
 
 VALUES = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]
@@ -129,10 +129,10 @@ def test_reconstruction_error_counts_a_feature_once():
     table = pa.table({"x": draw.normal(size=300), "v": pa.array(list(draw.normal(size=(300, 4))))})
     detector = Detector(config()).fit(table)
     errors = np.array(detector.score(table)["reconstruction_error"])
-    residuals = detector.scorer.model(detector.spec.encode_table(table)).squared_NR
+    residuals = detector.scorer.ensemble(detector.spec.encode_table(table)).squared_NR
     np.testing.assert_allclose(errors, (residuals[:, 0] + residuals[:, 1:].mean(axis=1)) / 2)
     gap = table.slice(0, 1).set_column(0, "x", pa.array([None], pa.float64()))
-    residuals = detector.scorer.model(detector.spec.encode_table(gap)).squared_NR
+    residuals = detector.scorer.ensemble(detector.spec.encode_table(gap)).squared_NR
     assert detector.score(gap)["reconstruction_error"][0].as_py() == pytest.approx(residuals[0, 1:].mean())
 
 

@@ -40,7 +40,7 @@ def dumps(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> byte
 def loads(data: bytes, origin: str = "The model") -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Header and arrays of a model file, checked. The arrays are views of ``data``.
 
-    Raises ModelFileError where the bytes are truncated, altered, no model, or of a newer format version.
+    Raises ModelFileError where the bytes are truncated, altered, no model, or of another format version.
     """
     again = "Train the model again, or copy the file again."
     try:
@@ -58,10 +58,17 @@ def loads(data: bytes, origin: str = "The model") -> tuple[dict[str, Any], dict[
         raise ModelFileError(
             f"{origin} is not a model file.", "a file written by `vae-anomaly train`", f"{len(data)} bytes", again
         ) from None
+    if version < FORMAT_VERSION:
+        raise ModelFileError(
+            f"{origin} holds another kind of model: since then a model is an ensemble.",
+            f"format version {FORMAT_VERSION}",
+            f"format version {version}",
+            "Train the model again.",
+        )
     if version > FORMAT_VERSION:
         raise ModelFileError(
             f"{origin} was written by a newer version of spark-vae-anomaly.",
-            f"format version up to {FORMAT_VERSION}",
+            f"format version {FORMAT_VERSION}",
             f"format version {version}",
             "Upgrade spark-vae-anomaly.",
         )

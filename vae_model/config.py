@@ -135,8 +135,9 @@ class Train(Section):
     """Seed of the sample, the initial weights and the batches."""
     calibration: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     """Share of the sample held out of training, to turn scores into p-values."""
-    max_trimmed: Annotated[float, Field(ge=0, le=0.5)] = 0.2
-    """At most this share of the training rows is left out for lying far from all others. 0: every row is normal."""
+    trim: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """At most this share of the training rows is left out for lying far from all others. 0.2 suits a sample that may
+    hold many anomalies; 0 trusts every row."""
 
 
 class Model(Section):

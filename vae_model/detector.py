@@ -83,7 +83,7 @@ class Detector:
 
         constant_F = spec.scale_F == 0
         constant_R = np.concatenate([constant_F, [feature.gini == 0 for feature in spec.categorical]]).astype(bool)
-        learnt = batch.take(trimming.kept(batch, constant_R, config.train.max_trimmed))
+        learnt = batch.take(trimming.kept(batch, constant_R, config.train.trim))
         trained = train(
             layout(spec), learnt.x_NF[:, ~constant_F], learnt.codes_NC, config.model, config.train.seed, progress
         )
@@ -109,8 +109,9 @@ class Detector:
             },
             "versions": _versions(),
         }
-        arrays = {f"member.{m}.{name}": a for m, (_, own) in enumerate(trained.members) for name, a in own.items()}
-        arrays |= {"calibration_scores": scores, **ensemble.arrays()}
+        arrays: dict[str, Any] = {"calibration_scores": scores, **ensemble.arrays()}
+        for m, (_, own) in enumerate(trained.members):
+            arrays |= {f"member.{m}.{name}": array for name, array in own.items()}
         self._adopt(artifact.dumps(header, arrays))
         self.config = config
         return self
@@ -206,7 +207,12 @@ class Detector:
     def warnings(self) -> list[str]:
         """What a person should know before relying on the model."""
         notes = [f"{name}: not used, {reason}" for name, reason in self.spec.unused.items()] + list(self.spec.notes)
-        calibration = self.calibration
+        training, calibration = self.header["training"], self.calibration
+        if training["trimmed"]:
+            share = training["trimmed"] / training["rows"]
+            notes.append(
+                f"train.trim: {training['trimmed']:,} training rows ({share:.1%}) lie far from all others, left out"
+            )
         if calibration.is_too_small:
             needed = round(1 / calibration.false_alarm_rate) - 1
             notes.append(

@@ -28,23 +28,28 @@ NETWORKS: dict[str, type[Forward | Codebook]] = {"vae": Forward, "codebook": Cod
 class Residuals:
     """What the ensemble makes of a block of rows."""
 
-    parts_NR: NDArray[np.float64]
-    """Each residual's part of the score times R; 1, that of an ordinary row, where missing."""
+    parts_NR: NDArray[np.float32]
+    """Each residual's part of R times the score; 1, that of an ordinary row, where missing."""
     missing_NR: NDArray[np.bool_]
     squared_NR: NDArray[np.float64]
-    """Squared residuals of the members' mean, in units of the column's training variance; NaN where missing."""
+    """Squared residuals of the VAEs' mean, in units of the column's training variance; NaN where missing."""
     mean_NF: NDArray[np.float32]
-    """The expected value of each unit, standardised: the members' mean."""
+    """The expected value of each unit, standardised: the VAEs' mean."""
     likeliest_NC: NDArray[np.intp]
     """The likeliest slot of each category."""
+
+    @property
+    def score_N(self) -> NDArray[np.float64]:
+        """The scores."""
+        return np.asarray(self.parts_NR.mean(axis=1, dtype=np.float64))
 
 
 @dataclass(frozen=True)
 class Ensemble:
     """Members, the distance of each one's residuals, and its distance on an ordinary row, which makes them comparable.
 
-    The score is the mean over the members of (distance / ordinary distance). Every term is a sum over columns, and so
-    is the mean.
+    The score is the mean over the members of distance / ordinary distance: about 1 for an ordinary row. Every term is a
+    sum over columns, and so is the mean.
     """
 
     spec: FeatureSpec
@@ -120,22 +125,23 @@ class Ensemble:
         batch = batch.padded(BLOCK)
         inputs = self._inputs(batch)
         expected = [member(inputs) for member in self.members]
-        total = np.zeros((len(batch), len(self.constant_R)), dtype=np.float32)
+        parts_NR = np.zeros((len(batch), len(self.constant_R)), dtype=np.float32)
         for (mean_NV, log_p), member, distance, ordinary in zip(
             expected, self.members, self.distances, self.ordinary, strict=True
         ):
-            pearson = self._pearson(batch, mean_NV, log_p, member.log_variance_V)
-            parts = distance.parts(pearson)
-            parts *= np.float32(1 / (ordinary * len(self.members)))
-            total += parts
-        missing = np.isnan(pearson)
-        np.copyto(total, 1, where=missing)
-        squared, mean_NF, likeliest = self._expectation(batch, expected)
-        return Residuals(total[:rows].astype(np.float64), missing[:rows], squared[:rows], mean_NF[:rows], likeliest[:rows])
+            pearson_NR = self._pearson(batch, mean_NV, log_p, member.log_variance_V)
+            own_NR = distance.parts(pearson_NR)
+            own_NR *= np.float32(1 / (ordinary * len(self.members)))
+            parts_NR += own_NR
+        missing_NR = np.isnan(pearson_NR)
+        np.copyto(parts_NR, 1, where=missing_NR)
+        dense = [e for e, member in zip(expected, self.members, strict=True) if isinstance(member, Forward)]
+        squared, mean_NF, likeliest = self._expectation(batch, dense or expected)
+        return Residuals(parts_NR[:rows], missing_NR[:rows], squared[:rows], mean_NF[:rows], likeliest[:rows])
 
     def scores(self, batch: Batch) -> NDArray[np.float64]:
         """(N,) scores of any number of encoded rows."""
-        blocks = [self(block).parts_NR.mean(axis=1) for block in batch.blocks(BLOCK)]
+        blocks = [self(block).score_N for block in batch.blocks(BLOCK)]
         return np.concatenate(blocks) if blocks else np.empty(0)
 
     def _inputs(self, batch: Batch) -> Inputs:
@@ -178,7 +184,7 @@ class Ensemble:
     def _expectation(
         self, batch: Batch, expected: Sequence[tuple[NDArray[np.float32], list[NDArray[np.float32]]]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.intp]]:
-        """Squared residuals (N, R), expected numbers (N, F) and likeliest slots (N, C) of the members' mean."""
+        """Squared residuals (N, R), expected numbers (N, F) and likeliest slots (N, C) of a mean of members."""
         mean_NV = expected[0][0].copy()
         for other_NV, _ in expected[1:]:
             mean_NV += other_NV
@@ -193,7 +199,7 @@ class Ensemble:
         squared[:, :units][:, self.constant_F] = batch.x_NF[:, self.constant_F]
         rows = np.arange(len(batch))
         for c, feature in enumerate(self.spec.categorical):
-            p = sum((np.exp(log_p[c]) for _, log_p in expected), np.float32(0)) / len(expected)
+            p = np.mean([np.exp(log_p[c]) for _, log_p in expected], axis=0)
             code = batch.codes_NC[:, c]
             own = np.where(batch.unseen_NC[:, c], 0, p[rows, code])
             brier = 1 - 2 * own.astype(np.float64) + (p * p).sum(axis=1)

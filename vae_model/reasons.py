@@ -21,7 +21,7 @@ def build(
     spec: FeatureSpec,
     arrays: Sequence[pa.Array],
     rows: NDArray[np.intp],
-    parts_NR: NDArray[np.float64],
+    parts_NR: NDArray[np.float32],
     missing_NR: NDArray[np.bool_],
     mean_NF: NDArray[np.float32],
     likeliest_NC: NDArray[np.intp],

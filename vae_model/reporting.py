@@ -136,8 +136,8 @@ class Reporter:
         self.out.print(_spec_table(detector))
         summary = detector.header["training"]
         self.out.print(
-            f"Trained on {summary['rows']:,} rows in {summary['steps']} steps (best at {summary['best_step']}), "
-            f"network {summary['hidden']} with {summary['latent']} latent dimensions.\n"
+            f"Trained on {summary['rows'] - summary['trimmed']:,} rows in {summary['steps']:,} steps: "
+            f"{', '.join(map(_member, summary['members']))}.\n"
             f"Decision: {detector.calibration.describe()}.\n"
         )
 
@@ -196,3 +196,9 @@ def _top_table(summary: Summary, full: bool) -> Table:
         )
         table.add_row(*(Text(str(value)) for value in anomaly.key.values()), f"{anomaly.score:,.1f}", Text(reasons))
     return table
+
+
+def _member(member: dict[str, Any]) -> str:
+    if member["kind"] == "codebook":
+        return f"a codebook of {member['codes']}"
+    return f"a VAE {member['hidden']} with {member['latent']} latent dimensions"

@@ -118,7 +118,7 @@ class ResidualDistance:
         pull_NR = ((g_NR @ self.direction_RD) * self.excess_D) @ self.direction_RD.T
         pull_NR += g_NR * self.plain_R
         pull_NR *= g_NR
-        return pull_NR
+        return np.asarray(pull_NR)
 
 
 def _normal(residuals_NR: Any, center_R: Any, scale_R: Any, start_R: Any, power_R: Any) -> Any:

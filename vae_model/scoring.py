@@ -87,7 +87,7 @@ class Scorer:
     def _block(self, arrays: list[pa.Array]) -> pa.StructArray:
         batch = self.spec.encode(arrays)
         residuals = self.ensemble(batch)
-        score, error = residuals.parts_NR.mean(axis=1), reconstruction_error(self.spec, residuals.squared_NR)
+        score, error = residuals.score_N, reconstruction_error(self.spec, residuals.squared_NR)
         unscored = (batch.missing_N > self.max_missing) | (batch.missing_N == 1)
         p_value = self.calibration.p_values(score)
         flagged = self.calibration.decide(score, p_value) & ~unscored

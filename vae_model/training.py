@@ -59,14 +59,16 @@ def sizes(layout: Layout, rows: int, settings: Model) -> tuple[list[int], list[i
 
     A category counts as the bits that tell its values apart. The first VAE has half as many latent dimensions as
     there are columns, the second as many, and so on in turn: a narrow one finds what breaks the relations between
-    columns, a wide one keeps to the rows it has seen. Up to 16,000 rows 800 steps do; then every row is seen about
-    thirteen times, up to 5,000 steps. docs/quality.md has the measurements.
+    columns, a wide one keeps to the rows it has seen. From 400 to 16,000 rows 800 steps do; beyond, every row is
+    seen about thirteen times, up to 5,000 steps; below, twice as many steps as rows, at least 200. docs/quality.md has
+    the measurements.
     """
     bits = layout.varying + sum(math.log2(slots) for slots in layout.slots)
     width = min(128, max(64, 2 ** math.ceil(math.log2(max(bits, 1)))))
     half = max(2, min(32, round(bits / 2)))
     latents = [settings.latent or (half if m % 2 == 0 else 2 * half) for m in range(settings.members)]
-    return settings.hidden or [width, width // 2], latents, settings.steps or min(5000, max(800, rows // 20))
+    few = min(800, max(200, 2 * rows))
+    return settings.hidden or [width, width // 2], latents, settings.steps or min(5000, max(few, rows // 20))
 
 
 @contextmanager
@@ -161,9 +163,7 @@ def _rise_and_fall(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
 
 
-def _input(
-    layout: Layout, x_BV: Tensor, observed_BV: Tensor, codes_BC: Tensor, generator: torch.Generator
-) -> Tensor:
+def _input(layout: Layout, x_BV: Tensor, observed_BV: Tensor, codes_BC: Tensor, generator: torch.Generator) -> Tensor:
     """(B, I) the networks' input with some cells hidden; each row draws its own share between 0 and 2 * HIDE."""
     rows, cells = len(x_BV), x_BV.shape[1] + codes_BC.shape[1]
     shown = torch.rand(rows, cells, generator=generator) >= 2 * HIDE * torch.rand(rows, 1, generator=generator)

@@ -3,8 +3,9 @@
 The rows far from the bulk of the sample are found by concentration steps (Rousseeuw and Van Driessen, "A fast algorithm
 for the minimum covariance determinant estimator", 1999): the Mahalanobis distance fitted on the 80 % of the rows that
 were nearest last time, again and again. A row is left out when its distance is beyond what the spread of the nearest
-three quarters allows: log(d / median) > ``REACH`` log(upper quartile / median). So a sample without anomalies loses the
-few rows of its tails, and never more than a fifth.
+three quarters allows: log(d / median) > ``REACH`` log(upper quartile / median). A sample without anomalies then loses
+the rows of its tails, and never more than ``train.trim`` allows: it costs a little of what is rare in it
+(docs/quality.md has the figures), so that nothing is left out unless it is asked for.
 
 The measure knows no bends and no clusters, on purpose: a network, or a codebook, would have learnt the anomalies.
 
@@ -23,7 +24,7 @@ CORE = 0.8
 """Share of the rows that the distance is fitted on."""
 STEPS = 8
 """Concentration steps; the set of rows has all but settled by then."""
-REACH = 4.0
+REACH = 3.0
 """How many times the log-distance from the median to the upper quartile a row may lie beyond the median."""
 
 
@@ -37,7 +38,10 @@ def kept(rows: Batch, constant_R: NDArray[np.bool_], most: float) -> NDArray[np.
     core = np.arange(len(sample_NR))
     for _ in range(STEPS):
         distance = ResidualDistance.fit(sample_NR[core], constant_R)
-        before, core = core, np.sort(np.argsort(_distances(distance, sample_NR), kind="stable")[: round(CORE * len(sample_NR))])
+        before, core = (
+            core,
+            np.sort(np.argsort(_distances(distance, sample_NR), kind="stable")[: round(CORE * len(sample_NR))]),
+        )
         if np.array_equal(before, core):
             break
     d_N = _distances(ResidualDistance.fit(sample_NR[core], constant_R), size_NR)

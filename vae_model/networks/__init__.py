@@ -1,1 +1,1 @@
-"""Networks: ``dense`` and ``elbo`` in torch for training; ``layout``, ``forward`` and ``codebook`` in NumPy for scoring."""
+"""Networks: ``dense`` and ``elbo`` in torch for training, the others in NumPy for scoring."""

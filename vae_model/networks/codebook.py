@@ -1,18 +1,19 @@
 """A codebook: the autoencoder whose latent is one of K codes. Each code expects typical numbers and category shares.
 
-Where a dense VAE bends to the rows between its training rows, a codebook does not: it knows only what it has seen, and
-sees what the dense ones let pass. With equal variances in all codes it is a mixture model; it is fitted by hard EM,
-which is k-means (Lloyd, "Least squares quantization in PCM", 1982) from the seeding of Arthur and Vassilvitskii
-("k-means++", 2007), and used as VQ-VAE uses its codes (van den Oord, Vinyals and Kavukcuoglu, 2017): nearest first.
-
-The squared distance of a row to a code, over the cells that are there, is sum_j w_j (x_j - m_kj)^2. Less the part all
-codes share it is linear in the input, so that the encoder is one matrix. w_j is one over the variance within codes.
+Where a dense VAE bends to what lies between its training rows, a codebook knows only what it has seen, and so sees
+what the dense ones let pass. As a model it is a mixture of K Gaussians of one covariance S. It is fitted by hard EM,
+which is k-means in the coordinates in which S is the identity (Lloyd, "Least squares quantization in PCM", 1982), from
+the seeding of Arthur and Vassilvitskii ("k-means++", 2007); it is used as VQ-VAE uses its codes (van den Oord, Vinyals
+and Kavukcuoglu, 2017): the nearest one. Less the part that all codes share, the distance (x - m)' P (x - m), P = 1 / S,
+is linear in x, so that the encoder is one matrix. What is missing is first taken as average, then as what the code
+found so expects.
 
 Shapes as in ``layout``; K codes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,20 +21,22 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks.layout import Inputs, Layout
+from vae_model.networks.layout import CLIP, Inputs, Layout
 
 ROWS_PER_CODE = 8
 """At least so many training rows for each code, on average."""
 MAX_ROWS = 20_000
 """A codebook is fitted on at most this many rows."""
 COARSE = 16
-"""Codes of the first fit, which finds how far rows scatter about a code in each column."""
+"""Codes of the first fit, which finds how rows scatter about a code."""
 ITERATIONS = 20
 """Of Lloyd's algorithm, each time. It has all but settled by then."""
-CLIP = 6.0
-"""Numbers stop here while the codes are found: a wild value must not get a code of its own."""
-FLOOR = 0.05
-"""A column's variance within codes counts as at least this share of the columns' mean."""
+SHRINKAGE = 0.02
+"""Added to the covariance within codes: this share of its mean variance, in every direction."""
+LEAST_VARIANCE = 1e-6
+"""No variance within codes is taken for less."""
+MAX_COVARIANCE = 512
+"""With more outputs than this, only the variances are taken."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +45,21 @@ class Codebook:
 
     layout: Layout
     weight_IK: NDArray[np.float32]
-    """Inputs to scores of the codes: the highest is the nearest."""
+    """Inputs to scores of the codes: the highest is the nearest. Missing flags have no say."""
     bias_K: NDArray[np.float32]
     mean_KV: NDArray[np.float32]
     log_share_KS: NDArray[np.float32]
     """Log-probabilities of all categories' slots, side by side."""
-    log_variance_V: NDArray[np.float32]
+
+    @property
+    def log_variance_V(self) -> NDArray[np.float32]:
+        """0: a codebook's residuals are measured in the columns' own deviations."""
+        return np.zeros(self.layout.varying, dtype=np.float32)
 
     @classmethod
     def from_arrays(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """From a member's arrays."""
-        return cls(layout, *(arrays[name] for name in ("weight", "bias", "mean", "log_share", "log_variance")))
+        return cls(layout, *(arrays[name] for name in ("weight", "bias", "mean", "log_share")))
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """For a model file."""
@@ -60,67 +67,52 @@ class Codebook:
 
     def __call__(self, inputs: Inputs) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """Expected numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
-        score_NK = inputs.through(self.weight_IK, self.layout)
-        score_NK += self.bias_K
-        code_N = score_NK.argmax(axis=1)
+        code_N = self._nearest(inputs)
+        if inputs.missing_NV is not None:
+            filled = np.where(inputs.missing_NV > 0, self.mean_KV[code_N], inputs.numbers_NV)
+            code_N = self._nearest(Inputs(filled, None, inputs.codes_NC))
         log_share_NS = self.log_share_KS[code_N]
         bounds = zip(self.layout.starts, self.layout.slots, strict=True)
         return self.mean_KV[code_N], [log_share_NS[:, start : start + slots] for start, slots in bounds]
 
+    def _nearest(self, inputs: Inputs) -> NDArray[np.intp]:
+        score_NK = inputs.through(self.weight_IK, self.layout, flags=False)
+        score_NK += self.bias_K
+        return np.asarray(score_NK.argmax(axis=1))
+
     @classmethod
-    def fit(
-        cls, layout: Layout, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], size: int, seed: int
-    ) -> Self:
-        """At most ``size`` codes from encoded rows (NaN and -1: missing). The same input and seed give the same codes."""
+    def fit(cls, layout: Layout, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], size: int, seed: int) -> Self:
+        """At most ``size`` codes from encoded rows (NaN and -1: missing); the same for the same input and seed."""
         draw = np.random.default_rng(seed)
         if len(x_NV) > MAX_ROWS:
             chosen = np.sort(draw.choice(len(x_NV), MAX_ROWS, replace=False))
             x_NV, codes_NC = x_NV[chosen], codes_NC[chosen]
         target_NO, seen_NO = _one_hot(layout, x_NV, codes_NC)
         size = max(1, min(size, len(x_NV) // ROWS_PER_CODE))
-        weight_O = np.ones(layout.outputs, dtype=np.float32)
-        code_N, mean_KO = _lloyd(target_NO, seen_NO, weight_O, min(size, COARSE), draw)
-        variance_O = _variance(layout, target_NO, seen_NO, mean_KO[code_N])
-        weight_O = (1 / variance_O).astype(np.float32)
-        code_N, mean_KO = _lloyd(target_NO, seen_NO, weight_O, size, draw)
-        return cls._from_codes(layout, target_NO, seen_NO, weight_O, code_N, mean_KO)
 
-    @classmethod
-    def _from_codes(
-        cls,
-        layout: Layout,
-        target_NO: NDArray[np.float32],
-        seen_NO: NDArray[np.float32],
-        weight_O: NDArray[np.float32],
-        code_N: NDArray[np.intp],
-        mean_KO: NDArray[np.float32],
-    ) -> Self:
-        varying = layout.varying
-        cost_KO = weight_O * mean_KO**2  # of a cell that is 0; what is missing must cost nothing
-        linear_KO = 2 * weight_O * mean_KO
-        slots = []
-        for start, count in zip(layout.starts, layout.slots, strict=True):
-            own = slice(varying + start, varying + start + count)
-            slots.append(linear_KO[:, own] - cost_KO[:, own].sum(axis=1, keepdims=True))
-        weight_KI = np.concatenate([linear_KO[:, :varying], cost_KO[:, :varying], *slots], axis=1)
+        code_N = _lloyd(target_NO, min(size, COARSE), draw)
+        mean_KO, _ = _means(code_N, target_NO, seen_NO)
+        filled_NO = np.where(seen_NO > 0, target_NO, mean_KO[code_N])
+        precision_OO = _precision(filled_NO - mean_KO[code_N])
+        code_N = _lloyd(filled_NO @ np.linalg.cholesky(precision_OO).astype(np.float32), size, draw)
+        mean_KO, count_KO = _means(code_N, target_NO, seen_NO)
 
-        # A code's shares are drawn towards the shares of the column by one row's worth: nothing is impossible.
-        share_KO = np.ones_like(mean_KO)
-        total_O, seen_O = (target_NO * seen_NO).sum(axis=0), seen_NO.sum(axis=0)
-        count_KO = _sums(code_N, seen_NO, len(mean_KO))
-        for start, count in zip(layout.starts, layout.slots, strict=True):
-            own = slice(varying + start, varying + start + count)
-            overall = (total_O[own] + 1 / count) / (seen_O[own] + 1)
+        # Nearest: the highest 2 x'Pm - m'Pm. A code's shares are drawn towards the shares of the column by one row's
+        # worth: nothing is impossible.
+        pull_OK = precision_OO @ mean_KO.T
+        flags_VK = np.zeros((layout.varying, len(mean_KO)))
+        share_KO = mean_KO.copy()
+        for start, slots in zip(layout.starts, layout.slots, strict=True):
+            own = slice(layout.varying + start, layout.varying + start + slots)
+            overall = (target_NO[:, own].sum(axis=0) + 1 / slots) / (seen_NO[:, own].sum(axis=0) + 1)
             share_KO[:, own] = (mean_KO[:, own] * count_KO[:, own] + overall) / (count_KO[:, own] + 1)
-        variance_O = _variance(layout, target_NO, seen_NO, mean_KO[code_N])
-        return cls(
-            layout,
-            np.ascontiguousarray(weight_KI.T, dtype=np.float32),
-            -cost_KO[:, :varying].sum(axis=1, dtype=np.float32),
-            np.ascontiguousarray(mean_KO[:, :varying], dtype=np.float32),
-            np.log(share_KO[:, varying:]).astype(np.float32),
-            np.log(variance_O[:varying]).astype(np.float32),
-        )
+        arrays = {
+            "weight": np.concatenate([2 * pull_OK[: layout.varying], flags_VK, 2 * pull_OK[layout.varying :]]),
+            "bias": -(pull_OK * mean_KO.T).sum(axis=0),
+            "mean": mean_KO[:, : layout.varying],
+            "log_share": np.log(share_KO[:, layout.varying :]),
+        }
+        return cls.from_arrays(layout, {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()})
 
 
 def _one_hot(
@@ -140,58 +132,58 @@ def _one_hot(
     return target, seen
 
 
-def _lloyd(
-    target_NO: NDArray[np.float32],
-    seen_NO: NDArray[np.float32],
-    weight_O: NDArray[np.float32],
-    size: int,
-    draw: np.random.Generator,
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The code of each row and the mean of each code."""
-    complete = bool(seen_NO.all())
-    scaled_NO = target_NO * weight_O
-    own_N = (scaled_NO * target_NO).sum(axis=1)
+def _lloyd(point_NO: NDArray[np.float32], size: int, draw: np.random.Generator) -> NDArray[np.intp]:
+    """The code of each point: k-means from greedy k-means++ seeds."""
+    own_N = (point_NO**2).sum(axis=1)
 
     def distances(mean_KO: NDArray[np.float32]) -> NDArray[np.float32]:
-        cost_KO = weight_O * mean_KO**2
-        shared = cost_KO.sum(axis=1) if complete else seen_NO @ cost_KO.T
-        return np.asarray(np.maximum(own_N[:, None] - 2 * scaled_NO @ mean_KO.T + shared, 0))
+        return np.asarray(np.maximum(own_N[:, None] - 2 * point_NO @ mean_KO.T + (mean_KO**2).sum(axis=1), 0))
 
-    first = int(draw.integers(len(target_NO)))
-    chosen, nearest_N = [first], distances(target_NO[first : first + 1])[:, 0]
+    chosen = [int(draw.integers(len(point_NO)))]
+    nearest_N = distances(point_NO[chosen])[:, 0]
+    tries = 2 + int(math.log(size))
     while len(chosen) < size and nearest_N.sum() > 0:
         cumulated = np.cumsum(nearest_N, dtype=np.float64)
-        row = int(np.searchsorted(cumulated, draw.random() * cumulated[-1], side="right"))
-        chosen.append(min(row, len(target_NO) - 1))
-        nearest_N = np.minimum(nearest_N, distances(target_NO[chosen[-1] : chosen[-1] + 1])[:, 0])
-    mean_KO = target_NO[chosen]
+        rows = np.searchsorted(cumulated, draw.random(tries) * cumulated[-1], side="right")
+        rows = np.minimum(rows, len(point_NO) - 1)
+        nearest_TN = np.minimum(distances(point_NO[rows]).T, nearest_N)
+        best = int(nearest_TN.sum(axis=1).argmin())
+        chosen.append(int(rows[best]))
+        nearest_N = nearest_TN[best]
+    mean_KO = point_NO[chosen]
     code_N = distances(mean_KO).argmin(axis=1)
+    everything = np.ones_like(point_NO)
     for _ in range(ITERATIONS):
-        count_KO = _sums(code_N, seen_NO, len(mean_KO))
-        total_KO = _sums(code_N, target_NO, len(mean_KO))
-        mean_KO = np.where(count_KO > 0, total_KO / np.maximum(count_KO, 1), mean_KO)
+        own_KO, count_KO = _means(code_N, point_NO, everything, len(mean_KO))
+        mean_KO = np.where(count_KO > 0, own_KO, mean_KO)
         before, code_N = code_N, distances(mean_KO).argmin(axis=1)
         if np.array_equal(before, code_N):
             break
-    return code_N, mean_KO
+    _, used = np.unique(code_N, return_inverse=True)  # a code that lost all its rows is none
+    return np.asarray(used)
 
 
-def _sums(code_N: NDArray[np.intp], values_NO: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """(K, O) sums of the rows of each code."""
+def _means(
+    code_N: NDArray[np.intp], target_NO: NDArray[np.float32], seen_NO: NDArray[np.float32], size: int | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(K, O) mean of the cells of each code that are there (0 where none is), and their number."""
     order = np.argsort(code_N, kind="stable")
-    out = np.zeros((size, values_NO.shape[1]), dtype=np.float32)
     codes, starts = np.unique(code_N[order], return_index=True)
-    out[codes] = np.add.reduceat(values_NO[order], starts, axis=0)
-    return out
+    total = np.zeros((size or len(codes), target_NO.shape[1]), dtype=np.float32)
+    count = np.zeros_like(total)
+    total[codes] = np.add.reduceat((target_NO * seen_NO)[order], starts, axis=0)
+    count[codes] = np.add.reduceat(seen_NO[order], starts, axis=0)
+    total /= np.maximum(count, 1)
+    return total, count
 
 
-def _variance(
-    layout: Layout, target_NO: NDArray[np.float32], seen_NO: NDArray[np.float32], mean_NO: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """(O,) variance within codes, not too small; the slots of a category have that of the category, its Gini impurity."""
-    squared_O = (seen_NO * (target_NO - mean_NO) ** 2).sum(axis=0, dtype=np.float64)
-    variance = squared_O / np.maximum(seen_NO.sum(axis=0, dtype=np.float64), 1)
-    for start, slots in zip(layout.starts, layout.slots, strict=True):
-        own = slice(layout.varying + start, layout.varying + start + slots)
-        variance[own] = variance[own].sum()
-    return np.asarray(np.maximum(variance, max(FLOOR * float(variance.mean()), 1e-4)))
+def _precision(deviation_NO: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(O, O) inverse of the shrunk covariance within codes."""
+    deviation = deviation_NO.astype(np.float64)
+    outputs = deviation.shape[1]
+    if outputs > MAX_COVARIANCE:
+        variance = (deviation**2).mean(axis=0)
+        return np.diag(1 / (variance + SHRINKAGE * variance.mean() + LEAST_VARIANCE))
+    covariance = deviation.T @ deviation / len(deviation)
+    ridge = SHRINKAGE * float(np.trace(covariance)) / outputs + LEAST_VARIANCE
+    return np.asarray(np.linalg.inv(covariance + ridge * np.eye(outputs)))

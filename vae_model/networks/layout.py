@@ -17,7 +17,7 @@ BLOCK = 1024
 """Rows per forward pass. Blocks are padded to this size, so that a matrix product always has one shape and a row's
 score does not depend on how many neighbours it was sent with."""
 CLIP = 10.0
-"""Inputs of the encoder stop at this many standard deviations: one wild value must not blur the other columns."""
+"""Inputs stop at this many standard deviations: one wild value must not blur the other columns."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,14 @@ class Inputs:
         numbers[missing] = 0
         return cls(numbers, missing.astype(np.float32), codes_NC)
 
-    def through(self, weight_IH: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
+    def through(self, weight_IH: NDArray[np.float32], layout: Layout, flags: bool = True) -> NDArray[np.float32]:
         """(N, H) the product of the input and a weight matrix, without making the input.
 
-        A missing flag or a category costs nothing where it is 0, and changes nothing for the rows where it is not set.
+        Where nothing is missing the flags cost nothing, and where something is they change no other row. ``flags``:
+        whether they count.
         """
         h_NH = self.numbers_NV @ weight_IH[: layout.varying]
-        if self.missing_NV is not None:
+        if flags and self.missing_NV is not None:
             h_NH += self.missing_NV @ weight_IH[layout.varying : 2 * layout.varying]
         for category, start in enumerate(layout.starts):
             first = 2 * layout.varying + start

@@ -57,7 +57,7 @@ def _pandas_scoring(digest: str, model: Callable[[], bytes], observe: Callable[[
         scorer = load_scorer(digest, model)
         for batch in batches:
             given = iter(batch if isinstance(batch, tuple) else (batch,))
-            struct = scorer([array(feature.family, given) for feature in scorer.model.spec.features])
+            struct = scorer([array(feature.family, given) for feature in scorer.spec.features])
             yield pa.Table.from_struct_array(struct).to_pandas()
             observe()
 
@@ -73,7 +73,7 @@ def _for_pandas(frame: Any, scorer: Scorer) -> list[Any]:
     """The feature columns for a pandas UDF; a ``_SPOILED`` one as a whole number or text, and whether it is missing."""
     types = {found.name: found.type for found in columns(frame)}
     given = []
-    for feature in scorer.model.spec.features:
+    for feature in scorer.spec.features:
         value = column(feature.name)
         carried = value
         if types[feature.name] == "timestamp_ntz":
@@ -102,7 +102,7 @@ def scoring_udf(
     function = scoring(digest, transport.ship_model(spark, data), observe or (lambda: None))
     # Spark reads the hints to learn the kind of UDF: real types, and a tuple only where there are several columns.
     one: Any = pd.Series if use_pandas else pa.Array
-    several = len(scorer.names) > 1 or (use_pandas and scorer.model.spec.features[0].family in _SPOILED)
+    several = len(scorer.names) > 1 or (use_pandas and scorer.spec.features[0].family in _SPOILED)
     given: Any = Iterator[tuple[one, ...]] if several else Iterator[one]
     returned: Any = Iterator[pd.DataFrame] if use_pandas else Iterator[pa.Array]
     function.__annotations__ = {"batches": given, "return": returned}
