@@ -162,7 +162,7 @@ def test_a_newer_format_is_told_as_such():
     data = rewritten(lambda _, header: header.update(format_version=FORMAT_VERSION + 1))
     assert refused(data, "Model file m.vae") == (
         "Model file m.vae was written by a newer version of spark-vae-anomaly.\n"
-        f"  expected: format version up to {FORMAT_VERSION}\n"
+        f"  expected: format version {FORMAT_VERSION}\n"
         f"  found: format version {FORMAT_VERSION + 1}\n"
         "  to do: Upgrade spark-vae-anomaly."
     )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.covariance import LedoitWolf
 
-from vae_model.residuals import MAX_POWER, MIN_SHRINKAGE, ResidualDistance
+from vae_model.residuals import MAX_DIRECTIONS, MAX_POWER, MIN_SHRINKAGE, NAMES, ResidualDistance
 
 
 def residuals(rows=2000, columns=4, seed=0):
@@ -28,9 +28,16 @@ def fit(array):
 
 def plain(tail_start=2.0, tail_power=0.4, precision=1.0):
     """A distance over one column, of which everything is known."""
+    one = np.ones((1, 1))
     return ResidualDistance(
-        np.zeros(1), np.ones(1), np.array([tail_start]), np.array([tail_power]), np.array([[precision]])
+        np.zeros(1), np.ones(1), np.array([tail_start]), np.array([tail_power]), np.full(1, precision), one, np.zeros(1)
     )
+
+
+def precision(distance):
+    """P, put together from its parts."""
+    u = distance.direction_RD.astype(float)
+    return np.diag(distance.plain_R.astype(float)) + (u * distance.excess_D) @ u.T
 
 
 def bend(z, start, power):
@@ -46,8 +53,8 @@ def distance():
 
 def test_center_and_scale_are_mean_and_deviation(distance):
     """For residuals without wild rows, columns are centred on their mean and scaled by their deviation."""
-    np.testing.assert_allclose(distance.center_R, residuals().mean(axis=0))
-    np.testing.assert_allclose(distance.scale_R, residuals().std(axis=0))
+    np.testing.assert_allclose(distance.center_R, residuals().mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(distance.scale_R, residuals().std(axis=0), rtol=1e-5)
 
 
 def test_a_few_wild_rows_do_not_widen_the_measure(distance):
@@ -65,9 +72,9 @@ def test_without_a_tail_it_is_the_mahalanobis_distance(distance):
     z_NR = (rows - distance.center_R) / distance.scale_R
     core = (np.abs(z_NR) <= distance.tail_start_R).all(axis=1)
     assert 0.8 < core.mean() < 1
-    covariance = np.linalg.inv(distance.precision_RR)
+    covariance = np.linalg.inv(precision(distance))
     direct = [z @ np.linalg.solve(covariance, z) for z in z_NR[core]]
-    np.testing.assert_allclose(distance.parts(rows[core]).sum(axis=1), direct, rtol=1e-9)
+    np.testing.assert_allclose(distance.parts(rows[core]).sum(axis=1), direct, rtol=1e-4)
 
 
 def test_with_a_tail_it_is_the_mahalanobis_distance_of_the_bent_residuals(distance):
@@ -75,7 +82,7 @@ def test_with_a_tail_it_is_the_mahalanobis_distance_of_the_bent_residuals(distan
     rows = residuals(seed=1) * 8
     g_NR = bend((rows - distance.center_R) / distance.scale_R, distance.tail_start_R, distance.tail_power_R)
     np.testing.assert_allclose(
-        distance.parts(rows).sum(axis=1), np.einsum("ni,ij,nj->n", g_NR, distance.precision_RR, g_NR), rtol=1e-9
+        distance.parts(rows).sum(axis=1), np.einsum("ni,ij,nj->n", g_NR, precision(distance), g_NR), rtol=1e-4
     )
 
 
@@ -102,7 +109,7 @@ def test_farther_out_is_never_less(start, power, a, b, sign):
     near, far = sorted([a, b])
     distance = plain(start, power)
     parts = distance.parts(np.array([[sign * near], [sign * far], [-sign * far]]))[:, 0]
-    assert parts[0] <= parts[1] * (1 + 1e-12)
+    assert parts[0] <= parts[1] * (1 + 1e-9)
     assert parts[1] == parts[2]
 
 
@@ -128,7 +135,7 @@ def test_heavier_tails_weigh_the_same_excess_less():
 def test_no_tail_is_lighter_than_exponential():
     """Bounded residuals do not make the power of their tail exceed that of an exponential one."""
     distance = fit(np.random.default_rng(0).uniform(-1, 1, (2000, 2)))
-    np.testing.assert_array_equal(distance.tail_power_R, [MAX_POWER, MAX_POWER])
+    np.testing.assert_allclose(distance.tail_power_R, [MAX_POWER, MAX_POWER])
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(60, 5), (200, 10), (400, 30)])
@@ -140,7 +147,7 @@ def test_covariance_is_ledoit_wolf(rows, columns):
     g_NR = bend((array - distance.center_R) / distance.scale_R, distance.tail_start_R, distance.tail_power_R)
     reference = LedoitWolf(assume_centered=True).fit(g_NR)
     assert reference.shrinkage_ > MIN_SHRINKAGE
-    np.testing.assert_allclose(distance.precision_RR, np.linalg.inv(reference.covariance_), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(precision(distance), np.linalg.inv(reference.covariance_), rtol=1e-4, atol=1e-5)
 
 
 def test_covariance_has_a_floor_of_shrinkage():
@@ -150,23 +157,18 @@ def test_covariance_has_a_floor_of_shrinkage():
     g_NR = (array - array.mean(axis=0)) / array.std(axis=0)
     assert LedoitWolf(assume_centered=True).fit(g_NR).shrinkage_ < MIN_SHRINKAGE
     distance = fit(array)
-    expected = MIN_SHRINKAGE * np.trace(np.linalg.inv(distance.precision_RR)) / 3
-    assert np.linalg.eigvalsh(np.linalg.inv(distance.precision_RR)).min() == pytest.approx(expected)
+    expected = MIN_SHRINKAGE * np.trace(np.linalg.inv(precision(distance))) / 3
+    assert np.linalg.eigvalsh(np.linalg.inv(precision(distance))).min() == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_missing_cell_contributes_exactly_one(distance):
-    """A missing residual's part is 1 and the others' parts are those of a row that is average in it."""
+def test_a_missing_cell_contributes_nothing(distance):
+    """A missing residual's part is 0 and the others' parts are those of a row that is average in it."""
     row = residuals(1, seed=4)
     gap, average = row.copy(), row.copy()
     gap[0, 2], average[0, 2] = np.nan, distance.center_R[2]
     parts, reference = distance.parts(gap)[0], distance.parts(average)[0]
-    assert parts[2] == 1
-    np.testing.assert_allclose(parts[[0, 1, 3]], reference[[0, 1, 3]])
-
-
-def test_a_row_of_nothing_scores_one(distance):
-    """All missing: every part is 1, and so is the score."""
-    np.testing.assert_array_equal(distance.parts(np.full((2, 4), np.nan)), np.ones((2, 4)))
+    assert parts[2] == 0
+    np.testing.assert_allclose(parts[[0, 1, 3]], reference[[0, 1, 3]], rtol=1e-5)
 
 
 def test_missing_training_cells_have_no_say():
@@ -176,9 +178,9 @@ def test_missing_training_cells_have_no_say():
     gaps[::3, 1] = np.nan
     distance = fit(gaps)
     kept = gaps[~np.isnan(gaps[:, 1]), 1]
-    assert distance.center_R[1] == pytest.approx(kept.mean())
-    assert distance.scale_R[1] == pytest.approx(kept.std())
-    assert np.isfinite(distance.precision_RR).all()
+    assert distance.center_R[1] == pytest.approx(kept.mean(), rel=1e-5)
+    assert distance.scale_R[1] == pytest.approx(kept.std(), rel=1e-5)
+    assert np.isfinite(precision(distance)).all()
 
 
 def test_constant_columns_count_by_themselves():
@@ -190,9 +192,9 @@ def test_constant_columns_count_by_themselves():
     rows = residuals(5, seed=5)
     rows[:, 1] = [0, 1, -3, 40, np.nan]
     parts = distance.parts(rows)
-    np.testing.assert_array_equal(parts[:, 1], [0, 1, 9, 1600, 1])
+    np.testing.assert_allclose(parts[:, 1], [0, 1, 9, 1600, 0])
     others = ResidualDistance.fit(array[:, ~constant_R], np.zeros(3, dtype=bool))
-    np.testing.assert_allclose(parts[:, ~constant_R], others.parts(rows[:, ~constant_R]), rtol=1e-9)
+    np.testing.assert_allclose(parts[:, ~constant_R], others.parts(rows[:, ~constant_R]), rtol=1e-4)
 
 
 def test_a_row_does_not_depend_on_its_neighbours(distance):
@@ -200,7 +202,9 @@ def test_a_row_does_not_depend_on_its_neighbours(distance):
     rows = residuals(50, seed=6) * 5
     rows[3, 1] = np.nan
     together = distance.parts(rows)
-    np.testing.assert_allclose(np.concatenate([distance.parts(row[None]) for row in rows]), together, rtol=1e-12)
+    np.testing.assert_allclose(
+        np.concatenate([distance.parts(row[None]) for row in rows]), together, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_the_rows_are_not_changed(distance):
@@ -215,6 +219,19 @@ def test_the_rows_are_not_changed(distance):
 def test_arrays_round_trip(distance):
     """A distance taken to arrays and back scores the same."""
     arrays = distance.arrays()
-    assert set(arrays) == {f"residual.{name}" for name in ("center", "scale", "tail_start", "tail_power", "precision")}
+    assert set(arrays) == {f"residual.{name}" for name in NAMES}
     rows = residuals(seed=7)
     np.testing.assert_array_equal(ResidualDistance.from_arrays(arrays).parts(rows), distance.parts(rows))
+
+
+def test_many_columns_keep_only_the_directions_that_matter():
+    """With more columns than directions the file grows with the columns alone, and a copied pair still stands out."""
+    draw = np.random.default_rng(0)
+    array = draw.normal(size=(3000, MAX_DIRECTIONS + 40))
+    array[:, 1] = array[:, 0] + 0.01 * draw.normal(size=3000)
+    distance = fit(array)
+    assert distance.direction_RD.shape == (MAX_DIRECTIONS + 40, MAX_DIRECTIONS)
+    rows = array[:200].copy()
+    usual = distance.parts(rows).sum(axis=1)
+    rows[0, :2] = [1, -1]
+    assert distance.parts(rows[:1]).sum() > usual[0] + 50

@@ -36,7 +36,7 @@ class Residuals:
     mean_NF: NDArray[np.float32]
     """The expected value of each unit, standardised: the VAEs' mean."""
     likeliest_NC: NDArray[np.intp]
-    """The likeliest slot of each category."""
+    """The likeliest slot of each category, other than the one observed: what would have fitted instead."""
 
     @property
     def score_N(self) -> NDArray[np.float64]:
@@ -204,6 +204,7 @@ class Ensemble:
             own = np.where(batch.unseen_NC[:, c], 0, p[rows, code])
             brier = 1 - 2 * own.astype(np.float64) + (p * p).sum(axis=1)
             squared[:, units + c] = np.where(code < 0, np.nan, brier / max(feature.gini, 1 / self.training_rows))
+            p[rows, code] = np.where(code < 0, p[rows, code], -1)
             likeliest[:, c] = p.argmax(axis=1)
         mean_NF = np.zeros((len(batch), units), dtype=np.float32)
         mean_NF[:, ~self.constant_F] = mean_NV

@@ -27,7 +27,7 @@ from vae_model.networks.layout import CLIP, Layout
 WINSOR = 10.0
 """Training targets stop at this many deviations: one wild row must not set the gradient. Scoring sees them whole."""
 HIDE = 0.1
-"""Up to twice this share of a training row's inputs is hidden, so that the network can do without a missing value."""
+"""A row has up to twice this share of its inputs hidden, so that the network can do without a missing value."""
 REPORT_EVERY = 100
 """Steps between two reports of the loss."""
 
@@ -117,13 +117,14 @@ def train(
         index_B = order_N[position : position + batch_size]
         position += batch_size
         x_BV, codes_BC = x_all[index_B], codes_all[index_B]
-        observed_BV = ~x_BV.isnan()
 
-        mu_MBZ, log_variance_MBZ = network.encode(_input(layout, x_BV, observed_BV, codes_BC, generator))
+        hidden_share = 2 * HIDE * torch.rand(batch_size, 1, generator=generator)
+        shown = torch.rand(batch_size, x_BV.shape[1] + codes_BC.shape[1], generator=generator) >= hidden_share
+        mu_MBZ, log_variance_MBZ = network.encode(as_input(layout, x_BV, codes_BC, shown))
         noise_MBZ = torch.randn(mu_MBZ.shape, generator=generator)
         mean_MBV, log_variance_MBV, logits = network.decode(mu_MBZ + torch.exp(0.5 * log_variance_MBZ) * noise_MBZ)
         target_BV = x_BV.clamp(-WINSOR, WINSOR).nan_to_num(0.0)
-        nll_MB = gaussian_nll(target_BV, mean_MBV, log_variance_MBV, observed_BV)
+        nll_MB = gaussian_nll(target_BV, mean_MBV, log_variance_MBV, ~x_BV.isnan())
         for column, logits_MBK in enumerate(logits):
             nll_MB = nll_MB + categorical_nll(logits_MBK, codes_BC[:, column].long())
         kl_weight = settings.kl_weight * min(1.0, step / warm_up)
@@ -163,15 +164,18 @@ def _rise_and_fall(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
 
 
-def _input(layout: Layout, x_BV: Tensor, observed_BV: Tensor, codes_BC: Tensor, generator: torch.Generator) -> Tensor:
-    """(B, I) the networks' input with some cells hidden; each row draws its own share between 0 and 2 * HIDE."""
-    rows, cells = len(x_BV), x_BV.shape[1] + codes_BC.shape[1]
-    shown = torch.rand(rows, cells, generator=generator) >= 2 * HIDE * torch.rand(rows, 1, generator=generator)
-    seen_BV = observed_BV & shown[:, : layout.varying]
-    numbers_BV = torch.where(seen_BV, x_BV.clamp(-CLIP, CLIP), 0.0)
-    parts = [numbers_BV, (~seen_BV).float()]
+def as_input(layout: Layout, x_BV: Tensor, codes_BC: Tensor, shown: Tensor | None = None) -> Tensor:
+    """(B, I) the networks' input: clipped numbers, 0 where missing; missing flags; one-hot categories.
+
+    ``shown`` (B, V + C): which of the cells may be seen; all by default.
+    """
+    if shown is None:
+        shown = torch.ones(len(x_BV), layout.varying + len(layout.slots), dtype=torch.bool)
+    seen_BV = ~x_BV.isnan() & shown[:, : layout.varying]
+    parts = [torch.where(seen_BV, x_BV.clamp(-CLIP, CLIP), 0.0), (~seen_BV).float()]
     if layout.slots:
-        code = torch.where(shown[:, layout.varying :], codes_BC, -1).long()
-        slot = torch.where(code < 0, sum(layout.slots), code + torch.tensor(layout.starts))  # one slot over: missing
-        parts.append(torch.zeros(rows, sum(layout.slots) + 1).scatter_(1, slot, 1.0)[:, :-1])
+        code_BC = torch.where(shown[:, layout.varying :], codes_BC, -1).long()
+        slot_BC = torch.where(code_BC < 0, sum(layout.slots), code_BC + torch.tensor(layout.starts))
+        one_hot = torch.zeros(len(x_BV), sum(layout.slots) + 1).scatter_(1, slot_BC, 1.0)
+        parts.append(one_hot[:, :-1])  # the last one: missing
     return torch.cat(parts, dim=1)

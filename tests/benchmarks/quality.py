@@ -51,9 +51,11 @@ class Ours:
         self.detector = Detector(Config.model_validate({"train": {"seed": seed, **train}}))
 
     def fit(self, X):
+        """Train."""
         self.detector.fit(X)
 
     def score(self, X):
+        """Higher is more anomalous."""
         return self.detector.score(X)["anomaly_score"].to_numpy()
 
 
@@ -66,9 +68,11 @@ class Peer:
         self._fit, self._score = fit, score
 
     def fit(self, X):
+        """Train."""
         self.fitted = self._fit(X)
 
     def score(self, X):
+        """Higher is more anomalous."""
         return np.asarray(self._score(self.fitted, X))
 
 
