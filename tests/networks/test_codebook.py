@@ -1,0 +1,116 @@
+"""The codebook: nearest codes, what they expect, missing values, few rows."""
+
+import numpy as np
+import pytest
+
+from vae_model.networks.codebook import MAX_COVARIANCE, ROWS_PER_CODE, Codebook
+from vae_model.networks.layout import Inputs, Layout
+
+LAYOUT = Layout(3, (3, 2))
+
+
+def clustered(rows=600, seed=0):
+    """Three tight clusters; each has its own value of the first category."""
+    draw = np.random.default_rng(seed)
+    cluster = draw.integers(0, 3, rows)
+    centers = np.array([[-2, 0, 1], [0, 2, -1], [2, -2, 0]])
+    x_NV = (centers[cluster] + 0.1 * draw.normal(size=(rows, 3))).astype(np.float32)
+    codes_NC = np.stack([cluster, draw.integers(0, 2, rows)], axis=1).astype(np.int32)
+    return x_NV, codes_NC, cluster
+
+
+def fit(size=8, seed=0, **changes):
+    """A codebook of the clustered rows."""
+    x_NV, codes_NC, _ = clustered(**changes)
+    return Codebook.fit(LAYOUT, x_NV, codes_NC, size, seed)
+
+
+def test_a_row_is_expected_as_its_cluster():
+    """The nearest code expects the cluster's numbers and its category."""
+    x_NV, codes_NC, cluster = clustered(seed=1)
+    mean_NV, (log_p, _) = fit()(Inputs.of(x_NV, codes_NC))
+    assert np.abs(mean_NV - x_NV).max() < 0.6
+    np.testing.assert_array_equal(log_p.argmax(axis=1), cluster)
+    assert np.exp(log_p[np.arange(len(cluster)), cluster]).min() > 0.9
+
+
+def test_shares_add_up_and_nothing_is_impossible():
+    """The slots of a category have probabilities that add up to one, and none is zero."""
+    book = fit()
+    shares = np.exp(book.log_share_KS)
+    np.testing.assert_allclose([shares[:, :3].sum(axis=1), shares[:, 3:].sum(axis=1)], 1, rtol=1e-5)
+    assert shares.min() > 0
+
+
+@pytest.mark.parametrize("hidden", [0, 1, 2])
+def test_a_missing_number_does_not_change_the_code(hidden):
+    """With one number of three missing, a row is still expected as its cluster."""
+    x_NV, codes_NC, _ = clustered(seed=2)
+    book = fit()
+    gaps = x_NV.copy()
+    gaps[:, hidden] = np.nan
+    mean_NV, _ = book(Inputs.of(gaps, codes_NC))
+    others = [column for column in range(3) if column != hidden]
+    assert np.abs(mean_NV - x_NV)[:, others].max() < 0.7
+
+
+def test_a_missing_category_says_nothing():
+    """Without its categories a row is placed by its numbers."""
+    x_NV, codes_NC, _ = clustered(seed=2)
+    mean_NV, _ = fit()(Inputs.of(x_NV, np.full_like(codes_NC, -1)))
+    assert np.abs(mean_NV - x_NV).max() < 0.7
+
+
+def test_rows_with_gaps_can_be_fitted_on():
+    """Missing cells in training have no say in what a code expects."""
+    x_NV, codes_NC, _ = clustered()
+    draw = np.random.default_rng(3)
+    x_NV[draw.random(x_NV.shape) < 0.2] = np.nan
+    codes_NC[draw.random(codes_NC.shape) < 0.2] = -1
+    book = Codebook.fit(LAYOUT, x_NV, codes_NC, 6, 0)
+    whole, codes, cluster = clustered(seed=4)
+    mean_NV, (log_p, _) = book(Inputs.of(whole, codes))
+    assert np.abs(mean_NV - whole).mean() < 0.15
+    assert (log_p.argmax(axis=1) == cluster).mean() > 0.98
+
+
+@pytest.mark.parametrize(("rows", "codes"), [(5, 1), (40, 5), (600, 8)])
+def test_few_rows_have_few_codes(rows, codes):
+    """There is a code for every eight rows at most."""
+    assert ROWS_PER_CODE == 8
+    assert len(fit(rows=rows).bias_K) <= codes
+
+
+def test_equal_rows_share_one_code():
+    """Rows without differences make one code, not several."""
+    x_NV, codes_NC = np.ones((100, 3), dtype=np.float32), np.zeros((100, 2), dtype=np.int32)
+    book = Codebook.fit(LAYOUT, x_NV, codes_NC, 8, 0)
+    assert len(book.bias_K) == 1
+    np.testing.assert_allclose(book.mean_KV, [[1, 1, 1]])
+
+
+def test_the_same_seed_gives_the_same_codes():
+    """The codes follow from the rows and the seed."""
+    first, again, other = fit(seed=1), fit(seed=1), fit(seed=2)
+    for name, array in first.arrays().items():
+        np.testing.assert_array_equal(again.arrays()[name], array)
+    assert not np.array_equal(other.mean_KV, first.mean_KV)
+
+
+def test_very_wide_tables_have_codes():
+    """Beyond the width at which covariances are taken, the variances alone do."""
+    draw = np.random.default_rng(0)
+    columns = MAX_COVARIANCE + 1
+    x_NV = draw.normal(size=(200, columns)).astype(np.float32)
+    book = Codebook.fit(Layout(columns, ()), x_NV, np.empty((200, 0), dtype=np.int32), 4, 0)
+    mean_NV, _ = book(Inputs.of(x_NV, np.empty((200, 0), dtype=np.int32)))
+    assert np.isfinite(mean_NV).all()
+    assert ((x_NV - mean_NV) ** 2).mean() < (x_NV**2).mean()
+
+
+def test_arrays_round_trip():
+    """A codebook taken to arrays and back expects the same."""
+    book = fit()
+    x_NV, codes_NC, _ = clustered(seed=5)
+    inputs = Inputs.of(x_NV, codes_NC)
+    np.testing.assert_array_equal(Codebook.from_arrays(LAYOUT, book.arrays())(inputs)[0], book(inputs)[0])
