@@ -135,13 +135,18 @@ def change(setting, X_train, X_test, y_test, seed):
     return X_train, X_test[kept], y_test[kept]
 
 
-def measure(path: Path, method: str, seed: int, setting: str) -> dict:
-    """One set, one seed, one detector."""
+def load(path: Path, seed: int, setting: str = "clean"):
+    """Standardised training rows and test rows, and the test labels."""
     with np.load(path, allow_pickle=False) as arrays:
         X, y = np.asarray(arrays["X"], dtype=np.float64), np.asarray(arrays["y"]).astype(int).ravel()
     X_train, X_test, y_test = change(setting, *split(X, y, seed), seed)
     scaler = StandardScaler().fit(X_train)
-    X_train, X_test = scaler.transform(X_train), scaler.transform(X_test)
+    return scaler.transform(X_train), scaler.transform(X_test), y_test
+
+
+def measure(path: Path, method: str, seed: int, setting: str) -> dict:
+    """One set, one seed, one detector."""
+    X_train, X_test, y_test = load(path, seed, setting)
     detector = Ours(seed, trim=0.2) if setting == "trimmed" else METHODS[method](seed)
     if setting == "missing":
         hidden = np.random.default_rng(seed).random(X_test.shape) < HIDDEN
