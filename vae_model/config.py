@@ -158,10 +158,10 @@ class Model(Section):
     warm_up: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of the training steps over which the KL weight rises from zero."""
     steps: PositiveInt | None = None
-    """Optimiser steps; by default 800, and more from 16,000 rows on."""
-    batch_size: Annotated[int, Field(ge=8)] = 256
+    """Optimiser steps; by default 300, and more from 24,000 rows on."""
+    batch_size: Annotated[int, Field(ge=8)] = 1024
     """Rows per step."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-2
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-2
     """Peak of the learning-rate schedule."""
 
 

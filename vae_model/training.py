@@ -28,7 +28,7 @@ WINSOR = 10.0
 """Training targets stop at this many deviations: one wild row must not set the gradient. Scoring sees them whole."""
 HIDE = 0.1
 """A row has up to twice this share of its inputs hidden, so that the network can do without a missing value."""
-REPORT_EVERY = 100
+REPORT_EVERY = 50
 """Steps between two reports of the loss."""
 
 
@@ -59,16 +59,14 @@ def sizes(layout: Layout, rows: int, settings: Model) -> tuple[list[int], list[i
 
     A category counts as the bits that tell its values apart. The first VAE has half as many latent dimensions as
     there are columns, the second as many, and so on in turn: a narrow one finds what breaks the relations between
-    columns, a wide one keeps to the rows it has seen. From 400 to 16,000 rows 800 steps do; beyond, every row is
-    seen about thirteen times, up to 5,000 steps; below, twice as many steps as rows, at least 200. docs/quality.md has
-    the measurements.
+    columns, a wide one keeps to the rows it has seen. Up to 24,000 rows 300 steps do; beyond, every row is seen about
+    thirteen times, up to 2,000 steps. docs/quality.md has the measurements.
     """
     bits = layout.varying + sum(math.log2(slots) for slots in layout.slots)
     width = min(128, max(64, 2 ** math.ceil(math.log2(max(bits, 1)))))
     half = max(2, min(32, round(bits / 2)))
     latents = [settings.latent or (half if m % 2 == 0 else 2 * half) for m in range(settings.members)]
-    few = min(800, max(200, 2 * rows))
-    return settings.hidden or [width, width // 2], latents, settings.steps or min(5000, max(few, rows // 20))
+    return settings.hidden or [width, width // 2], latents, settings.steps or min(2000, max(300, rows // 80))
 
 
 @contextmanager
