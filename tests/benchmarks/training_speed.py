@@ -21,6 +21,7 @@ from quality import load, pyod
 from sklearn.metrics import roc_auc_score
 
 from vae_model import Config, Detector
+from vae_model.config import Model
 
 
 def ours(X, steps):
@@ -41,7 +42,7 @@ def main() -> None:
     ratios = []
     for name in arguments.sets:
         X_train, X_test, y_test = load(arguments.data / f"{name}.npz", 0)
-        steps = max(1, round(arguments.epochs * len(X_train) / 256))
+        steps = max(1, round(arguments.epochs * len(X_train) / min(Model().batch_size, 0.8 * len(X_train))))
         times: dict[str, list[float]] = {"ours": [], "PyOD": []}
         for _ in range(arguments.repeats):
             started = time.perf_counter()
