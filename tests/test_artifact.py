@@ -168,6 +168,12 @@ def test_a_newer_format_is_told_as_such():
     )
 
 
+def test_an_older_format_is_told_as_such():
+    """A file of an earlier version asks for training again."""
+    message = refused(rewritten(lambda _, header: header.update(format_version=1)), "Model file m.vae")
+    assert "format version 1" in message and "Train the model again" in message
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -321,10 +321,10 @@ def test_features_of_the_config_are_used():
 
 
 def test_progress_is_told():
-    """The callback hears of the last step."""
+    """The callback hears of every 50th step and of the last."""
     told = []
     Detector(config()).fit(matrix_of(60), progress=told.append)
-    assert [progress.step for progress in told] == [60]
+    assert [progress.step for progress in told] == [50, 60]
 
 
 def test_without_torch_fitting_says_so(monkeypatch):

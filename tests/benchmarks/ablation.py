@@ -54,7 +54,7 @@ ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
     "no tails": ({}, [lambda: patch.object(residuals, "_normal", no_tails)]),
     "no covariance": ({}, [lambda: patch.object(residuals, "_precision", no_covariance)]),
     "decoder variance not used": ({}, [lambda: patch.object(Ensemble, "_pearson", no_variance)]),
-    "twice the steps": (settings(steps=1600), []),
+    "twice the steps": (settings(steps=600), []),
     "trim 0.2": ({"train": {"trim": 0.2}}, []),
 }
 
