@@ -204,33 +204,35 @@ def recall(scores, planted):
     return np.isin(planted, top).mean()
 
 
+def trials(seeds):
+    """Each table and seed: name, seed, training rows, and (kind, test rows with errors, their positions)."""
+    for make in TABLES:
+        for seed in seeds:
+            draw = np.random.default_rng(seed)
+            table = make(draw)
+            table = table.iloc[draw.permutation(len(table))[: TRAIN + TEST]].reset_index(drop=True)
+            cut = round(len(table) * TRAIN / (TRAIN + TEST))
+            train, test = table.iloc[:cut].reset_index(drop=True), table.iloc[cut:].reset_index(drop=True)
+            odd = [(kind, *plant(test, kind, draw)) for kind in ("cell", "relation", "pair", "unit")]
+            yield make.__name__, seed, train, [trial for trial in odd if len(trial[2]) >= 3]
+
+
 def main() -> None:
     """Every table, kind and seed; then the means."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()
     found = defaultdict(lambda: defaultdict(list))
-    for make in TABLES:
-        for seed in arguments.seeds:
-            draw = np.random.default_rng(seed)
-            table = make(draw)
-            table = table.iloc[draw.permutation(len(table))[: TRAIN + TEST]].reset_index(drop=True)
-            cut = round(len(table) * TRAIN / (TRAIN + TEST))
-            train, test = table.iloc[:cut].reset_index(drop=True), table.iloc[cut:].reset_index(drop=True)
-            detector = Detector(Config.model_validate({"train": {"seed": seed}})).fit(train)
-            forest = IsolationForest(random_state=seed).fit(encode(train, test)[0])
-            for kind in ("cell", "relation", "pair", "unit"):
-                odd, planted = plant(test, kind, draw)
-                if len(planted) < 3:
-                    continue
-                train_X, odd_X = encode(train, odd)
-                of_kind = found[make.__name__, kind]
-                of_kind["ours"].append(
-                    recall(detector.score(as_trained(odd, train))["anomaly_score"].to_numpy(), planted)
-                )
-                of_kind["Isolation Forest"].append(recall(-forest.score_samples(odd_X), planted))
-                of_kind["Mahalanobis"].append(recall(mahalanobis(train_X, odd_X), planted))
-            print(make.__name__, seed, {k: round(float(v[-1]), 2) for k, v in of_kind.items()}, flush=True)
+    for name, seed, train, planted_errors in trials(arguments.seeds):
+        detector = Detector(Config.model_validate({"train": {"seed": seed}})).fit(train)
+        forest = IsolationForest(random_state=seed).fit(encode(train, train)[0])
+        for kind, odd, planted in planted_errors:
+            train_X, odd_X = encode(train, odd)
+            of_kind = found[name, kind]
+            of_kind["ours"].append(recall(detector.score(as_trained(odd, train))["anomaly_score"].to_numpy(), planted))
+            of_kind["Isolation Forest"].append(recall(-forest.score_samples(odd_X), planted))
+            of_kind["Mahalanobis"].append(recall(mahalanobis(train_X, odd_X), planted))
+            print(name, seed, kind, {k: round(float(v[-1]), 2) for k, v in of_kind.items()}, flush=True)
     methods = ["ours", "Isolation Forest", "Mahalanobis"]
     print("\n| table | error | " + " | ".join(methods) + " |\n|---|---|---|---|---|")
     for (name, kind), of_kind in found.items():
