@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vae_model.errors import ModelFileError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised with every change an older reader cannot follow."""
 _BLANK = "0" * 64
 _DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4"}

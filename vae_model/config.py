@@ -151,8 +151,8 @@ class Model(Section):
     """Number of latent dimensions, the same in every VAE."""
     members: Annotated[int, Field(ge=1, le=32)] = 2
     """Dense VAEs in the ensemble, trained together."""
-    codebooks: list[Annotated[int, Field(ge=1, le=4096)]] = Field(default_factory=lambda: [32, 128])
-    """Codes of each codebook in the ensemble; fewer where rows are few. [] for none."""
+    codes: Annotated[int, Field(ge=0, le=4096)] = 256
+    """Codes of the codebook in the ensemble; fewer where rows are few. 0 for no codebook."""
     kl_weight: Annotated[float, Field(gt=0, le=10)] = 0.1
     """Weight of the KL term at the end of its warm-up (1 is the plain ELBO)."""
     warm_up: Annotated[float, Field(ge=0, le=1)] = 0.3

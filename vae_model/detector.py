@@ -87,7 +87,10 @@ class Detector:
         trained = train(
             layout(spec), learnt.x_NF[:, ~constant_F], learnt.codes_NC, config.model, config.train.seed, progress
         )
-        members = [NETWORKS[kind].from_arrays(layout(spec), arrays) for kind, arrays in trained.members]
+        members, measures = (
+            [NETWORKS[kind].from_arrays(layout(spec), arrays) for kind, arrays in networks]
+            for networks in (trained.members, trained.measures)
+        )
         scorable = held_out_batch.take(np.flatnonzero(held_out_batch.missing_N <= config.decision.max_missing))
         if not len(scorable):
             raise TrainingError(
@@ -96,7 +99,7 @@ class Detector:
                 f"{len(held_out)} rows with more",
                 "Exclude columns that are mostly null, or raise decision.max_missing.",
             )
-        ensemble = Ensemble.fit(spec, members, learnt, scorable, len(rows))
+        ensemble = Ensemble.fit(spec, members, measures, learnt, scorable, len(rows))
         scores = np.sort(ensemble.scores(scorable))
         header = {
             "config": config.model_dump(mode="json", exclude={"source": {"options"}}),

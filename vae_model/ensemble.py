@@ -60,16 +60,23 @@ class Ensemble:
 
     @classmethod
     def fit(
-        cls, spec: FeatureSpec, members: Sequence[Member], rows: Batch, held_out: Batch, training_rows: int
+        cls,
+        spec: FeatureSpec,
+        members: Sequence[Member],
+        measures: Sequence[Member],
+        rows: Batch,
+        held_out: Batch,
+        training_rows: int,
     ) -> Self:
-        """Fit the distances on the training rows; the ordinary distance is the median of the held-out rows, which no
-        member has seen: on its own training rows a member that has learnt them by heart would look better than it is.
+        """Fit each member's distance on the training rows' residuals from its ``measures`` (itself, or the coarser
+        codebook). The ordinary distance is the median of the held-out rows, which no member has seen: on its own
+        training rows a member that has learnt them by heart would look better than it is.
         """
         bare = cls(spec, training_rows, members, [], [])
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // MAX_ROWS))))
         distances, ordinary = [], []
-        for member in members:
-            distance = ResidualDistance.fit(np.concatenate(list(bare._residuals(member, sample))), bare.constant_R)
+        for member, measure in zip(members, measures, strict=True):
+            distance = ResidualDistance.fit(np.concatenate(list(bare._residuals(measure, sample))), bare.constant_R)
             own = []
             for pearson in bare._residuals(member, held_out):
                 seen_N = np.maximum((~np.isnan(pearson)).sum(axis=1), 1)
@@ -100,6 +107,12 @@ class Ensemble:
             out[f"member.{m}.ordinary"] = np.array([ordinary])
         return out
 
+    @cached_property
+    def weights(self) -> list[float]:
+        """Of each member: the kinds weigh the same, and so do the members of a kind. They add up to 1."""
+        kinds = [type(member) for member in self.members]
+        return [1 / (len(set(kinds)) * kinds.count(kind)) for kind in kinds]
+
     @property
     def rarest(self) -> float:
         """Odds against something never seen in n training rows, n + 1 to 1 (the rule of succession).
@@ -126,17 +139,17 @@ class Ensemble:
         inputs = self._inputs(batch)
         expected = [member(inputs) for member in self.members]
         parts_NR = np.zeros((len(batch), len(self.constant_R)), dtype=np.float32)
-        for (mean_NV, log_p), member, distance, ordinary in zip(
-            expected, self.members, self.distances, self.ordinary, strict=True
+        for (mean_NV, log_p), member, distance, ordinary, weight in zip(
+            expected, self.members, self.distances, self.ordinary, self.weights, strict=True
         ):
-            pearson_NR = self._pearson(batch, mean_NV, log_p, member.log_variance_V)
+            pearson_NR = self._pearson(batch, member.residuals(inputs, mean_NV), log_p)
             own_NR = distance.parts(pearson_NR)
-            own_NR *= np.float32(1 / (ordinary * len(self.members)))
+            own_NR *= np.float32(weight / ordinary)
             parts_NR += own_NR
         missing_NR = np.isnan(pearson_NR)
         np.copyto(parts_NR, 1, where=missing_NR)
         dense = [e for e, member in zip(expected, self.members, strict=True) if isinstance(member, Forward)]
-        squared, mean_NF, likeliest = self._expectation(batch, dense or expected)
+        squared, mean_NF, likeliest = self._expectation(batch, dense)
         return Residuals(parts_NR[:rows], missing_NR[:rows], squared[:rows], mean_NF[:rows], likeliest[:rows])
 
     def scores(self, batch: Batch) -> NDArray[np.float64]:
@@ -154,18 +167,14 @@ class Ensemble:
         """A member's Pearson residuals, block by block."""
         for block in batch.blocks(BLOCK):
             padded = block.padded(BLOCK)
-            yield self._pearson(padded, *member(self._inputs(padded)), member.log_variance_V)[: len(block)]
+            inputs = self._inputs(padded)
+            mean_NV, log_p = member(inputs)
+            yield self._pearson(padded, member.residuals(inputs, mean_NV), log_p)[: len(block)]
 
     def _pearson(
-        self,
-        batch: Batch,
-        mean_NV: NDArray[np.float32],
-        log_probabilities: list[NDArray[np.float32]],
-        log_variance_V: NDArray[np.float32],
+        self, batch: Batch, number_NV: NDArray[np.float32], log_probabilities: list[NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        """(N, R) Pearson residuals; NaN where missing."""
-        number_NV = self._varying(batch) - mean_NV
-        number_NV *= np.exp(-0.5 * log_variance_V)
+        """(N, R) Pearson residuals of numbers and categories; NaN where missing."""
         if not self.spec.categorical and not self.constant_F.any():  # nothing but numbers: no parts to put together
             return number_NV
         units = len(self.constant_F)

@@ -8,6 +8,12 @@ and Kavukcuoglu, 2017): the nearest one. Less the part that all codes share, the
 is linear in x, so that the encoder is one matrix. What is missing is first taken as average, then as what the code
 found so expects.
 
+Numbers are seen through ``symlog``: what is far out in one column is far, but does not outweigh all the others.
+
+There are two of them. The coarse one, of few codes, tells how rows scatter about a typical one: S, and the measure of
+the residuals (``residuals.py``). The fine one makes the expectations; its own residuals on the rows it was fitted on
+would be too small, the smaller the fewer rows a code has.
+
 Shapes as in ``layout``; K codes.
 """
 
@@ -21,15 +27,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks.layout import CLIP, Inputs, Layout
+from vae_model.networks.layout import Inputs, Layout, symlog
 
-ROWS_PER_CODE = 8
+ROWS_PER_CODE = 4
 """At least so many training rows for each code, on average."""
+COARSE = 64
+"""Codes of the coarse codebook; twice as many rows are asked for each of its codes."""
 MAX_ROWS = 20_000
 """A codebook is fitted on at most this many rows."""
-COARSE = 16
-"""Codes of the first fit, which finds how rows scatter about a code."""
-ITERATIONS = 20
+ITERATIONS = 10
 """Of Lloyd's algorithm, each time. It has all but settled by then."""
 SHRINKAGE = 0.02
 """Added to the covariance within codes: this share of its mean variance, in every direction."""
@@ -51,11 +57,6 @@ class Codebook:
     log_share_KS: NDArray[np.float32]
     """Log-probabilities of all categories' slots, side by side."""
 
-    @property
-    def log_variance_V(self) -> NDArray[np.float32]:
-        """0: a codebook's residuals are measured in the columns' own deviations."""
-        return np.zeros(self.layout.varying, dtype=np.float32)
-
     @classmethod
     def from_arrays(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """From a member's arrays."""
@@ -66,37 +67,58 @@ class Codebook:
         return {name.rpartition("_")[0]: array for name, array in vars(self).items() if name != "layout"}
 
     def __call__(self, inputs: Inputs) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Expected numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
-        code_N = self._nearest(inputs)
-        if inputs.missing_NV is not None:
-            filled = np.where(inputs.missing_NV > 0, self.mean_KV[code_N], inputs.numbers_NV)
-            code_N = self._nearest(Inputs(filled, None, inputs.codes_NC))
+        """Expected symlogs of the numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
+        symlog_NV = inputs.symlog_NV
+        if inputs.missing_NV is None:
+            code_N = self._nearest(symlog_NV, inputs)
+        else:
+            hidden_NV = inputs.missing_NV > 0
+            code_N = self._nearest(np.where(hidden_NV, 0, symlog_NV), inputs)
+            code_N = self._nearest(np.where(hidden_NV, self.mean_KV[code_N], symlog_NV), inputs)
         log_share_NS = self.log_share_KS[code_N]
         bounds = zip(self.layout.starts, self.layout.slots, strict=True)
         return self.mean_KV[code_N], [log_share_NS[:, start : start + slots] for start, slots in bounds]
 
-    def _nearest(self, inputs: Inputs) -> NDArray[np.intp]:
-        score_NK = inputs.through(self.weight_IK, self.layout, flags=False)
+    def residuals(self, inputs: Inputs, mean_NV: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, V) symlogs of the numbers less their expectation; NaN where missing."""
+        return np.subtract(inputs.symlog_NV, mean_NV)
+
+    def _nearest(self, symlog_NV: NDArray[np.float32], inputs: Inputs) -> NDArray[np.intp]:
+        score_NK = Inputs(inputs.x_NV, symlog_NV, None, inputs.codes_NC).through(self.weight_IK, self.layout)
         score_NK += self.bias_K
         return np.asarray(score_NK.argmax(axis=1))
 
     @classmethod
-    def fit(cls, layout: Layout, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], size: int, seed: int) -> Self:
-        """At most ``size`` codes from encoded rows (NaN and -1: missing); the same for the same input and seed."""
+    def fit(
+        cls, layout: Layout, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], size: int, seed: int
+    ) -> tuple[Self, Self]:
+        """A codebook of at most ``size`` codes and the coarse one that measures it, from encoded rows (NaN and -1:
+        missing). The same input and seed give the same codes.
+        """
         draw = np.random.default_rng(seed)
         if len(x_NV) > MAX_ROWS:
             chosen = np.sort(draw.choice(len(x_NV), MAX_ROWS, replace=False))
             x_NV, codes_NC = x_NV[chosen], codes_NC[chosen]
         target_NO, seen_NO = _one_hot(layout, x_NV, codes_NC)
-        size = max(1, min(size, len(x_NV) // ROWS_PER_CODE))
+        most = max(1, min(size, len(x_NV) // ROWS_PER_CODE))
 
-        code_N = _lloyd(target_NO, min(size, COARSE), draw)
-        mean_KO, _ = _means(code_N, target_NO, seen_NO)
+        code_N = _lloyd(target_NO, max(1, min(size, COARSE, len(x_NV) // (2 * ROWS_PER_CODE))), draw)
+        mean_KO, count_KO = _means(code_N, target_NO, seen_NO)
         filled_NO = np.where(seen_NO > 0, target_NO, mean_KO[code_N])
         precision_OO = _precision(filled_NO - mean_KO[code_N])
-        code_N = _lloyd(filled_NO @ np.linalg.cholesky(precision_OO).astype(np.float32), size, draw)
-        mean_KO, count_KO = _means(code_N, target_NO, seen_NO)
+        coarse = cls._of(layout, mean_KO, count_KO, precision_OO)
+        code_N = _lloyd(filled_NO @ np.linalg.cholesky(precision_OO).astype(np.float32), most, draw)
+        return cls._of(layout, *_means(code_N, target_NO, seen_NO), precision_OO), coarse
 
+    @classmethod
+    def _of(
+        cls,
+        layout: Layout,
+        mean_KO: NDArray[np.float32],
+        count_KO: NDArray[np.float32],
+        precision_OO: NDArray[np.float64],
+    ) -> Self:
+        """From the codes' means, the number of cells behind each, and P."""
         # Nearest: the highest 2 x'Pm - m'Pm. A code's shares are drawn towards the shares of the column by one row's
         # worth: nothing is impossible.
         pull_OK = precision_OO @ mean_KO.T
@@ -104,8 +126,9 @@ class Codebook:
         share_KO = mean_KO.copy()
         for start, slots in zip(layout.starts, layout.slots, strict=True):
             own = slice(layout.varying + start, layout.varying + start + slots)
-            overall = (target_NO[:, own].sum(axis=0) + 1 / slots) / (seen_NO[:, own].sum(axis=0) + 1)
-            share_KO[:, own] = (mean_KO[:, own] * count_KO[:, own] + overall) / (count_KO[:, own] + 1)
+            times_KS = mean_KO[:, own] * count_KO[:, own]
+            overall_S = (times_KS.sum(axis=0) + 1 / slots) / (count_KO[:, own].sum(axis=0) + 1)
+            share_KO[:, own] = (times_KS + overall_S) / (count_KO[:, own] + 1)
         arrays = {
             "weight": np.concatenate([2 * pull_OK[: layout.varying], flags_VK, 2 * pull_OK[layout.varying :]]),
             "bias": -(pull_OK * mean_KO.T).sum(axis=0),
@@ -118,11 +141,11 @@ class Codebook:
 def _one_hot(
     layout: Layout, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Numbers and one-hot categories side by side, 0 where missing, and 1 for each that is not."""
+    """Symlogs and one-hot categories side by side, 0 where missing, and 1 for each that is not."""
     target = np.zeros((len(x_NV), layout.outputs), dtype=np.float32)
     seen = np.ones_like(target)
     missing = np.isnan(x_NV)
-    target[:, : layout.varying] = np.where(missing, 0, np.clip(x_NV, -CLIP, CLIP))
+    target[:, : layout.varying] = np.where(missing, 0, symlog(x_NV))
     seen[:, : layout.varying] = ~missing
     for category, (start, slots) in enumerate(zip(layout.starts, layout.slots, strict=True)):
         first, code = layout.varying + start, codes_NC[:, category]

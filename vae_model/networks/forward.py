@@ -36,6 +36,12 @@ class Forward:
 
         return cls(layout, stack("encoder"), stack("decoder"), arrays["log_variance"])
 
+    def residuals(self, inputs: Inputs, mean_NV: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, V) Pearson residuals of the numbers, in the decoder's standard deviations; NaN where missing."""
+        residual_NV = np.subtract(inputs.x_NV, mean_NV)
+        residual_NV *= np.exp(-0.5 * self.log_variance_V)
+        return residual_NV
+
     def __call__(self, inputs: Inputs) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """Decoder mean of the numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
         (weight, bias), *rest = self.encoder

@@ -7,6 +7,7 @@ shared by rare values), I inputs = 2 V + sum of slots, O outputs = V + sum of sl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Protocol
 
@@ -45,10 +46,21 @@ class Layout:
         return list(accumulate(self.slots[:-1], initial=0)) if self.slots else []
 
 
+def symlog(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """sign(x) log(1 + |x|): near x about 0, and ever slower outwards (Webber, "A bi-symmetric log transformation for
+    wide-range data", 2012). NaN stays NaN.
+    """
+    size = np.abs(x)
+    size += 1
+    return np.asarray(np.copysign(np.log(size, out=size), x, out=size))
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Encoded rows on their way into any number of networks."""
 
+    x_NV: NDArray[np.float32]
+    """As encoded; NaN where missing."""
     numbers_NV: NDArray[np.float32]
     """Clipped, 0 where missing."""
     missing_NV: NDArray[np.float32] | None
@@ -61,18 +73,22 @@ class Inputs:
         numbers = np.clip(x_NV, -CLIP, CLIP)
         missing = np.isnan(numbers)
         if not missing.any():
-            return cls(numbers, None, codes_NC)
+            return cls(x_NV, numbers, None, codes_NC)
         numbers[missing] = 0
-        return cls(numbers, missing.astype(np.float32), codes_NC)
+        return cls(x_NV, numbers, missing.astype(np.float32), codes_NC)
 
-    def through(self, weight_IH: NDArray[np.float32], layout: Layout, flags: bool = True) -> NDArray[np.float32]:
+    @cached_property
+    def symlog_NV(self) -> NDArray[np.float32]:
+        """Symlogs of the numbers as encoded."""
+        return symlog(self.x_NV)
+
+    def through(self, weight_IH: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
         """(N, H) the product of the input and a weight matrix, without making the input.
 
-        Where nothing is missing the flags cost nothing, and where something is they change no other row. ``flags``:
-        whether they count.
+        Where nothing is missing the flags cost nothing, and where something is they change no other row.
         """
         h_NH = self.numbers_NV @ weight_IH[: layout.varying]
-        if flags and self.missing_NV is not None:
+        if self.missing_NV is not None:
             h_NH += self.missing_NV @ weight_IH[layout.varying : 2 * layout.varying]
         for category, start in enumerate(layout.starts):
             first = 2 * layout.varying + start
@@ -84,9 +100,8 @@ class Inputs:
 class Member(Protocol):
     """One of the networks whose expectations make the score."""
 
-    @property
-    def log_variance_V(self) -> NDArray[np.float32]:
-        """The decoder's log-variance of each number."""
-
     def __call__(self, inputs: Inputs) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """Expected numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
+
+    def residuals(self, inputs: Inputs, mean_NV: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, V) how far the numbers are from the expected ones; NaN where missing."""
