@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from vae_model import artifact, storage, trimming
+from vae_model import artifact, fitted, storage
 from vae_model.calibration import Calibration
 from vae_model.config import Config, Decision
-from vae_model.ensemble import NETWORKS, Ensemble, layout
 from vae_model.errors import ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
 from vae_model.features.spec import FeatureSpec
@@ -44,20 +43,20 @@ class Detector:
         """Train on normal rows.
 
         ``calibration`` are rows kept out of training, to turn scores into p-values; without it, the share
-        ``train.calibration`` of ``frame`` is drawn by the seed. Columns are chosen by ``features`` of the config.
+        ``train.calibration`` of ``frame`` is drawn by the seed, or, of few rows, each serves for both in turn
+        (``fitted.cross_fit``). Columns are chosen by ``features`` of the config.
         Raises SchemaError where a column does not fit the config, TrainingError where the rows are too few or hold
         nothing to learn from, and ImportError where torch is not installed.
         """
         rows, settings = _table(frame), self.config.train
         chosen = choose(schema.arrow_columns(rows.schema), self.config)
-        if calibration is None:
-            share = settings.calibration
-            order = np.random.default_rng(settings.seed).permutation(len(rows))
-            held_out_rows = round(share * len(rows))
-            rows, held_out = (rows.take(np.sort(part)) for part in (order[held_out_rows:], order[:held_out_rows]))
-        else:
+        if calibration is not None:
             held_out = _table(calibration)
             schema.check(schema.arrow_columns(held_out.schema), chosen)
+            return self.fit_columns(rows, held_out, chosen, progress, cross=False)
+        order = np.random.default_rng(settings.seed).permutation(len(rows))
+        held_out_rows = round(settings.calibration * len(rows))
+        rows, held_out = (rows.take(np.sort(part)) for part in (order[held_out_rows:], order[:held_out_rows]))
         return self.fit_columns(rows, held_out, chosen, progress)
 
     def fit_columns(
@@ -66,8 +65,9 @@ class Detector:
         held_out: pa.Table,
         chosen: Mapping[str, tuple[str, str]],
         progress: Callable[[Progress], None] | None = None,
+        cross: bool = True,
     ) -> Self:
-        """``fit`` on the chosen columns: name -> (kind, family)."""
+        """``fit`` on the chosen columns: name -> (kind, family). Where ``cross`` allows, few rows are cross-fitted."""
         config = self.config
         if len(rows) + len(held_out) < MIN_ROWS or not len(held_out):
             raise TrainingError(
@@ -76,46 +76,30 @@ class Detector:
                 f"{len(rows)} to train on and {len(held_out)} held out",
                 "Widen train.normal, or give a larger table.",
             )
-        spec = FeatureSpec.fit(rows, chosen)
-        batch, held_out_batch = spec.encode_table(rows), spec.encode_table(held_out)
-
-        from vae_model.training import train  # torch is the driver's: imported only here
-
-        constant_F = spec.scale_F == 0
-        constant_R = np.concatenate([constant_F, [feature.gini == 0 for feature in spec.categorical]]).astype(bool)
-        learnt = batch.take(trimming.kept(batch, constant_R, config.train.trim))
-        trained = train(
-            layout(spec), learnt.x_NF[:, ~constant_F], learnt.codes_NC, config.model, config.train.seed, progress
-        )
-        members, measures = (
-            [NETWORKS[kind].from_arrays(layout(spec), arrays) for kind, arrays in networks]
-            for networks in (trained.members, trained.measures)
-        )
-        scorable = held_out_batch.take(np.flatnonzero(held_out_batch.missing_N <= config.decision.max_missing))
-        if not len(scorable):
+        if cross and len(rows) + len(held_out) < fitted.SMALL:
+            rows = held_out = pa.concat_tables([rows, held_out])
+            found = fitted.cross_fit(rows, chosen, config, progress)
+        else:
+            found = fitted.fit(rows, held_out, chosen, config, progress)
+        if not len(found.scores):
             raise TrainingError(
                 "No held-out row can be scored.",
                 f"rows with at most {config.decision.max_missing:.0%} of their features missing",
                 f"{len(held_out)} rows with more",
                 "Exclude columns that are mostly null, or raise decision.max_missing.",
             )
-        ensemble = Ensemble.fit(spec, members, measures, learnt, scorable, len(rows))
-        scores = np.sort(ensemble.scores(scorable))
         header = {
             "config": config.model_dump(mode="json", exclude={"source": {"options"}}),
-            "spec": spec.to_json(),
+            "spec": found.ensemble.spec.to_json(),
             "training": {
                 "rows": len(rows),
-                "trimmed": len(rows) - len(learnt),
-                "calibration_rows": len(scores),
-                **trained.summary,
+                "trimmed": len(rows) - found.rows,
+                "calibration_rows": len(found.scores),
+                **found.trained.summary,
             },
             "versions": _versions(),
         }
-        arrays: dict[str, Any] = {"calibration_scores": scores, **ensemble.arrays()}
-        for m, (_, own) in enumerate(trained.members):
-            arrays |= {f"member.{m}.{name}": array for name, array in own.items()}
-        self._adopt(artifact.dumps(header, arrays))
+        self._adopt(artifact.dumps(header, found.arrays))
         self.config = config
         return self
 

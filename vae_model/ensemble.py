@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -65,25 +65,31 @@ class Ensemble:
         members: Sequence[Member],
         measures: Sequence[Member],
         rows: Batch,
-        held_out: Batch,
         training_rows: int,
     ) -> Self:
-        """Fit each member's distance on the training rows' residuals from its ``measures`` (itself, or the coarser
-        codebook). The ordinary distance is the median of the held-out rows, which no member has seen: on its own
-        training rows a member that has learnt them by heart would look better than it is.
+        """Fit each member's distance on the training rows' residuals from its measure: itself, or a coarser codebook.
+        What is ordinary is not known yet.
         """
-        bare = cls(spec, training_rows, members, [], [])
+        bare = cls(spec, training_rows, members, [], [1.0] * len(members))
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // MAX_ROWS))))
-        distances, ordinary = [], []
-        for member, measure in zip(members, measures, strict=True):
-            distance = ResidualDistance.fit(np.concatenate(list(bare._residuals(measure, sample))), bare.constant_R)
+        distances = [
+            ResidualDistance.fit(np.concatenate(list(bare._residuals(measure, sample))), bare.constant_R)
+            for measure in measures
+        ]
+        return replace(bare, distances=distances)
+
+    def ordinary_of(self, rows: Batch) -> list[float]:
+        """Each member's median distance on rows that no member has seen: on its own training rows a member that has
+        learnt them by heart would look better than it is.
+        """
+        ordinary = []
+        for member, distance in zip(self.members, self.distances, strict=True):
             own = []
-            for pearson in bare._residuals(member, held_out):
+            for pearson in self._residuals(member, rows):
                 seen_N = np.maximum((~np.isnan(pearson)).sum(axis=1), 1)
                 own.append(np.asarray(distance.parts(pearson).sum(axis=1, dtype=np.float64) / seen_N))
-            distances.append(distance)
             ordinary.append(max(float(np.median(np.concatenate(own))), 1e-6))
-        return cls(spec, training_rows, members, distances, ordinary)
+        return ordinary
 
     @classmethod
     def from_arrays(

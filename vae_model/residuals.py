@@ -123,14 +123,14 @@ class ResidualDistance:
 
 def _normal(residuals_NR: Any, center_R: Any, scale_R: Any, start_R: Any, power_R: Any) -> Any:
     """(N, R) residuals on the scale of a normal deviate; 0 where missing."""
-    g_NR = residuals_NR - center_R
+    g_NR = np.subtract(residuals_NR, center_R, order="C")  # so that reshape gives a view below
     g_NR /= scale_R
     np.copyto(g_NR, 0, where=np.isnan(g_NR))
-    far_NR = np.abs(g_NR) > start_R
-    if far_NR.any():
-        rows, columns = np.nonzero(far_NR)
-        z, t = g_NR[rows, columns], start_R[columns]
-        g_NR[rows, columns] = np.copysign(t * (np.abs(z) / t) ** power_R[columns], z)
+    far = np.flatnonzero(np.abs(g_NR) > start_R)
+    if len(far):
+        columns, flat = far % g_NR.shape[1], g_NR.reshape(-1)
+        z, t = flat[far], start_R[columns]
+        flat[far] = np.copysign(t * (np.abs(z) / t) ** power_R[columns], z)
     return g_NR
 
 

@@ -42,7 +42,13 @@ class Progress:
     step: int
     steps: int
     loss: float
-    seconds_left: float
+    seconds: float
+    """Since the first step."""
+
+    @property
+    def seconds_left(self) -> float:
+        """At the pace so far."""
+        return self.seconds / self.step * (self.steps - self.step)
 
 
 @dataclass(frozen=True)
@@ -143,8 +149,7 @@ def train(
                     "Training diverged.", "a finite loss", f"{mean_loss} at step {step}", "Lower model.learning_rate."
                 )
             if progress:
-                left = (time.monotonic() - started) / step * (steps - step)
-                progress(Progress(step, steps, mean_loss, left))
+                progress(Progress(step, steps, mean_loss, time.monotonic() - started))
 
     # Members: the dense VAEs, and the codebook, which takes no steps
     members: list[tuple[str, Arrays]] = [("vae", network.arrays(m)) for m in range(len(latents))]

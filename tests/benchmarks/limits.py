@@ -63,7 +63,7 @@ def scoring_cost(rows: int = 65_536, columns: int = 32, repeats: int = 9) -> Non
     X[:, 5::100] += 0.1 * np.random.default_rng(4).normal(size=X[:, 5::100].shape)  # no constants
     table = pa.table({f"x{i}": np.ascontiguousarray(generate(rows, columns, 2)[:, i]) for i in range(columns)})
     arrays = [column.chunk(0) for column in table.columns]
-    one = {"members": 1, "codebooks": [], "hidden": [64, 32], "latent": 4}
+    one = {"members": 1, "codes": 0, "hidden": [64, 32], "latent": 4}
     ways = {
         "default": Detector(Config.model_validate({"model": {"steps": 100}})).fit(X).scorer,
         "one network": Detector(Config.model_validate({"model": {"steps": 100, **one}})).fit(X).scorer,

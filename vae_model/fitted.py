@@ -1,0 +1,117 @@
+"""What normal rows give: an ensemble, and the scores of rows that it, or its like, has not seen.
+
+Shapes: N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_model import trimming
+from vae_model.config import Config
+from vae_model.ensemble import NETWORKS, Ensemble, layout
+from vae_model.features.spec import FeatureSpec
+
+if TYPE_CHECKING:
+    from vae_model.training import Progress, Trained
+
+Chosen = Mapping[str, tuple[str, str]]
+"""Feature columns: name -> (kind, family)."""
+Report = Callable[["Progress"], None]
+
+SMALL = 500
+"""With fewer normal rows than this, all of them train and all calibrate (``cross_fit``): a fifth less to learn from
+would cost more than it does of a larger sample, and a fifth would be too few to calibrate by."""
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An ensemble with what it was fitted on."""
+
+    ensemble: Ensemble
+    scores: NDArray[np.float64]
+    """(N,) of the rows that calibrate, those of them that can be scored."""
+    rows: int
+    """Rows learnt from, without those trimmed."""
+    trained: Trained
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """For a model file: all that scoring needs but the spec."""
+        out: dict[str, NDArray[Any]] = {"calibration_scores": np.sort(self.scores), **self.ensemble.arrays()}
+        for m, (_, own) in enumerate(self.trained.members):
+            out |= {f"member.{m}.{name}": array for name, array in own.items()}
+        return out
+
+    def calibrated(self, scores: NDArray[np.float64], ordinary: Sequence[float]) -> Fitted:
+        """The same with the scores of rows that calibrate, and each member's distance on an ordinary row."""
+        return replace(self, scores=scores, ensemble=replace(self.ensemble, ordinary=ordinary))
+
+
+def fit(rows: pa.Table, held_out: pa.Table, chosen: Chosen, config: Config, progress: Report | None = None) -> Fitted:
+    """Learn from ``rows``; the ``held_out`` rows calibrate."""
+    learnt = _learn(rows, chosen, config, progress)
+    batch = learnt.ensemble.spec.encode_table(held_out)
+    batch = batch.take(np.flatnonzero(batch.missing_N <= config.decision.max_missing))
+    if not len(batch):
+        return learnt
+    measured = learnt.calibrated(learnt.scores, learnt.ensemble.ordinary_of(batch))
+    return measured.calibrated(measured.ensemble.scores(batch), measured.ensemble.ordinary)
+
+
+def cross_fit(rows: pa.Table, chosen: Chosen, config: Config, progress: Report | None = None) -> Fitted:
+    """Learn from all rows, and calibrate by all: each is scored by a model of the other folds.
+
+    This is cross-conformal prediction (Vovk, "Cross-conformal predictors", 2015) with one model of all rows in the end,
+    in place of those of the folds. It has seen more than they had, so that its p-values tend to be cautious; the
+    guarantee of a p-value by rows held out for good they have no more.
+    """
+    fold_N = np.random.default_rng(config.train.seed).permutation(len(rows)) % FOLDS
+    folds = []
+    for fold in range(FOLDS):
+        others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))
+        folds.append(fit(others, own, chosen, config, _share(progress, fold)))
+    ordinary = np.median([fold.ensemble.ordinary for fold in folds], axis=0)
+    return _learn(rows, chosen, config, _share(progress, FOLDS)).calibrated(
+        np.concatenate([fold.scores for fold in folds]), ordinary.tolist()
+    )
+
+
+def _learn(rows: pa.Table, chosen: Chosen, config: Config, progress: Report | None) -> Fitted:
+    """Spec, members and their distances; nothing to calibrate by yet."""
+    from vae_model.training import train  # torch is the driver's: imported only here
+
+    spec = FeatureSpec.fit(rows, chosen)
+    batch = spec.encode_table(rows)
+    constant_F = spec.scale_F == 0
+    constant_R = np.concatenate([constant_F, [feature.gini == 0 for feature in spec.categorical]]).astype(bool)
+    learnt = batch.take(trimming.kept(batch, constant_R, config.train.trim))
+    trained = train(
+        layout(spec), learnt.x_NF[:, ~constant_F], learnt.codes_NC, config.model, config.train.seed, progress
+    )
+    members, measures = (
+        [NETWORKS[kind].from_arrays(layout(spec), arrays) for kind, arrays in networks]
+        for networks in (trained.members, trained.measures)
+    )
+    ensemble = Ensemble.fit(spec, members, measures, learnt, len(rows))
+    return Fitted(ensemble, np.empty(0), len(learnt), trained)
+
+
+def _share(progress: Report | None, fold: int) -> Report | None:
+    """One of ``FOLDS`` + 1 trainings, told as a share of them all."""
+    if progress is None:
+        return None
+
+    def tell(own: Progress) -> None:
+        step = fold * own.steps + own.step
+        seconds = own.seconds / own.step * step
+        progress(replace(own, step=step, steps=(FOLDS + 1) * own.steps, seconds=seconds))
+
+    return tell
