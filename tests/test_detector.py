@@ -12,6 +12,7 @@ import pytest
 from vae_model import Config, Detector
 from vae_model.config import Decision
 from vae_model.errors import InputError, ModelFileError, OutputError, SchemaError, TrainingError
+from vae_model.fitted import SMALL
 from vae_model.scoring import OUTPUT
 
 VALUES = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]
@@ -244,12 +245,46 @@ def test_another_seed_gives_another_model(detector):
     assert not np.array_equal(other.calibration.scores, detector.calibration.scores)
 
 
-def test_rows_are_split_by_the_share_of_the_config(detector):
+def test_rows_are_split_by_the_share_of_the_config():
     """A fifth of the rows is held out, by default; all others train."""
+    detector = Detector(config()).fit(matrix_of(SMALL))
     training = detector.header["training"]
-    assert (training["rows"], training["calibration_rows"]) == (240, 60)
-    half = Detector(config(key=["id"], train={"calibration": 0.5})).fit(frame_of(100))
-    assert (half.header["training"]["rows"], len(half.calibration.scores)) == (50, 50)
+    assert (training["rows"], training["calibration_rows"]) == (SMALL * 4 // 5, SMALL // 5)
+    half = Detector(config(train={"calibration": 0.5})).fit(matrix_of(SMALL))
+    assert (half.header["training"]["rows"], len(half.calibration.scores)) == (SMALL // 2, SMALL // 2)
+
+
+def test_few_rows_all_train_and_all_calibrate():
+    """Under ``SMALL`` rows each is scored by a model that has not seen it, and seen by the model that is kept."""
+    frame = frame_of(100)
+    detector = Detector(config(key=["id"])).fit(frame)
+    assert (detector.header["training"]["rows"], len(detector.calibration.scores)) == (100, 100)
+    own = np.sort(detector.score(frame)["anomaly_score"])
+    assert not np.isclose(own, detector.calibration.scores).any()
+
+
+def test_p_values_of_few_rows_are_honest():
+    """Of new normal rows about as many as promised have a small p-value, though every row has trained."""
+    draw = np.random.default_rng(1)
+    shares = []
+    for seed in range(4):
+        X = draw.normal(size=(120, 3))
+        X[:, 2] = X[:, 0] + 0.3 * draw.normal(size=120)
+        detector = Detector(config(train={"seed": seed})).fit(X)
+        new = draw.normal(size=(2000, 3))
+        new[:, 2] = new[:, 0] + 0.3 * draw.normal(size=2000)
+        shares.append((detector.score(new)["anomaly_p_value"] <= 0.1).mean())
+    assert 0.04 < np.mean(shares) < 0.13
+
+
+def test_progress_of_few_rows_is_told_as_one():
+    """The trainings of the folds and the last one are one row of steps, from the first to the last."""
+    told = []
+    Detector(config()).fit(matrix_of(60), progress=told.append)
+    steps = [step.step for step in told]
+    assert steps == sorted(set(steps))
+    assert {step.steps for step in told} == {steps[-1]}
+    assert told[-1].seconds_left == 0
 
 
 def test_calibration_rows_can_be_given():
@@ -323,7 +358,7 @@ def test_features_of_the_config_are_used():
 def test_progress_is_told():
     """The callback hears of every 50th step and of the last."""
     told = []
-    Detector(config()).fit(matrix_of(60), progress=told.append)
+    Detector(config()).fit(matrix_of(60), matrix_of(20, 1), told.append)
     assert [progress.step for progress in told] == [50, 60]
 
 
@@ -352,8 +387,8 @@ def test_columns_that_could_not_be_used_are_reported():
     assert detector.warnings == [
         "nothing: not used, all null in the training rows",
         "same: constant in the training rows",
-        "decision.false_alarm_rate 0.001 needs 999 held-out rows and has 20: rows that score above all of them are "
-        "flagged, about 0.048 of the normal rows",
+        "decision.false_alarm_rate 0.001 needs 999 held-out rows and has 100: rows that score above all of them are "
+        "flagged, about 0.0099 of the normal rows",
     ]
 
 

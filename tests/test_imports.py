@@ -25,7 +25,7 @@ LAYERS = [
     ["features", "networks", "artifact", "calibration"],
     ["residuals", "reasons", "training"],
     ["ensemble", "trimming"],
-    ["scoring"],
+    ["scoring", "fitted"],
     ["detector"],
     ["spark", "reporting"],
     ["cli"],

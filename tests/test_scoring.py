@@ -112,8 +112,8 @@ def test_a_p_value_is_the_share_of_held_out_scores():
     ok = np.array([status != "too_many_missing" for status in out["anomaly_status"].to_pylist()])
     scores, p = (out[name].to_numpy()[ok] for name in ("anomaly_score", "anomaly_p_value"))
     held_out = SCORER.calibration.scores
-    assert len(held_out) == 80
-    np.testing.assert_allclose(p, [(1 + (held_out >= s).sum()) / 81 for s in scores])
+    assert len(held_out) == 400
+    np.testing.assert_allclose(p, [(1 + (held_out >= s).sum()) / 401 for s in scores])
 
 
 def test_a_row_is_flagged_by_its_p_value():

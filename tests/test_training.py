@@ -25,7 +25,7 @@ def rows(count=400, seed=0):
 
 def settings(**changes):
     """Small settings."""
-    return Model(**{"steps": 300, "hidden": [16], "latent": 2, "codebooks": [4], **changes})
+    return Model(**{"steps": 300, "hidden": [16], "latent": 2, "codes": 4, **changes})
 
 
 def named(result):
@@ -172,9 +172,13 @@ def test_a_category_counts_as_its_bits():
     assert sizes(Layout(4, (256, 256)), 400, Model())[1] == [10, 20]
 
 
-@pytest.mark.parametrize(("rows", "steps"), [(20, 300), (24_000, 300), (80_000, 1000), (1_000_000, 2000)])
+@pytest.mark.parametrize(
+    ("rows", "steps"), [(20, 100), (499, 100), (500, 300), (24_000, 300), (80_000, 1000), (1_000_000, 2000)]
+)
 def test_steps_follow_the_number_of_rows(rows, steps):
-    """Three hundred steps do for most tables; large ones get one for eighty rows, two thousand at most."""
+    """Three hundred steps do for most tables, a hundred for small ones; large ones get one for eighty rows, at most
+    two thousand.
+    """
     assert sizes(Layout(8, ()), rows, Model())[2] == steps
 
 

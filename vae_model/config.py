@@ -134,7 +134,7 @@ class Train(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the sample, the initial weights and the batches."""
     calibration: Annotated[float, Field(gt=0, le=0.5)] = 0.2
-    """Share of the sample held out of training, to turn scores into p-values."""
+    """Share of the sample held out of training, to turn scores into p-values. Under 500 rows, each serves for both."""
     trim: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """At most this share of the training rows is left out for lying far from all others. 0.2 suits a sample that may
     hold many anomalies; 0 trusts every row."""
@@ -151,14 +151,14 @@ class Model(Section):
     """Number of latent dimensions, the same in every VAE."""
     members: Annotated[int, Field(ge=1, le=32)] = 2
     """Dense VAEs in the ensemble, trained together."""
-    codes: Annotated[int, Field(ge=0, le=4096)] = 256
+    codes: Annotated[int, Field(ge=0, le=4096)] = 128
     """Codes of the codebook in the ensemble; fewer where rows are few. 0 for no codebook."""
     kl_weight: Annotated[float, Field(gt=0, le=10)] = 0.1
     """Weight of the KL term at the end of its warm-up (1 is the plain ELBO)."""
     warm_up: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of the training steps over which the KL weight rises from zero."""
     steps: PositiveInt | None = None
-    """Optimiser steps; by default 300, and more from 24,000 rows on."""
+    """Optimiser steps; by default 300, fewer under 500 rows and more from 24,000 on."""
     batch_size: Annotated[int, Field(ge=8)] = 1024
     """Rows per step."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-2

@@ -20,8 +20,9 @@ from mixed import as_trained, recall, trials
 from quality import HIDDEN, load
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vae_model import Config, Detector, residuals, training
-from vae_model.ensemble import Ensemble
+from vae_model import Config, Detector, fitted, residuals, training
+from vae_model.networks import codebook, layout
+from vae_model.networks.forward import Forward
 
 
 def settings(**model):
@@ -40,25 +41,49 @@ def no_covariance(covariance):
     return 1.0, np.zeros((count, 1)), np.zeros(1)
 
 
-def no_variance(self, batch, mean, log_p, log_variance, pearson=Ensemble._pearson):
+def no_variance(self, inputs, mean):
     """Residuals in the columns' own deviations instead of the decoder's."""
-    return pearson(self, batch, mean, log_p, 0 * log_variance)
+    return inputs.x_NV - mean
+
+
+def twice_the_steps(*arguments, sizes=training.sizes):
+    """Whatever the number of rows asks for, twice."""
+    hidden, latents, steps = sizes(*arguments)
+    return hidden, latents, 2 * steps
+
+
+def plainly(x):
+    """Numbers as they are, clipped as the VAEs' inputs."""
+    return np.clip(x, -layout.CLIP, layout.CLIP)
+
+
+def self_measured(*arguments, fit=codebook.Codebook.fit):
+    """The fine codebook's own residuals as its measure."""
+    fine, _ = fit(*arguments)
+    return fine, fine
 
 
 ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
     "default": ({}, []),
-    "VAEs only": (settings(codebooks=[]), []),
-    "one VAE, no codebook": (settings(codebooks=[], members=1), []),
-    "one VAE, two codebooks": (settings(members=1), []),
-    "one codebook of 64": (settings(codebooks=[64]), []),
+    "VAEs only": (settings(codes=0), []),
+    "one VAE, no codebook": (settings(codes=0, members=1), []),
+    "one VAE and the codebook": (settings(members=1), []),
+    "a codebook of 32": (settings(codes=32), []),
+    "a codebook of 512": (settings(codes=512), []),
+    "codebook without symlogs": (
+        {},
+        [lambda: patch.object(codebook, "symlog", plainly), lambda: patch.object(layout, "symlog", plainly)],
+    ),
+    "codebook measured by itself": ({}, [lambda: patch.object(codebook.Codebook, "fit", self_measured)]),
+    "few rows not cross-fitted": ({}, [lambda: patch.object(fitted, "SMALL", 0)]),
     "four VAEs": (settings(members=4), []),
     "KL weight 1 (plain ELBO)": (settings(kl_weight=1.0), []),
     "no KL warm-up": (settings(warm_up=0.0), []),
     "no hidden inputs": ({}, [lambda: patch.object(training, "HIDE", 0.0)]),
     "no tails": ({}, [lambda: patch.object(residuals, "_normal", no_tails)]),
     "no covariance": ({}, [lambda: patch.object(residuals, "_precision", no_covariance)]),
-    "decoder variance not used": ({}, [lambda: patch.object(Ensemble, "_pearson", no_variance)]),
-    "twice the steps": (settings(steps=600), []),
+    "decoder variance not used": ({}, [lambda: patch.object(Forward, "residuals", no_variance)]),
+    "twice the steps": ({}, [lambda: patch.object(training, "sizes", twice_the_steps)]),
     "trim 0.2": ({"train": {"trim": 0.2}}, []),
 }
 

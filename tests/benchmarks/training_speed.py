@@ -4,7 +4,7 @@
 
 Both learn from the same standardised training rows (those of ``quality.py``, seed 0), for the same number of passes
 over them, each with its own batch size, one thread for both. Ours is the whole ``fit``:
-encoding, two VAEs, two codebooks, distances and calibration, its training rows four fifths of those given (PyOD's sees
+encoding, two VAEs, a codebook, distances and calibration, its training rows four fifths of those given (PyOD's sees
 all, and ours makes as many row visits). PyOD's VAE is its defaults (needs ``pip install pyod``). Times are medians.
 """
 

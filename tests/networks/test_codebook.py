@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vae_model.networks.codebook import MAX_COVARIANCE, ROWS_PER_CODE, Codebook
-from vae_model.networks.layout import Inputs, Layout
+from vae_model.networks.codebook import COARSE, MAX_COVARIANCE, ROWS_PER_CODE, Codebook
+from vae_model.networks.layout import Inputs, Layout, symlog
 
 LAYOUT = Layout(3, (3, 2))
 
@@ -20,16 +20,23 @@ def clustered(rows=600, seed=0):
 
 
 def fit(size=8, seed=0, **changes):
-    """A codebook of the clustered rows."""
+    """A codebook of the clustered rows, the fine one."""
     x_NV, codes_NC, _ = clustered(**changes)
-    return Codebook.fit(LAYOUT, x_NV, codes_NC, size, seed)
+    return Codebook.fit(LAYOUT, x_NV, codes_NC, size, seed)[0]
+
+
+def residuals(book, x_NV, codes_NC):
+    """What a codebook did not expect of the numbers."""
+    inputs = Inputs.of(x_NV, codes_NC)
+    return book.residuals(inputs, book(inputs)[0])
 
 
 def test_a_row_is_expected_as_its_cluster():
     """The nearest code expects the cluster's numbers and its category."""
     x_NV, codes_NC, cluster = clustered(seed=1)
-    mean_NV, (log_p, _) = fit()(Inputs.of(x_NV, codes_NC))
-    assert np.abs(mean_NV - x_NV).max() < 0.6
+    book = fit()
+    _, (log_p, _) = book(Inputs.of(x_NV, codes_NC))
+    assert np.abs(residuals(book, x_NV, codes_NC)).max() < 0.4
     np.testing.assert_array_equal(log_p.argmax(axis=1), cluster)
     assert np.exp(log_p[np.arange(len(cluster)), cluster]).min() > 0.9
 
@@ -49,16 +56,16 @@ def test_a_missing_number_does_not_change_the_code(hidden):
     book = fit()
     gaps = x_NV.copy()
     gaps[:, hidden] = np.nan
-    mean_NV, _ = book(Inputs.of(gaps, codes_NC))
+    left = residuals(book, gaps, codes_NC)
     others = [column for column in range(3) if column != hidden]
-    assert np.abs(mean_NV - x_NV)[:, others].max() < 0.7
+    assert np.abs(left[:, others]).max() < 0.5
+    assert np.isnan(left[:, hidden]).all()
 
 
 def test_a_missing_category_says_nothing():
     """Without its categories a row is placed by its numbers."""
     x_NV, codes_NC, _ = clustered(seed=2)
-    mean_NV, _ = fit()(Inputs.of(x_NV, np.full_like(codes_NC, -1)))
-    assert np.abs(mean_NV - x_NV).max() < 0.7
+    assert np.abs(residuals(fit(), x_NV, np.full_like(codes_NC, -1))).max() < 0.5
 
 
 def test_rows_with_gaps_can_be_fitted_on():
@@ -67,26 +74,49 @@ def test_rows_with_gaps_can_be_fitted_on():
     draw = np.random.default_rng(3)
     x_NV[draw.random(x_NV.shape) < 0.2] = np.nan
     codes_NC[draw.random(codes_NC.shape) < 0.2] = -1
-    book = Codebook.fit(LAYOUT, x_NV, codes_NC, 6, 0)
+    book, _ = Codebook.fit(LAYOUT, x_NV, codes_NC, 6, 0)
     whole, codes, cluster = clustered(seed=4)
-    mean_NV, (log_p, _) = book(Inputs.of(whole, codes))
-    assert np.abs(mean_NV - whole).mean() < 0.15
+    _, (log_p, _) = book(Inputs.of(whole, codes))
+    assert np.abs(residuals(book, whole, codes)).mean() < 0.1
     assert (log_p.argmax(axis=1) == cluster).mean() > 0.98
 
 
-@pytest.mark.parametrize(("rows", "codes"), [(5, 1), (40, 5), (600, 8)])
+@pytest.mark.parametrize(("rows", "codes"), [(3, 1), (5, 1), (40, 10), (600, 8)])
 def test_few_rows_have_few_codes(rows, codes):
-    """There is a code for every eight rows at most."""
-    assert ROWS_PER_CODE == 8
-    assert len(fit(rows=rows).bias_K) <= codes
+    """There is a code for every four rows at most."""
+    assert ROWS_PER_CODE == 4
+    size = 8 if rows == 600 else 4096
+    assert len(fit(size, rows=rows).bias_K) <= codes
+
+
+def test_the_coarse_codebook_leaves_more_of_its_rows_unexplained():
+    """Its rows scatter about its codes as new rows do; the fine codes lie closer to the rows they were fitted on."""
+    draw = np.random.default_rng(6)
+    x_NV, new_NV = draw.normal(size=(2, 2000, 3)).astype(np.float32)
+    none = np.empty((2000, 0), dtype=np.int32)
+    fine, coarse = Codebook.fit(Layout(3, ()), x_NV, none, 500, 0)
+    assert len(coarse.bias_K) == COARSE and len(fine.bias_K) > 400
+    own, new = (np.square(residuals(fine, x, none)).mean() for x in (x_NV, new_NV))
+    coarse_own, coarse_new = (np.square(residuals(coarse, x, none)).mean() for x in (x_NV, new_NV))
+    assert own / new < 0.6
+    assert coarse_own / coarse_new > 0.75
+
+
+def test_a_wild_number_is_far_but_not_beyond_measure():
+    """A residual grows with the logarithm of the number, and with the number near zero."""
+    x_NV = np.array([[-1e9, -1, -0.01, 0, 0.01, 1, 1e9]], dtype=np.float32)
+    bent = symlog(x_NV)
+    np.testing.assert_array_equal(bent, -bent[:, ::-1])
+    np.testing.assert_allclose(bent[0, 3:], [0, np.log1p(0.01), np.log(2), np.log(1e9)], rtol=1e-5)
+    assert np.isnan(symlog(np.array([np.nan], dtype=np.float32))).all()
 
 
 def test_equal_rows_share_one_code():
     """Rows without differences make one code, not several."""
     x_NV, codes_NC = np.ones((100, 3), dtype=np.float32), np.zeros((100, 2), dtype=np.int32)
-    book = Codebook.fit(LAYOUT, x_NV, codes_NC, 8, 0)
-    assert len(book.bias_K) == 1
-    np.testing.assert_allclose(book.mean_KV, [[1, 1, 1]])
+    for book in Codebook.fit(LAYOUT, x_NV, codes_NC, 8, 0):
+        assert len(book.bias_K) == 1
+        np.testing.assert_allclose(book.mean_KV, np.full((1, 3), np.log(2)), rtol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_codes():
@@ -102,10 +132,11 @@ def test_very_wide_tables_have_codes():
     draw = np.random.default_rng(0)
     columns = MAX_COVARIANCE + 1
     x_NV = draw.normal(size=(200, columns)).astype(np.float32)
-    book = Codebook.fit(Layout(columns, ()), x_NV, np.empty((200, 0), dtype=np.int32), 4, 0)
-    mean_NV, _ = book(Inputs.of(x_NV, np.empty((200, 0), dtype=np.int32)))
-    assert np.isfinite(mean_NV).all()
-    assert ((x_NV - mean_NV) ** 2).mean() < (x_NV**2).mean()
+    none = np.empty((200, 0), dtype=np.int32)
+    book, _ = Codebook.fit(Layout(columns, ()), x_NV, none, 4, 0)
+    left = residuals(book, x_NV, none)
+    assert np.isfinite(left).all()
+    assert (left**2).mean() < (symlog(x_NV) ** 2).mean()
 
 
 def test_arrays_round_trip():
