@@ -138,6 +138,18 @@ def test_no_tail_is_lighter_than_exponential():
     np.testing.assert_allclose(distance.tail_power_R, [MAX_POWER, MAX_POWER])
 
 
+def test_what_one_row_in_a_thousand_has_is_not_beyond_measure():
+    """The wildest of n training residuals counts as the wildest of n normal deviates; a wilder one counts for more."""
+    rows = residuals(4000)
+    rows[::1000, 2] = 30.0  # in a column that is otherwise quiet
+    rows[:, 2] = np.where(rows[:, 2] == 30, 30, 0.01 * rows[:, 2])
+    found = fit(rows)
+    g = bend((30 - found.center_R[2]) / found.scale_R[2], found.tail_start_R[2], found.tail_power_R[2])
+    wilder = bend((90 - found.center_R[2]) / found.scale_R[2], found.tail_start_R[2], found.tail_power_R[2])
+    np.testing.assert_allclose(g, np.sqrt(2 * np.log(4001)), rtol=1e-3)
+    assert wilder > 1.1 * g
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(60, 5), (200, 10), (400, 30)])
 def test_covariance_is_ledoit_wolf(rows, columns):
     """The precision is the inverse of scikit-learn's Ledoit-Wolf covariance of the bent residuals."""

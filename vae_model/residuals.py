@@ -35,6 +35,8 @@ PRIOR_ROWS, PRIOR_INDEX = 20, 5.0
 """The common tail index, and the number of rows it is worth."""
 MAX_POWER = 0.7
 """Largest k. Higher values let one wild column outweigh all others, lower ones hide it among many."""
+MIN_POWER = 0.05
+"""Smallest k: farther out is always more."""
 MIN_SHRINKAGE = 0.02
 """At least this share of the covariance is the target, so that it can always be inverted."""
 MAX_DIRECTIONS = 256
@@ -86,6 +88,9 @@ class ResidualDistance:
         excess = np.log(np.maximum(size, start) / start).sum(axis=0)
         index = (PRIOR_ROWS + beyond.sum(axis=0)) / (PRIOR_ROWS / PRIOR_INDEX + excess)
         power = np.minimum(index / start**2, MAX_POWER)
+        wildest = np.maximum(size.max(axis=0, initial=0), 1.001 * start)
+        power = np.minimum(power, np.log(np.sqrt(2 * np.log(counts + 1)) / start) / np.log(wildest / start))
+        power = np.maximum(power, MIN_POWER)
 
         normal = _normal(np.where(seen, r, np.nan), center, scale, start, power)
         plain, direction, weight = _precision(_ledoit_wolf(normal))
