@@ -48,8 +48,8 @@ class Residuals:
 class Ensemble:
     """Members, the distance of each one's residuals, and its distance on an ordinary row, which makes them comparable.
 
-    The score is the mean over the members of distance / ordinary distance: about 1 for an ordinary row. Every term is a
-    sum over columns, and so is the mean.
+    The score is the weighted mean over the members of distance / ordinary distance: about 1 for an ordinary row. Every
+    term is a sum over columns, and so is the mean.
     """
 
     spec: FeatureSpec

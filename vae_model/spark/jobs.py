@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from vae_model import storage
+from vae_model import fitted, storage
 from vae_model.config import Config, Output, Source
 from vae_model.detector import MIN_ROWS, Detector, choose
 from vae_model.errors import OutputError, SourceError, TrainingError, VaeAnomalyError
@@ -48,14 +48,21 @@ def train(
             f"{sample.normal_rows} row{'' if sample.normal_rows == 1 else 's'}",
             "Widen train.normal, or give a larger table.",
         )
-    log.info(
-        "Sample: %s rows to train on and %s held out, of %s normal rows",
-        *(f"{count:,}" for count in (len(sample.training), len(sample.calibration), sample.normal_rows)),
-    )
+    training, held_out = len(sample.training), len(sample.calibration)
+    if training + held_out < fitted.SMALL:
+        log.info(
+            "Sample: %s of %s normal rows, few enough to train and to calibrate by turns",
+            *(f"{count:,}" for count in (training + held_out, sample.normal_rows)),
+        )
+    else:
+        log.info(
+            "Sample: %s rows to train on and %s held out, of %s normal rows",
+            *(f"{count:,}" for count in (training, held_out, sample.normal_rows)),
+        )
     _log_stage("sampling", sample.normal_rows, started)
     started = time.monotonic()
     detector = Detector(config).fit_columns(sample.training, sample.calibration, chosen, progress)
-    _log_stage("training", len(sample.training), started)
+    _log_stage("training", training, started)
     for warning in detector.warnings:
         log.warning("%s", warning)
     return detector
