@@ -59,22 +59,13 @@ class Ensemble:
     ordinary: Sequence[float]
 
     @classmethod
-    def fit(
-        cls,
-        spec: FeatureSpec,
-        members: Sequence[Member],
-        measures: Sequence[Member],
-        rows: Batch,
-        training_rows: int,
-    ) -> Self:
-        """Fit each member's distance on the training rows' residuals from its measure: itself, or a coarser codebook.
-        What is ordinary is not known yet.
-        """
+    def fit(cls, spec: FeatureSpec, members: Sequence[Member], rows: Batch, training_rows: int) -> Self:
+        """Fit each member's distance on the training rows. What is ordinary is not known yet."""
         bare = cls(spec, training_rows, members, [], [1.0] * len(members))
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // MAX_ROWS))))
         distances = [
-            ResidualDistance.fit(np.concatenate(list(bare._residuals(measure, sample))), bare.constant_R)
-            for measure in measures
+            ResidualDistance.fit(np.concatenate(list(bare._residuals(member, sample))), bare.constant_R)
+            for member in members
         ]
         return replace(bare, distances=distances)
 

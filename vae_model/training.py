@@ -57,8 +57,6 @@ class Trained:
 
     members: list[tuple[str, Arrays]]
     """Kind and arrays of each."""
-    measures: list[tuple[str, Arrays]]
-    """For each, what its residuals are measured by: itself, or a coarser codebook."""
     summary: dict[str, Any]
 
 
@@ -154,14 +152,12 @@ def train(
 
     # Members: the dense VAEs, and the codebook, which takes no steps
     members: list[tuple[str, Arrays]] = [("vae", network.arrays(m)) for m in range(len(latents))]
-    measures = members.copy()
     told: list[dict[str, Any]] = [{"kind": "vae", "hidden": hidden, "latent": latent} for latent in latents]
     if settings.codes:
-        codebook, coarse = Codebook.fit(layout, x_NV, codes_NC, settings.codes, seed)
+        codebook = Codebook.fit(layout, x_NV, codes_NC, settings.codes, seed)
         members.append(("codebook", codebook.arrays()))
-        measures.append(("codebook", coarse.arrays()))
         told.append({"kind": "codebook", "codes": len(codebook.bias_K)})
-    return Trained(members, measures, {"steps": steps, "loss": mean_loss, "members": told})
+    return Trained(members, {"steps": steps, "loss": mean_loss, "members": told})
 
 
 def _rise_and_fall(step: int, steps: int) -> float:

@@ -1,18 +1,17 @@
-"""Throughput, memory and training time on a table of correlated numbers.
+"""Rows a second, memory and growth of scoring and sampling, beside the peers of ``ways.py``.
 
-    python tests/benchmarks/throughput.py [--rows 4000000] [--columns 32] [--repeats 3] [--work DIR] [--json FILE]
+    python tests/benchmarks/throughput.py [--rows 4000000] [--columns 32] [--repeats 5] [--ways NAME …]
+                                          [--growth rows|columns|text] [--work DIR] [--json FILE]
 
-Parquet to Parquet, three ways of scoring:
+Parquet to Parquet, correlated float64 columns. Every measurement is a process of its own and the ways take turns, so
+that a noisy neighbour meets all of them; ratios are taken round by round, and the table shows their medians. Seconds
+are the job's (open, score, write; ours checks its input and reads its summary back too), without imports, the model's
+loading and the session's start. Memory is resident set size, polled from outside: the process that was started, its
+largest Python worker, its JVM. Sail's workers are threads: its process is engine, workers and client in one.
 
-- ours on Sail: the ``score`` job, seven output columns, embedded engine
-- plain torch UDF: a pandas UDF around a small torch autoencoder, two output columns, classic Spark on local[*]
-- ours on Spark: the ``score`` job on the same classic session
-
-and the ``train`` job at a fixed ``train.rows`` on tables of three sizes. Every measurement is a process of its own,
-and the ways take turns, so that a noisy neighbour meets all of them; the table shows medians. Seconds are the job's
-(open, score, write; ours checks its input and reads its summary back too), without imports, the model's loading and the
-start of the session. Memory is resident set size, polled from outside: the process that was started, its largest
-Python worker, its JVM. Sail's workers are threads, so its process is engine, workers and client in one.
+``--growth`` measures our job alone, on Sail, on tables of several shapes: ``rows`` (an eighth, a quarter, half, all of
+``--rows``), ``columns`` (10, 32, 100, 316, 1,000, the same number of cells), ``text`` (20 columns of text that only
+pass through, beside the engine's copy of such a table, and the same without them).
 """
 
 from __future__ import annotations
@@ -27,119 +26,117 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES, ROW_GROUP, FACTORS = 16, 65_536, 6
-SHARES = (16, 4, 1)
-"""The tables: a sixteenth of the rows, a quarter, all."""
-TRAIN_ROWS = 50_000
-WAYS = {"sail": "ours on Sail", "torch": "plain torch UDF", "spark": "ours on Spark"}
+FILES, ROW_GROUP, FACTORS, TEXTS = 16, 65_536, 6, 20
+TRAIN_ROWS = 200_000
+ONE = {"members": 1, "codes": 0, "hidden": [64, 32], "latent": 4}
+WAYS = {
+    "ours on Sail": "sail", "ours on Sail, one network": "sail", "ours on Sail, one network, bare": "sail",
+    "copy on Sail": "sail", "sampling on Sail": "sail", "scan on Sail": "sail", "loop": None,
+    "ours on Spark": "spark", "ours on Spark, one network": "spark", "pandas UDF": "spark",
+    "predict_batch_udf": "spark", "identity UDF": "spark", "copy on Spark": "spark",
+}  # fmt: skip
+"""The ways and their engines. Bare: neither p-values nor reasons."""
+RATIOS = [
+    ("ours on Sail, one network", "loop", 0.9),
+    ("ours on Sail", "pandas UDF", 5),
+    ("ours on Spark, one network", "predict_batch_udf", 1.4),
+    ("ours on Spark", "identity UDF", 0.85),
+    ("ours on Sail", "ours on Sail, one network", 0.6),
+    ("ours on Spark", "ours on Spark, one network", 0.6),
+    ("ours on Sail, one network", "ours on Sail, one network, bare", 0.9),
+    ("sampling on Sail", "scan on Sail", 1 / 1.5),
+]
+"""Rows a second of the one against the other, and the goal."""
 POLL = 0.1
 MB = 1e6
 
 
-def generate(work: Path, rows: int, columns: int) -> None:
-    """A table in ``FILES`` files, written chunk by chunk, and folders with links to its first files."""
+def generate(table: Path, rows: int, columns: int, texts: int = 0) -> None:
+    """A table in ``FILES`` files, written chunk by chunk."""
     draw = np.random.default_rng(0)
     loadings, level = draw.normal(size=(FACTORS, columns)), draw.normal(scale=100, size=columns)
-    schema = pa.schema([("id", pa.int64()), *((f"c{i:02}", pa.float64()) for i in range(columns))])
-    for share in SHARES:
-        (work / f"table-{share}").mkdir(parents=True)
+    names = [f"c{i:03}" for i in range(columns)]
+    words = np.array([f"some text of an ordinary length, number {i}" for i in range(1000)])
+    table.mkdir(parents=True)
     for file in range(FILES):
-        path = work / "table-1" / f"part-{file:02}.parquet"
+        writer = None
         first, last = rows * file // FILES, rows * (file + 1) // FILES
-        with pq.ParquetWriter(path, schema) as writer:
-            for start in range(first, last, ROW_GROUP):
-                count = min(ROW_GROUP, last - start)
-                x = draw.normal(size=(count, FACTORS)) @ loadings + 0.5 * draw.normal(size=(count, columns))
-                arrays = [np.arange(start, start + count), *np.ascontiguousarray((level + 7 * x).T)]
-                writer.write_table(pa.table(dict(zip(schema.names, arrays, strict=True)), schema))
-        for share in SHARES[:-1]:
-            if file < FILES // share:
-                os.link(path, work / f"table-{share}" / path.name)
+        for start in range(first, last, ROW_GROUP):
+            count = min(ROW_GROUP, last - start)
+            x = draw.normal(size=(count, FACTORS)) @ loadings + 0.5 * draw.normal(size=(count, columns))
+            parts = {"id": np.arange(start, start + count), **dict(zip(names, (level + 7 * x).T.copy(), strict=True))}
+            parts |= {f"t{i:02}": words[draw.integers(0, len(words), count)] for i in range(texts)}
+            chunk = pa.table(parts)
+            writer = writer or pq.ParquetWriter(table / f"part-{file:02}.parquet", chunk.schema)
+            writer.write_table(chunk)
+        if writer:
+            writer.close()
 
 
-def plain_network(work: Path):
-    """The columns' names; the weights of a torch autoencoder, and the columns' means and deviations."""
-    import torch
+def settings_of(table: Path, output: Path, engine: str | None = "sail", one: bool = False):
+    """The config of a job."""
+    from vae_model import Config
 
-    sample = pq.ParquetFile(work / "table-16" / "part-00.parquet").read_row_group(0).to_pandas().drop(columns="id")
-    torch.manual_seed(0)
-    state = {name: tensor.numpy() for name, tensor in plain_layers(sample.shape[1]).state_dict().items()}
-    return list(sample), (state, sample.mean().to_numpy(np.float32), sample.std().to_numpy(np.float32))
-
-
-def plain_layers(columns: int):
-    """Its layers: 64-32-4-32-64."""
-    from torch import nn
-
-    widths = [columns, 64, 32, 4, 32, 64, columns]
-    return nn.Sequential(*[layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), nn.ReLU())][:-1])
+    return Config.model_validate({
+        "name": "throughput", "engine": engine, "key": ["id"],
+        "features": {"exclude": [name for name in pq.read_schema(min(table.glob("*"))).names if name[0] == "t"]},
+        "source": {"path": str(table)}, "train": {"rows": TRAIN_ROWS}, "model": ONE if one else {},
+        "output": {"path": str(output), "format": "parquet"},
+    })  # fmt: skip
 
 
-def plain_scores(frame, names: list[str], parts):
-    """What one would write by hand: the network in a pandas UDF, its weights broadcast."""
+def models(work: Path, table: Path) -> None:
+    """The default model and the one of a single network, trained on some rows of a table."""
+    from vae_model import Detector
+
+    sample = pq.ParquetFile(min(table.glob("*"))).read_row_group(0).slice(0, 20_000)
+    for one in (False, True):
+        Detector(settings_of(table, work / "out", one=one)).fit(sample).save(str(work / f"model-{int(one)}.vae"))
+
+
+def run_way(work: Path, way: str, table: Path) -> None:
+    """One measurement, in the process it has to itself."""
+    import ways
     from pyspark.sql import functions as F
 
-    broadcast = frame.sparkSession.sparkContext.broadcast(parts)
+    from vae_model import Detector
+    from vae_model.spark import engines, sampling
 
-    def score(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
-        import torch
-
-        state, center, scale = broadcast.value
-        network = plain_layers(len(names)).eval()
-        network.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
-        with torch.inference_mode():
-            for columns in batches:
-                x = torch.from_numpy((np.column_stack(columns).astype(np.float32) - center) / scale)
-                error = ((network(x) - x) ** 2).mean(dim=1).numpy()
-                yield pd.DataFrame({"reconstruction_error": error.astype(float), "is_anomaly": error > 5})
-
-    score.__annotations__ = {"batches": Iterator[tuple[pd.Series, ...]], "return": Iterator[pd.DataFrame]}
-    udf = F.pandas_udf(score, "reconstruction_error double, is_anomaly boolean")
-    return frame.withColumn("scored", udf(*names)).select(*frame.columns, "scored.*")
-
-
-def run_task(work: Path, task: str, share: int) -> None:
-    """One measurement, in the process it has to itself: ``sail``, ``torch``, ``spark`` or ``train``."""
-    from vae_model import Config, Detector
-    from vae_model.spark import engines, jobs
-
-    settings = Config.model_validate({
-        "name": "throughput", "engine": "sail" if task in ("sail", "train") else "spark", "key": ["id"],
-        "source": {"path": str(work / f"table-{share}")}, "train": {"rows": TRAIN_ROWS},
-        "model": {"path": str(work / "model.vae")}, "output": {"path": str(work / "out"), "format": "parquet"},
-    })  # fmt: skip
-    detector = Detector.load(str(work / "model.vae")) if task in ("sail", "spark") else None
-    plain, extra = plain_network(work) if task == "torch" else (), {}
-    before_session = time.perf_counter()
-    with engines.session(settings.engine, needs_delta=False) as spark:
-        before, started = psutil.Process().memory_info().rss, time.perf_counter()
-        if task == "train":
-            stamps = []  # the first thing that the job logs is its sample
-            jobs.log.setLevel("INFO")
-            jobs.log.addFilter(lambda record: stamps.append(time.perf_counter()))
-            jobs.run_train(spark, settings)
-            extra = {"sampling_s": stamps[0] - started, "rest_s": time.perf_counter() - stamps[0]}
-        elif task == "torch":
-            frame = spark.read.parquet(settings.source.path)
-            plain_scores(frame, *plain).write.parquet(settings.output.path)
-        else:
-            extra = {"anomalies": jobs.run_score(spark, settings, detector).anomalies}
+    engine, output, one = WAYS[way], work / "out", "one network" in way
+    settings = settings_of(table, output, engine or "sail", one)
+    detector = Detector.load(str(work / f"model-{int(one)}.vae")) if way.startswith("ours") else None
+    found, features = {}, ways.features(table)
+    if engine is None:
+        started = time.perf_counter()
+        ways.loop(table, output)
         seconds = time.perf_counter() - started
-    found = {"seconds": seconds, "session_s": started - before_session, "rss_before_mb": before / MB, **extra}
-    (work / "result.json").write_text(json.dumps(found))
+    else:
+        with engines.session(settings.engine, needs_delta=False) as spark:
+            started = time.perf_counter()
+            if detector:
+                found = ways.ours(spark, settings, detector, plain="bare" in way)
+            elif way.startswith("copy"):
+                ways.copy(spark, table, output)
+            elif way.startswith("scan"):
+                spark.read.parquet(str(table)).agg(*(F.max(name) for name in features)).collect()
+            elif way.startswith("sampling"):
+                sampling.draw(spark.read.parquet(str(table)), ["id"], features, TRAIN_ROWS, 0.2, 0)
+            else:
+                peer = {"pandas UDF": ways.pandas_udf, "predict_batch_udf": ways.predict_batch,
+                        "identity UDF": ways.identity}[way]  # fmt: skip
+                peer(spark, table, output)
+            seconds = time.perf_counter() - started
+    (work / "result.json").write_text(json.dumps({"seconds": seconds, **found}))
 
 
 def poll_memory(root: psutil.Process, peak: dict[str, float]) -> None:
@@ -147,34 +144,38 @@ def poll_memory(root: psutil.Process, peak: dict[str, float]) -> None:
     for process in [root, *root.children(recursive=True)]:
         with suppress(psutil.Error):
             kind = "process" if process == root else "jvm" if process.name() == "java" else "worker"
-            if kind != "worker" or "pyspark.daemon" in process.cmdline():
+            if kind != "worker" or "python" in process.name():
                 peak[kind] = max(peak.get(kind, 0), process.memory_info().rss / MB)
 
 
-def measure(work: Path, task: str, share: int) -> dict:
+def measure(work: Path, way: str, table: Path) -> dict:
     """Start a measurement, poll its memory until it ends, check what it wrote and remove it."""
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK_", "PYSPARK_"))}
-    variables |= {"PYTHONPATH": str(ROOT), "PYSPARK_PYTHON": sys.executable}
+    variables |= {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{Path(__file__).parent}",
+        "PYSPARK_PYTHON": sys.executable,
+        "OMP_NUM_THREADS": "1",
+    }
     variables |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_DIRS": str(work)}
     log, load, peak = work / "log.txt", os.getloadavg()[0], {}
-    command = [sys.executable, __file__, "--work", str(work), "--task", task, str(share)]
+    command = [sys.executable, __file__, "--work", str(work), "--way", way, str(table)]
     with log.open("wb") as sink, subprocess.Popen(command, env=variables, cwd=work, stdout=sink, stderr=sink) as child:
         while child.poll() is None:
             with suppress(psutil.Error):
                 poll_memory(psutil.Process(child.pid), peak)
             time.sleep(POLL)
     if child.returncode:
-        raise SystemExit(f"{task} failed:\n{log.read_text(errors='replace')[-3000:]}")
-    files = [list((work / folder).rglob("*.parquet")) for folder in (f"table-{share}", "out")]
-    rows, written = (sum(pq.read_metadata(path).num_rows for path in paths) for paths in files)
-    found = {"task": task, "share": share, "rows": rows, "load_before": load}
-    found |= json.loads((work / "result.json").read_text()) | {f"peak_{kind}_mb": mb for kind, mb in peak.items()}
-    if task != "train":
-        assert written == rows, f"{task} wrote {written} of {rows} rows"
-        found["rows_per_s"] = rows / found["seconds"]
+        raise SystemExit(f"{way} failed:\n{log.read_text(errors='replace')[-3000:]}")
+    rows, written = (sum(pq.read_metadata(p).num_rows for p in f.rglob("*.parquet")) for f in (table, work / "out"))
+    found = json.loads((work / "result.json").read_text()) | {f"peak_{kind}_mb": mb for kind, mb in peak.items()}
+    if (work / "out").exists():
+        if written != rows:
+            raise SystemExit(f"{way} wrote {written} of {rows} rows")
         shutil.rmtree(work / "out")
     os.sync()  # what one measurement wrote must not be flushed during the next
-    return found
+    found |= {"way": way, "table": table.name, "rows": rows, "load_before": load}
+    print(f"{way:32} {table.name:12} {rows:>11,} rows {found['seconds']:>7.1f} s", flush=True)
+    return found | {"rows_per_s": rows / found["seconds"]}
 
 
 def environment() -> dict:
@@ -186,38 +187,45 @@ def environment() -> dict:
     packages = ("spark-vae-anomaly", "pyspark", "pysail", "torch", "numpy", "pandas", "pyarrow")
     memory = f"{psutil.virtual_memory().total / 1e9:.0f} GB"
     found = {"cpu": cpu, "cores": os.cpu_count(), "memory": memory, "system": platform.system()}
-    found |= {"python": platform.python_version(), "java": java, "blas_threads": os.environ.get("OPENBLAS_NUM_THREADS")}
-    return found | {package: version(package) for package in packages}
+    return found | {"python": platform.python_version(), "java": java} | {name: version(name) for name in packages}
 
 
-def report(runs: list[dict]) -> dict:
-    """Print medians; return the ratios of rows/s, taken round by round."""
+def median_of(runs: list[dict], key: str) -> str:
+    """A figure's median over runs, or a dash."""
+    values = [run[key] for run in runs if key in run]
+    return f"{statistics.median(values):,.{1 if key == 'seconds' else 0}f}" if values else "–"
 
-    def row(label: str, task: str, share: int, columns: list[tuple]) -> str:
-        some = [run for run in runs if (run["task"], run["share"]) == (task, share)]
-        medians = [statistics.median(run[key] for run in some) if key in some[0] else None for _, key, _ in columns]
-        cells = ["–" if m is None else f"{m:{form}}" for m, (_, _, form) in zip(medians, columns, strict=True)]
-        return f"{label:16}" + "".join(f"{cell:>12}" for cell in cells)
 
-    job = [("rows", "rows", ",.0f"), ("session s", "session_s", ".1f"), ("job s", "seconds", ".1f")]
-    memory = [("start MB", "rss_before_mb", ".0f"), ("peak MB", "peak_process_mb", ".0f")]
-    memory += [("worker MB", "peak_worker_mb", ".0f"), ("JVM MB", "peak_jvm_mb", ".0f")]
-    scoring = [*job, ("rows/s", "rows_per_s", ",.0f"), *memory]
-    training = [*job, ("sampling s", "sampling_s", ".1f"), ("rest s", "rest_s", ".1f"), *memory[:2]]
-    seen = sorted({(run["task"], run["share"]) for run in runs})
-    for columns, tasks in ((scoring, list(WAYS)), (training, ["train"])):
-        print(f"\n{'':16}" + "".join(f"{head:>12}" for head, _, _ in columns))
-        for task in tasks:
-            print(*(row(WAYS.get(task, task), task, share, columns) for one, share in seen if one == task), sep="\n")
+def report(runs: list[dict], tables: list[Path]) -> dict:
+    """Print the medians of all ways, and the ratios, round by round, beside their goals. Return the ratios."""
+    keys = ["rows", "seconds", "rows_per_s", "peak_process_mb", "peak_worker_mb", "peak_jvm_mb"]
+    heads = ["rows", "s", "rows/s", "process MB", "worker MB", "JVM MB"]
+    print(f"\n{'':46}" + "".join(f"{head:>12}" for head in heads))
+    for table in tables:
+        for way in WAYS:
+            some = [run for run in runs if (run["way"], run["table"]) == (way, table.name)]
+            if some:
+                print(f"{way:34}{table.name:12}" + "".join(f"{median_of(some, key):>12}" for key in keys))
     print()
     ratios = {}
-    for one, other in (("sail", "torch"), ("spark", "torch"), ("sail", "spark")):
-        speeds = [[r["rows_per_s"] for r in runs if (r["task"], r["share"]) == (task, 1)] for task in (one, other)]
-        rounds = [a / b for a, b in zip(*speeds, strict=True)]
-        ratios[f"{one}/{other}"] = {"median": statistics.median(rounds), "rounds": rounds}
-        spread = f"{statistics.median(rounds):.2f} times the rows/s (from {min(rounds):.2f} to {max(rounds):.2f})"
-        print(f"{WAYS[one]} against {WAYS[other]}: {spread}")
+    for one, other, goal in RATIOS if len(tables) == 1 else []:
+        speeds = [[run["rows_per_s"] for run in runs if run["way"] == way] for way in (one, other)]
+        rounds = [a / b for a, b in zip(*speeds, strict=True)] if all(speeds) else []
+        if rounds:
+            middle = statistics.median(rounds)
+            ratios[f"{one} / {other}"] = {"median": middle, "goal": goal, "rounds": rounds}
+            spread = f"(from {min(rounds):.2f} to {max(rounds):.2f})"
+            print(f"{one} against {other}: {middle:.2f} {spread}, goal {goal:.2f}")
     return ratios
+
+
+def shapes(growth: str | None, rows: int, columns: int) -> dict[str, tuple[int, int, int]]:
+    """The tables to make: name -> rows, columns of numbers, columns of text."""
+    if growth == "rows":
+        return {f"{rows // share:,} rows": (rows // share, columns, 0) for share in (8, 4, 2, 1)}
+    if growth == "columns":
+        return {f"{wide} columns": (rows * columns // wide, wide, 0) for wide in (10, 32, 100, 316, 1000)}
+    return {"table": (rows, columns, 0)} | ({"with text": (rows, columns, TEXTS)} if growth else {})
 
 
 def main() -> None:
@@ -225,22 +233,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=4_000_000)
     parser.add_argument("--columns", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--ways", nargs="+", choices=WAYS)
+    parser.add_argument("--growth", choices=["rows", "columns", "text"])
     parser.add_argument("--work", type=Path, help="an empty or new folder, kept; a temporary one by default")
     parser.add_argument("--json", type=Path, help="write every measurement and the ratios here")
-    parser.add_argument("--task", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--way", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.task:
-        run_task(arguments.work, arguments.task[0], int(arguments.task[1]))
+    if arguments.way:
+        run_way(arguments.work, arguments.way[0], Path(arguments.way[1]))
         return
-    scoring = [("sail", 1), ("torch", 1), ("spark", 1), ("sail", 4), ("spark", 4)]
+    default = {None: list(WAYS), "text": ["ours on Sail", "copy on Sail"]}.get(arguments.growth, ["ours on Sail"])
     with tempfile.TemporaryDirectory() as temporary:
         work, runs = (arguments.work or Path(temporary)).resolve(), []
-        generate(work, arguments.rows, arguments.columns)
-        for task, share in [*(("train", share) for share in SHARES), *scoring] * arguments.repeats:
-            runs.append(measure(work, task, share))
-            print(f"{task:6} {runs[-1]['rows']:>10,} rows {runs[-1]['seconds']:>8.1f} s", flush=True)
-        ratios = report(runs)
+        tables = []
+        for name, shape in shapes(arguments.growth, arguments.rows, arguments.columns).items():
+            generate(work / name / name, *shape)
+            models(work / name, work / name / name)
+            tables.append(work / name / name)
+        for _ in range(arguments.repeats):
+            for table in tables:
+                runs += [measure(table.parent, way, table) for way in arguments.ways or default]
+        ratios = report(runs, tables)
     if arguments.json:
         found = {"environment": environment(), "columns": arguments.columns, "ratios": ratios, "runs": runs}
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
