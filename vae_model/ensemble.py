@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vae_model.features.spec import Batch, FeatureSpec
 from vae_model.networks.codebook import Codebook
 from vae_model.networks.forward import Forward
-from vae_model.networks.layout import BLOCK, Inputs, Layout, Member
+from vae_model.networks.layout import BLOCK, Expected, Inputs, Layout, Member
 from vae_model.residuals import MAX_ROWS, ResidualDistance
 
 NETWORKS: dict[str, type[Forward | Codebook]] = {"vae": Forward, "codebook": Codebook}
@@ -63,24 +63,22 @@ class Ensemble:
         """Fit each member's distance on the training rows. What is ordinary is not known yet."""
         bare = cls(spec, training_rows, members, [], [1.0] * len(members))
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // MAX_ROWS))))
-        distances = [
-            ResidualDistance.fit(np.concatenate(list(bare._residuals(member, sample))), bare.constant_R)
-            for member in members
-        ]
+        distances = []
+        for m in range(len(members)):  # one after the other: of a wide table, one member's residuals are large enough
+            own_NR = np.concatenate([residuals[m] for residuals in bare._residuals(sample)])
+            distances.append(ResidualDistance.fit(own_NR, bare.constant_R))
         return replace(bare, distances=distances)
 
     def ordinary_of(self, rows: Batch) -> list[float]:
         """Each member's median distance on rows that no member has seen: on its own training rows a member that has
         learnt them by heart would look better than it is.
         """
-        ordinary = []
-        for member, distance in zip(self.members, self.distances, strict=True):
-            own = []
-            for pearson in self._residuals(member, rows):
-                seen_N = np.maximum((~np.isnan(pearson)).sum(axis=1), 1)
-                own.append(np.asarray(distance.parts(pearson).sum(axis=1, dtype=np.float64) / seen_N))
-            ordinary.append(max(float(np.median(np.concatenate(own))), 1e-6))
-        return ordinary
+        blocks = []
+        for residuals in self._residuals(rows):
+            seen_N = np.maximum((~np.isnan(residuals[0])).sum(axis=1), 1)
+            parts = [distance.parts(own_NR) for distance, own_NR in zip(self.distances, residuals, strict=True)]
+            blocks.append([own_NR.sum(axis=1, dtype=np.float64) / seen_N for own_NR in parts])
+        return np.maximum(np.median(np.concatenate(blocks, axis=1), axis=1), 1e-6).tolist()
 
     @classmethod
     def from_arrays(
@@ -133,8 +131,7 @@ class Ensemble:
         """Residuals of at most ``BLOCK`` encoded rows."""
         rows = len(batch)
         batch = batch.padded(BLOCK)
-        inputs = self._inputs(batch)
-        expected = [member(inputs) for member in self.members]
+        inputs, expected = self._expected(batch)
         parts_NR = np.zeros((len(batch), len(self.constant_R)), dtype=np.float32)
         for (mean_NV, log_p), member, distance, ordinary, weight in zip(
             expected, self.members, self.distances, self.ordinary, self.weights, strict=True
@@ -154,19 +151,28 @@ class Ensemble:
         blocks = [self(block).score_N for block in batch.blocks(BLOCK)]
         return np.concatenate(blocks) if blocks else np.empty(0)
 
-    def _inputs(self, batch: Batch) -> Inputs:
-        return Inputs.of(self._varying(batch), batch.codes_NC)
+    def _expected(self, batch: Batch) -> tuple[Inputs, list[Expected]]:
+        """What each member expects. The VAEs come first: in place of what is missing, a codebook sees their mean."""
+        inputs = Inputs.of(self._varying(batch), batch.codes_NC)
+        expected: list[Expected] = []
+        for member in self.members:
+            if isinstance(member, Codebook) and inputs.missing_NV is not None and expected:
+                inputs = replace(inputs, guess_NV=np.mean([mean_NV for mean_NV, _ in expected], axis=0))
+            expected.append(member(inputs))
+        return inputs, expected
 
     def _varying(self, batch: Batch) -> NDArray[np.float32]:
         return batch.x_NF[:, ~self.constant_F] if self.constant_F.any() else batch.x_NF
 
-    def _residuals(self, member: Member, batch: Batch) -> Iterator[NDArray[np.float32]]:
-        """A member's Pearson residuals, block by block."""
+    def _residuals(self, batch: Batch) -> Iterator[list[NDArray[np.float32]]]:
+        """Each member's Pearson residuals (N, R), block by block."""
         for block in batch.blocks(BLOCK):
             padded = block.padded(BLOCK)
-            inputs = self._inputs(padded)
-            mean_NV, log_p = member(inputs)
-            yield self._pearson(padded, member.residuals(inputs, mean_NV), log_p)[: len(block)]
+            inputs, expected = self._expected(padded)
+            yield [
+                self._pearson(padded, member.residuals(inputs, mean_NV), log_p)[: len(block)]
+                for member, (mean_NV, log_p) in zip(self.members, expected, strict=True)
+            ]
 
     def _pearson(
         self, batch: Batch, number_NV: NDArray[np.float32], log_probabilities: list[NDArray[np.float32]]
@@ -188,7 +194,7 @@ class Ensemble:
         return pearson
 
     def _expectation(
-        self, batch: Batch, expected: Sequence[tuple[NDArray[np.float32], list[NDArray[np.float32]]]]
+        self, batch: Batch, expected: Sequence[Expected]
     ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.intp]]:
         """Squared residuals (N, R), expected numbers (N, F) and likeliest slots (N, C) of a mean of members."""
         mean_NV = expected[0][0].copy()

@@ -5,8 +5,8 @@ what the dense ones let pass. As a model it is a mixture of K Gaussians of one c
 which is k-means in the coordinates in which S is the identity (Lloyd, "Least squares quantization in PCM", 1982), from
 the seeding of Arthur and Vassilvitskii ("k-means++", 2007); it is used as VQ-VAE uses its codes (van den Oord, Vinyals
 and Kavukcuoglu, 2017): the nearest one. Less the part that all codes share, the distance (x - m)' P (x - m), P = 1 / S,
-is linear in x, so that the encoder is one matrix. What is missing is first taken as average, then as what the code
-found so expects.
+is linear in x, so that the encoder is one matrix. A missing number is taken as what the dense VAEs expect it to be: a
+codebook left to itself finds a code that fits what is there, and the fewer there is the better.
 
 Numbers are seen through ``symlog``: what is far out in one column is far, but does not outweigh all the others. S is
 that of a first, coarse fit: a rough idea of how rows scatter about a typical one.
@@ -24,7 +24,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks.layout import Inputs, Layout, symlog
+from vae_model.networks.layout import Expected, Inputs, Layout, symlog
 
 ROWS_PER_CODE = 4
 """At least so many training rows for each code, on average."""
@@ -63,15 +63,15 @@ class Codebook:
         """For a model file."""
         return {name.rpartition("_")[0]: array for name, array in vars(self).items() if name != "layout"}
 
-    def __call__(self, inputs: Inputs) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    def __call__(self, inputs: Inputs) -> Expected:
         """Expected symlogs of the numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
-        symlog_NV = inputs.symlog_NV
-        if inputs.missing_NV is None:
-            code_N = self._nearest(symlog_NV, inputs)
-        else:
-            hidden_NV = inputs.missing_NV > 0
-            code_N = self._nearest(np.where(hidden_NV, 0, symlog_NV), inputs)
-            code_N = self._nearest(np.where(hidden_NV, self.mean_KV[code_N], symlog_NV), inputs)
+        seen_NV = inputs.symlog_NV
+        if inputs.missing_NV is not None:
+            guess_NV = 0 if inputs.guess_NV is None else symlog(inputs.guess_NV)
+            seen_NV = np.where(inputs.missing_NV > 0, guess_NV, seen_NV)
+        score_NK = Inputs(inputs.x_NV, seen_NV, None, inputs.codes_NC).through(self.weight_IK, self.layout)
+        score_NK += self.bias_K
+        code_N = score_NK.argmax(axis=1)
         log_share_NS = self.log_share_KS[code_N]
         bounds = zip(self.layout.starts, self.layout.slots, strict=True)
         return self.mean_KV[code_N], [log_share_NS[:, start : start + slots] for start, slots in bounds]
@@ -79,11 +79,6 @@ class Codebook:
     def residuals(self, inputs: Inputs, mean_NV: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, V) symlogs of the numbers less their expectation; NaN where missing."""
         return np.subtract(inputs.symlog_NV, mean_NV)
-
-    def _nearest(self, symlog_NV: NDArray[np.float32], inputs: Inputs) -> NDArray[np.intp]:
-        score_NK = Inputs(inputs.x_NV, symlog_NV, None, inputs.codes_NC).through(self.weight_IK, self.layout)
-        score_NK += self.bias_K
-        return np.asarray(score_NK.argmax(axis=1))
 
     @classmethod
     def fit(cls, layout: Layout, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], size: int, seed: int) -> Self:

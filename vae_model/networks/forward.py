@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks.layout import Inputs, Layout
+from vae_model.networks.layout import Expected, Inputs, Layout
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -42,7 +42,7 @@ class Forward:
         residual_NV *= np.exp(-0.5 * self.log_variance_V)
         return residual_NV
 
-    def __call__(self, inputs: Inputs) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    def __call__(self, inputs: Inputs) -> Expected:
         """Decoder mean of the numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
         (weight, bias), *rest = self.encoder
         h = inputs.through(weight, self.layout)

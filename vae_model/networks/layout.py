@@ -66,6 +66,8 @@ class Inputs:
     missing_NV: NDArray[np.float32] | None
     """1 where missing; None where nothing is."""
     codes_NC: NDArray[np.int32]
+    guess_NV: NDArray[np.float32] | None = None
+    """What others expect of the numbers, for a member that cannot do without the missing ones."""
 
     @classmethod
     def of(cls, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32]) -> Inputs:
@@ -97,11 +99,15 @@ class Inputs:
         return h_NH
 
 
+Expected = tuple[NDArray[np.float32], list[NDArray[np.float32]]]
+"""Expected numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
+
+
 class Member(Protocol):
     """One of the networks whose expectations make the score."""
 
-    def __call__(self, inputs: Inputs) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Expected numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
+    def __call__(self, inputs: Inputs) -> Expected:
+        """What it expects of the rows."""
 
     def residuals(self, inputs: Inputs, mean_NV: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, V) how far the numbers are from the expected ones; NaN where missing."""
