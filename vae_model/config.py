@@ -154,9 +154,7 @@ class Model(Section):
     codes: Annotated[int, Field(ge=0, le=4096)] = 128
     """Codes of the codebook in the ensemble; fewer where rows are few. 0 for no codebook."""
     kl_weight: Annotated[float, Field(gt=0, le=10)] = 0.1
-    """Weight of the KL term at the end of its warm-up (1 is the plain ELBO)."""
-    warm_up: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """Share of the training steps over which the KL weight rises from zero."""
+    """Weight of the KL term (1 is the plain ELBO)."""
     steps: PositiveInt | None = None
     """Optimiser steps; by default 300, fewer under 500 rows and more from 24,000 on."""
     batch_size: Annotated[int, Field(ge=8)] = 1024

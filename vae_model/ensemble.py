@@ -59,15 +59,24 @@ class Ensemble:
     ordinary: Sequence[float]
 
     @classmethod
-    def fit(cls, spec: FeatureSpec, members: Sequence[Member], rows: Batch, training_rows: int) -> Self:
-        """Fit each member's distance on the training rows. What is ordinary is not known yet."""
-        bare = cls(spec, training_rows, members, [], [1.0] * len(members))
+    def fit(
+        cls,
+        spec: FeatureSpec,
+        members: Sequence[Member],
+        measures: Sequence[Member],
+        rows: Batch,
+        training_rows: int,
+    ) -> Self:
+        """Fit each member's distance on the training rows' residuals from its measure: itself, or a coarser codebook.
+        What is ordinary is not known yet.
+        """
+        bare = cls(spec, training_rows, measures, [], [1.0] * len(members))
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // MAX_ROWS))))
         distances = []
-        for m in range(len(members)):  # one after the other: of a wide table, one member's residuals are large enough
+        for m in range(len(measures)):  # one after the other: of a wide table, one member's residuals are large enough
             own_NR = np.concatenate([residuals[m] for residuals in bare._residuals(sample)])
             distances.append(ResidualDistance.fit(own_NR, bare.constant_R))
-        return replace(bare, distances=distances)
+        return replace(bare, members=members, distances=distances)
 
     def ordinary_of(self, rows: Batch) -> list[float]:
         """Each member's median distance on rows that no member has seen: on its own training rows a member that has
@@ -78,7 +87,7 @@ class Ensemble:
             seen_N = np.maximum((~np.isnan(residuals[0])).sum(axis=1), 1)
             parts = [distance.parts(own_NR) for distance, own_NR in zip(self.distances, residuals, strict=True)]
             blocks.append([own_NR.sum(axis=1, dtype=np.float64) / seen_N for own_NR in parts])
-        return np.maximum(np.median(np.concatenate(blocks, axis=1), axis=1), 1e-6).tolist()
+        return [max(float(np.median(own_N)), 1e-6) for own_N in np.concatenate(blocks, axis=1)]
 
     @classmethod
     def from_arrays(

@@ -96,8 +96,11 @@ def _learn(rows: pa.Table, chosen: Chosen, config: Config, progress: Report | No
     trained = train(
         layout(spec), learnt.x_NF[:, ~constant_F], learnt.codes_NC, config.model, config.train.seed, progress
     )
-    members = [NETWORKS[kind].from_arrays(layout(spec), arrays) for kind, arrays in trained.members]
-    ensemble = Ensemble.fit(spec, members, learnt, len(rows))
+    members, measures = (
+        [NETWORKS[kind].from_arrays(layout(spec), arrays) for kind, arrays in networks]
+        for networks in (trained.members, trained.measures)
+    )
+    ensemble = Ensemble.fit(spec, members, measures, learnt, len(rows))
     return Fitted(ensemble, np.empty(0), len(learnt), trained)
 
 

@@ -57,6 +57,8 @@ class Trained:
 
     members: list[tuple[str, Arrays]]
     """Kind and arrays of each."""
+    measures: list[tuple[str, Arrays]]
+    """For each, what its residuals are measured by: itself, or a coarser codebook."""
     summary: dict[str, Any]
 
 
@@ -111,7 +113,6 @@ def train(
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
-    warm_up = max(1, round(settings.warm_up * steps))
 
     # Loop
     order_N, position = torch.randperm(rows, generator=generator), 0
@@ -132,8 +133,7 @@ def train(
         nll_MB = gaussian_nll(target_BV, mean_MBV, log_variance_MBV, ~x_BV.isnan())
         for column, logits_MBK in enumerate(logits):
             nll_MB = nll_MB + categorical_nll(logits_MBK, codes_BC[:, column].long())
-        kl_weight = settings.kl_weight * min(1.0, step / warm_up)
-        loss = (nll_MB + kl_weight * kl_divergence(mu_MBZ, log_variance_MBZ)).mean(dim=1).sum()
+        loss = (nll_MB + settings.kl_weight * kl_divergence(mu_MBZ, log_variance_MBZ)).mean(dim=1).sum()
 
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * _rise_and_fall(step - 1, steps)
@@ -152,12 +152,14 @@ def train(
 
     # Members: the dense VAEs, and the codebook, which takes no steps
     members: list[tuple[str, Arrays]] = [("vae", network.arrays(m)) for m in range(len(latents))]
+    measures = members.copy()
     told: list[dict[str, Any]] = [{"kind": "vae", "hidden": hidden, "latent": latent} for latent in latents]
     if settings.codes:
-        codebook = Codebook.fit(layout, x_NV, codes_NC, settings.codes, seed)
+        codebook, coarse = Codebook.fit(layout, x_NV, codes_NC, settings.codes, seed)
         members.append(("codebook", codebook.arrays()))
+        measures.append(("codebook", coarse.arrays()))
         told.append({"kind": "codebook", "codes": len(codebook.bias_K)})
-    return Trained(members, {"steps": steps, "loss": mean_loss, "members": told})
+    return Trained(members, measures, {"steps": steps, "loss": mean_loss, "members": told})
 
 
 def _rise_and_fall(step: int, steps: int) -> float:

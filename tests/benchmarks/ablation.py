@@ -57,6 +57,12 @@ def plainly(x):
     return np.clip(x, -layout.CLIP, layout.CLIP)
 
 
+def self_measured(*arguments, fit=codebook.Codebook.fit):
+    """The fine codebook's own residuals as its measure."""
+    fine, _ = fit(*arguments)
+    return fine, fine
+
+
 ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
     "default": ({}, []),
     "VAEs only": (settings(codes=0), []),
@@ -68,10 +74,10 @@ ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
         {},
         [lambda: patch.object(codebook, "symlog", plainly), lambda: patch.object(layout, "symlog", plainly)],
     ),
+    "codebook measured by itself": ({}, [lambda: patch.object(codebook.Codebook, "fit", self_measured)]),
     "few rows not cross-fitted": ({}, [lambda: patch.object(fitted, "SMALL", 0)]),
     "four VAEs": (settings(members=4), []),
     "KL weight 1 (plain ELBO)": (settings(kl_weight=1.0), []),
-    "no KL warm-up": (settings(warm_up=0.0), []),
     "no hidden inputs": ({}, [lambda: patch.object(training, "HIDE", 0.0)]),
     "no tails": ({}, [lambda: patch.object(residuals, "_normal", no_tails)]),
     "no covariance": ({}, [lambda: patch.object(residuals, "_precision", no_covariance)]),

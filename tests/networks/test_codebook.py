@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vae_model.networks.codebook import MAX_COVARIANCE, ROWS_PER_CODE, Codebook
+from vae_model.networks.codebook import COARSE, MAX_COVARIANCE, ROWS_PER_CODE, Codebook
 from vae_model.networks.layout import Inputs, Layout, symlog
 
 LAYOUT = Layout(3, (3, 2))
@@ -20,9 +20,9 @@ def clustered(rows=600, seed=0):
 
 
 def fit(size=8, seed=0, **changes):
-    """A codebook of the clustered rows."""
+    """A codebook of the clustered rows, the fine one."""
     x_NV, codes_NC, _ = clustered(**changes)
-    return Codebook.fit(LAYOUT, x_NV, codes_NC, size, seed)
+    return Codebook.fit(LAYOUT, x_NV, codes_NC, size, seed)[0]
 
 
 def residuals(book, x_NV, codes_NC):
@@ -74,7 +74,7 @@ def test_rows_with_gaps_can_be_fitted_on():
     draw = np.random.default_rng(3)
     x_NV[draw.random(x_NV.shape) < 0.2] = np.nan
     codes_NC[draw.random(codes_NC.shape) < 0.2] = -1
-    book = Codebook.fit(LAYOUT, x_NV, codes_NC, 6, 0)
+    book, _ = Codebook.fit(LAYOUT, x_NV, codes_NC, 6, 0)
     whole, codes, cluster = clustered(seed=4)
     _, (log_p, _) = book(Inputs.of(whole, codes))
     assert np.abs(residuals(book, whole, codes)).mean() < 0.1
@@ -89,6 +89,19 @@ def test_few_rows_have_few_codes(rows, codes):
     assert len(fit(size, rows=rows).bias_K) <= codes
 
 
+def test_the_coarse_codebook_leaves_more_of_its_rows_unexplained():
+    """Its rows scatter about its codes as new rows do; the fine codes lie closer to the rows they were fitted on."""
+    draw = np.random.default_rng(6)
+    x_NV, new_NV = draw.normal(size=(2, 2000, 3)).astype(np.float32)
+    none = np.empty((2000, 0), dtype=np.int32)
+    fine, coarse = Codebook.fit(Layout(3, ()), x_NV, none, 500, 0)
+    assert len(coarse.bias_K) == COARSE and len(fine.bias_K) > 400
+    own, new = (np.square(residuals(fine, x, none)).mean() for x in (x_NV, new_NV))
+    coarse_own, coarse_new = (np.square(residuals(coarse, x, none)).mean() for x in (x_NV, new_NV))
+    assert own / new < 0.6
+    assert coarse_own / coarse_new > 0.75
+
+
 def test_a_wild_number_is_far_but_not_beyond_measure():
     """A residual grows with the logarithm of the number, and with the number near zero."""
     x_NV = np.array([[-1e9, -1, -0.01, 0, 0.01, 1, 1e9]], dtype=np.float32)
@@ -101,9 +114,9 @@ def test_a_wild_number_is_far_but_not_beyond_measure():
 def test_equal_rows_share_one_code():
     """Rows without differences make one code, not several."""
     x_NV, codes_NC = np.ones((100, 3), dtype=np.float32), np.zeros((100, 2), dtype=np.int32)
-    book = Codebook.fit(LAYOUT, x_NV, codes_NC, 8, 0)
-    assert len(book.bias_K) == 1
-    np.testing.assert_allclose(book.mean_KV, np.full((1, 3), np.log(2)), rtol=1e-6)
+    for book in Codebook.fit(LAYOUT, x_NV, codes_NC, 8, 0):
+        assert len(book.bias_K) == 1
+        np.testing.assert_allclose(book.mean_KV, np.full((1, 3), np.log(2)), rtol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_codes():
@@ -120,7 +133,7 @@ def test_very_wide_tables_have_codes():
     columns = MAX_COVARIANCE + 1
     x_NV = draw.normal(size=(200, columns)).astype(np.float32)
     none = np.empty((200, 0), dtype=np.int32)
-    book = Codebook.fit(Layout(columns, ()), x_NV, none, 4, 0)
+    book, _ = Codebook.fit(Layout(columns, ()), x_NV, none, 4, 0)
     left = residuals(book, x_NV, none)
     assert np.isfinite(left).all()
     assert (left**2).mean() < (symlog(x_NV) ** 2).mean()

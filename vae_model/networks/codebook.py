@@ -8,8 +8,11 @@ and Kavukcuoglu, 2017): the nearest one. Less the part that all codes share, the
 is linear in x, so that the encoder is one matrix. A missing number is taken as what the dense VAEs expect it to be: a
 codebook left to itself finds a code that fits what is there, and the fewer there is the better.
 
-Numbers are seen through ``symlog``: what is far out in one column is far, but does not outweigh all the others. S is
-that of a first, coarse fit: a rough idea of how rows scatter about a typical one.
+Numbers are seen through ``symlog``: what is far out in one column is far, but does not outweigh all the others.
+
+There are two of them. The coarse one, of few codes, tells how rows scatter about a typical one: S, and the measure of
+the residuals (``residuals.py``). The fine one makes the expectations; its own residuals on the rows it was fitted on
+would be too small, the smaller the fewer rows a code has.
 
 Shapes as in ``layout``; K codes.
 """
@@ -28,8 +31,8 @@ from vae_model.networks.layout import Expected, Inputs, Layout, symlog
 
 ROWS_PER_CODE = 4
 """At least so many training rows for each code, on average."""
-COARSE = 16
-"""Codes of the first fit; twice as many rows are asked for each of them."""
+COARSE = 64
+"""Codes of the coarse codebook; twice as many rows are asked for each of its codes."""
 MAX_ROWS = 20_000
 """A codebook is fitted on at most this many rows."""
 ITERATIONS = 10
@@ -81,8 +84,12 @@ class Codebook:
         return np.subtract(inputs.symlog_NV, mean_NV)
 
     @classmethod
-    def fit(cls, layout: Layout, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], size: int, seed: int) -> Self:
-        """At most ``size`` codes from encoded rows (NaN and -1: missing); the same for the same input and seed."""
+    def fit(
+        cls, layout: Layout, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], size: int, seed: int
+    ) -> tuple[Self, Self]:
+        """A codebook of at most ``size`` codes and the coarse one that measures it, from encoded rows (NaN and -1:
+        missing). The same input and seed give the same codes.
+        """
         draw = np.random.default_rng(seed)
         if len(x_NV) > MAX_ROWS:
             chosen = np.sort(draw.choice(len(x_NV), MAX_ROWS, replace=False))
@@ -91,12 +98,22 @@ class Codebook:
         most = max(1, min(size, len(x_NV) // ROWS_PER_CODE))
 
         code_N = _lloyd(target_NO, max(1, min(size, COARSE, len(x_NV) // (2 * ROWS_PER_CODE))), draw)
-        mean_KO, _ = _means(code_N, target_NO, seen_NO)
+        mean_KO, count_KO = _means(code_N, target_NO, seen_NO)
         filled_NO = np.where(seen_NO > 0, target_NO, mean_KO[code_N])
         precision_OO = _precision(filled_NO - mean_KO[code_N])
+        coarse = cls._of(layout, mean_KO, count_KO, precision_OO)
         code_N = _lloyd(filled_NO @ np.linalg.cholesky(precision_OO).astype(np.float32), most, draw)
-        mean_KO, count_KO = _means(code_N, target_NO, seen_NO)
+        return cls._of(layout, *_means(code_N, target_NO, seen_NO), precision_OO), coarse
 
+    @classmethod
+    def _of(
+        cls,
+        layout: Layout,
+        mean_KO: NDArray[np.float32],
+        count_KO: NDArray[np.float32],
+        precision_OO: NDArray[np.float64],
+    ) -> Self:
+        """From the codes' means, the number of cells behind each, and P."""
         # Nearest: the highest 2 x'Pm - m'Pm. A code's shares are drawn towards the shares of the column by one row's
         # worth: nothing is impossible.
         pull_OK = precision_OO @ mean_KO.T
