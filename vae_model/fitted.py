@@ -5,7 +5,7 @@ Shapes: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +50,6 @@ class Fitted:
             out |= {f"member.{m}.{name}": array for name, array in own.items()}
         return out
 
-    def calibrated(self, scores: NDArray[np.float64], ordinary: Sequence[float]) -> Fitted:
-        """The same with the scores of rows that calibrate, and each member's distance on an ordinary row."""
-        return replace(self, scores=scores, ensemble=replace(self.ensemble, ordinary=ordinary))
-
 
 def fit(rows: pa.Table, held_out: pa.Table, chosen: Chosen, config: Config, progress: Report | None = None) -> Fitted:
     """Learn from ``rows``; the ``held_out`` rows calibrate."""
@@ -62,8 +58,8 @@ def fit(rows: pa.Table, held_out: pa.Table, chosen: Chosen, config: Config, prog
     batch = batch.take(np.flatnonzero(batch.missing_N <= config.decision.max_missing))
     if not len(batch):
         return learnt
-    measured = learnt.calibrated(learnt.scores, learnt.ensemble.ordinary_of(batch))
-    return measured.calibrated(measured.ensemble.scores(batch), measured.ensemble.ordinary)
+    ensemble = replace(learnt.ensemble, ordinary=learnt.ensemble.ordinary_of(batch))
+    return replace(learnt, ensemble=ensemble, scores=ensemble.scores(batch))
 
 
 def cross_fit(rows: pa.Table, chosen: Chosen, config: Config, progress: Report | None = None) -> Fitted:
@@ -78,10 +74,10 @@ def cross_fit(rows: pa.Table, chosen: Chosen, config: Config, progress: Report |
     for fold in range(FOLDS):
         others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))
         folds.append(fit(others, own, chosen, config, _share(progress, fold)))
-    ordinary = np.median([fold.ensemble.ordinary for fold in folds], axis=0)
-    return _learn(rows, chosen, config, _share(progress, FOLDS)).calibrated(
-        np.concatenate([fold.scores for fold in folds]), ordinary.tolist()
-    )
+    learnt = _learn(rows, chosen, config, _share(progress, FOLDS))
+    ordinary = np.median([fold.ensemble.ordinary for fold in folds], axis=0).tolist()
+    scores = np.concatenate([fold.scores for fold in folds])
+    return replace(learnt, ensemble=replace(learnt.ensemble, ordinary=ordinary), scores=scores)
 
 
 def _learn(rows: pa.Table, chosen: Chosen, config: Config, progress: Report | None) -> Fitted:
