@@ -164,9 +164,10 @@ class Ensemble:
         """What each member expects. The VAEs come first: in place of what is missing, a codebook sees their mean."""
         inputs = Inputs.of(self._varying(batch), batch.codes_NC)
         expected: list[Expected] = []
+        has_gaps = inputs.missing_NV is not None or bool((batch.codes_NC < 0).any())
         for member in self.members:
-            if isinstance(member, Codebook) and inputs.missing_NV is not None and expected:
-                inputs = replace(inputs, guess_NV=np.mean([mean_NV for mean_NV, _ in expected], axis=0))
+            if isinstance(member, Codebook) and has_gaps and expected:
+                inputs = replace(inputs, guess=_mean(expected))
             expected.append(member(inputs))
         return inputs, expected
 
@@ -230,6 +231,13 @@ class Ensemble:
         mean_NF = np.zeros((len(batch), units), dtype=np.float32)
         mean_NF[:, ~self.constant_F] = mean_NV
         return squared, mean_NF, likeliest
+
+
+def _mean(expected: Sequence[Expected]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    """The mean of what several members expect: numbers, and the probabilities of each category's slots."""
+    numbers, log_probabilities = zip(*expected, strict=True)
+    shares = [np.mean([np.exp(log_p) for log_p in of_one], axis=0) for of_one in zip(*log_probabilities, strict=True)]
+    return np.mean(numbers, axis=0), shares
 
 
 def layout(spec: FeatureSpec) -> Layout:

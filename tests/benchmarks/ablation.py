@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -63,6 +64,11 @@ def self_measured(*arguments, fit=codebook.Codebook.fit):
     return fine, fine
 
 
+def unguessed(self, inputs, call=codebook.Codebook.__call__):
+    """The codebook without what the VAEs expect."""
+    return call(self, replace(inputs, guess=None))
+
+
 ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
     "default": ({}, []),
     "VAEs only": (settings(codes=0), []),
@@ -75,6 +81,7 @@ ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
         [lambda: patch.object(codebook, "symlog", plainly), lambda: patch.object(layout, "symlog", plainly)],
     ),
     "codebook measured by itself": ({}, [lambda: patch.object(codebook.Codebook, "fit", self_measured)]),
+    "gaps not filled for the codebook": ({}, [lambda: patch.object(codebook.Codebook, "__call__", unguessed)]),
     "few rows not cross-fitted": ({}, [lambda: patch.object(fitted, "SMALL", 0)]),
     "four VAEs": (settings(members=4), []),
     "KL weight 1 (plain ELBO)": (settings(kl_weight=1.0), []),

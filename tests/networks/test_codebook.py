@@ -1,5 +1,7 @@
 """The codebook: nearest codes, what they expect, missing values, few rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -145,3 +147,16 @@ def test_arrays_round_trip():
     x_NV, codes_NC, _ = clustered(seed=5)
     inputs = Inputs.of(x_NV, codes_NC)
     np.testing.assert_array_equal(Codebook.from_arrays(LAYOUT, book.arrays())(inputs)[0], book(inputs)[0])
+
+
+def test_what_is_missing_is_what_others_expect():
+    """A row of nothing but one number is placed where the guess for its gaps says, be they numbers or categories."""
+    x_NV, codes_NC, cluster = clustered(seed=6)
+    book = fit()
+    gaps = np.full_like(x_NV, np.nan)
+    gaps[:, 0] = 0.0  # lies between all clusters
+    shares = [np.eye(3, dtype=np.float32)[cluster], np.full((len(x_NV), 2), 0.5, dtype=np.float32)]
+    bare = Inputs.of(gaps, np.full_like(codes_NC, -1))
+    for guess in ((x_NV, [np.zeros_like(share) for share in shares]), (np.zeros_like(x_NV), shares)):
+        _, (log_p, _) = book(replace(bare, guess=guess))
+        assert (log_p.argmax(axis=1) == cluster).mean() > 0.95

@@ -5,8 +5,8 @@ what the dense ones let pass. As a model it is a mixture of K Gaussians of one c
 which is k-means in the coordinates in which S is the identity (Lloyd, "Least squares quantization in PCM", 1982), from
 the seeding of Arthur and Vassilvitskii ("k-means++", 2007); it is used as VQ-VAE uses its codes (van den Oord, Vinyals
 and Kavukcuoglu, 2017): the nearest one. Less the part that all codes share, the distance (x - m)' P (x - m), P = 1 / S,
-is linear in x, so that the encoder is one matrix. A missing number is taken as what the dense VAEs expect it to be: a
-codebook left to itself finds a code that fits what is there, and the fewer there is the better.
+is linear in x, so that the encoder is one matrix. What is missing is taken as what the dense VAEs expect it to be: a
+codebook left to itself finds a code that fits what is there, and the less there is the better it fits.
 
 Numbers are seen through ``symlog``: what is far out in one column is far, but does not outweigh all the others.
 
@@ -70,10 +70,16 @@ class Codebook:
         """Expected symlogs of the numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
         seen_NV = inputs.symlog_NV
         if inputs.missing_NV is not None:
-            guess_NV = 0 if inputs.guess_NV is None else symlog(inputs.guess_NV)
+            guess_NV = 0 if inputs.guess is None else symlog(inputs.guess[0])
             seen_NV = np.where(inputs.missing_NV > 0, guess_NV, seen_NV)
         score_NK = Inputs(inputs.x_NV, seen_NV, None, inputs.codes_NC).through(self.weight_IK, self.layout)
         score_NK += self.bias_K
+        for category, share_NS in enumerate(inputs.guess[1] if inputs.guess else []):
+            gap_N = inputs.codes_NC[:, category] < 0
+            if gap_N.any():
+                first = 2 * self.layout.varying + self.layout.starts[category]
+                weight_SK = self.weight_IK[first : first + self.layout.slots[category]]
+                score_NK += np.where(gap_N[:, None], share_NS, 0) @ weight_SK  # all rows: a product of always one shape
         code_N = score_NK.argmax(axis=1)
         log_share_NS = self.log_share_KS[code_N]
         bounds = zip(self.layout.starts, self.layout.slots, strict=True)

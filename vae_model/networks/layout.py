@@ -55,6 +55,10 @@ def symlog(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.copysign(np.log(size, out=size), x, out=size))
 
 
+Expected = tuple[NDArray[np.float32], list[NDArray[np.float32]]]
+"""Expected numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Encoded rows on their way into any number of networks."""
@@ -66,8 +70,9 @@ class Inputs:
     missing_NV: NDArray[np.float32] | None
     """1 where missing; None where nothing is."""
     codes_NC: NDArray[np.int32]
-    guess_NV: NDArray[np.float32] | None = None
-    """What others expect of the numbers, for a member that cannot do without the missing ones."""
+    guess: tuple[NDArray[np.float32], list[NDArray[np.float32]]] | None = None
+    """What others expect, for a member that cannot do without what is missing: numbers (N, V), and the probabilities of
+    each category's slots (N, K_c + 1)."""
 
     @classmethod
     def of(cls, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32]) -> Inputs:
@@ -97,10 +102,6 @@ class Inputs:
             rows = np.vstack([weight_IH[first : first + layout.slots[category]], np.zeros_like(weight_IH[:1])])
             h_NH += rows[self.codes_NC[:, category]]  # -1, missing: the last row, zeros
         return h_NH
-
-
-Expected = tuple[NDArray[np.float32], list[NDArray[np.float32]]]
-"""Expected numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
 
 
 class Member(Protocol):
