@@ -7,7 +7,7 @@ import pytest
 from vae_model import Detector
 
 FACTORS = 3
-LOADINGS = np.random.default_rng(0).normal(size=(FACTORS, 2000))
+LOADINGS = np.random.default_rng(0).normal(size=(FACTORS, 100))
 
 
 def related(draw, rows, columns):
