@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vae_model.features.spec import Batch, FeatureSpec
 from vae_model.networks.codebook import Codebook
 from vae_model.networks.forward import Forward
-from vae_model.networks.layout import BLOCK, Expected, Inputs, Layout, Member
+from vae_model.networks.layout import BLOCK, Buffers, Expected, Inputs, Layout, Member
 from vae_model.residuals import MAX_ROWS, ResidualDistance
 
 NETWORKS: dict[str, type[Forward | Codebook]] = {"vae": Forward, "codebook": Codebook}
@@ -26,22 +26,24 @@ NETWORKS: dict[str, type[Forward | Codebook]] = {"vae": Forward, "codebook": Cod
 
 @dataclass(frozen=True)
 class Residuals:
-    """What the ensemble makes of a block of rows."""
+    """What the ensemble makes of a block of rows. The arrays are the buffers' own: the next block overwrites them."""
 
     parts_NR: NDArray[np.float32]
     """Each residual's part of R times the score; 1, that of an ordinary row, where missing."""
-    missing_NR: NDArray[np.bool_]
-    squared_NR: NDArray[np.float64]
+    missing_NR: NDArray[np.bool_] | None
+    """None where nothing is."""
+    squared_NR: NDArray[np.float32]
     """Squared residuals of the VAEs' mean, in units of the column's training variance; NaN where missing."""
-    mean_NF: NDArray[np.float32]
-    """The expected value of each unit, standardised: the VAEs' mean."""
-    likeliest_NC: NDArray[np.intp]
-    """The likeliest slot of each category, other than the one observed: what would have fitted instead."""
+    mean_NV: NDArray[np.float32]
+    """The expected value of each varying unit, standardised: the VAEs' mean."""
+    shares: Sequence[NDArray[np.float32]]
+    """The probability of each category's slots (N, K_c + 1): the VAEs' mean."""
 
     @property
     def score_N(self) -> NDArray[np.float64]:
         """The scores."""
-        return np.asarray(self.parts_NR.mean(axis=1, dtype=np.float64))
+        count = self.parts_NR.shape[1]
+        return np.divide(self.parts_NR @ np.ones(count, dtype=np.float32), count, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Ensemble:
         blocks = []
         for residuals in self._residuals(rows):
             seen_N = np.maximum((~np.isnan(residuals[0])).sum(axis=1), 1)
-            parts = [distance.parts(own_NR) for distance, own_NR in zip(self.distances, residuals, strict=True)]
+            parts = (distance.parts(own_NR) for distance, own_NR in zip(self.distances, residuals, strict=True))
             blocks.append([own_NR.sum(axis=1, dtype=np.float64) / seen_N for own_NR in parts])
         return [max(float(np.median(own_N)), 1e-6) for own_N in np.concatenate(blocks, axis=1)]
 
@@ -136,38 +138,65 @@ class Ensemble:
         single = [feature.gini == 0 for feature in self.spec.categorical]
         return np.concatenate([self.constant_F, np.array(single, dtype=bool)])
 
-    def __call__(self, batch: Batch) -> Residuals:
+    @cached_property
+    def _measures(self) -> list[ResidualDistance]:
+        """The distances of plain differences, so weighted that they add up to the score."""
+        each = zip(self.distances, self.members, self.weights, self.ordinary, strict=True)
+        return [d.scaled(self._deviation(member), weight / ordinary) for d, member, weight, ordinary in each]
+
+    def __call__(self, batch: Batch, buffers: Buffers | None = None) -> Residuals:
         """Residuals of at most ``BLOCK`` encoded rows."""
-        rows = len(batch)
+        rows, buffers = len(batch), buffers or Buffers()
         batch = batch.padded(BLOCK)
-        inputs, expected = self._expected(batch)
-        parts_NR = np.zeros((len(batch), len(self.constant_R)), dtype=np.float32)
-        for (mean_NV, log_p), member, distance, ordinary, weight in zip(
-            expected, self.members, self.distances, self.ordinary, self.weights, strict=True
-        ):
-            pearson_NR = self._pearson(batch, member.residuals(inputs, mean_NV), log_p)
-            own_NR = distance.parts(pearson_NR)
-            own_NR *= np.float32(weight / ordinary)
-            parts_NR += own_NR
-        missing_NR = np.isnan(pearson_NR)
-        np.copyto(parts_NR, 1, where=missing_NR)
-        dense = [e for e, member in zip(expected, self.members, strict=True) if isinstance(member, Forward)]
-        squared, mean_NF, likeliest = self._expectation(batch, dense)
-        return Residuals(parts_NR[:rows], missing_NR[:rows], squared[:rows], mean_NF[:rows], likeliest[:rows])
+        inputs, expected = self._expected(batch, buffers)
+        mean_NV, shares = _mean(
+            [e for e, m in zip(expected, self.members, strict=True) if isinstance(m, Forward)], buffers
+        )
+        squared_NR = self._squared(batch, mean_NV, shares, buffers)
+        missing_NR = np.isnan(squared_NR) if inputs.has_gaps or self.constant_F.any() else None
+
+        parts_NR = buffers("parts", *squared_NR.shape)
+        parts_NR.fill(0)
+        for member, measure, one in zip(self.members, self._measures, expected, strict=True):
+            parts_NR += measure.parts(self._differences(batch, inputs, member, one), buffers)
+        if missing_NR is not None:
+            np.copyto(parts_NR, 1, where=missing_NR)
+        return Residuals(
+            parts_NR[:rows],
+            None if missing_NR is None else missing_NR[:rows],
+            squared_NR[:rows],
+            mean_NV[:rows],
+            [share_NS[:rows] for share_NS in shares],
+        )
 
     def scores(self, batch: Batch) -> NDArray[np.float64]:
         """(N,) scores of any number of encoded rows."""
-        blocks = [self(block).score_N for block in batch.blocks(BLOCK)]
+        buffers = Buffers()
+        blocks = [self(block, buffers).score_N for block in batch.blocks(BLOCK)]
         return np.concatenate(blocks) if blocks else np.empty(0)
 
-    def _expected(self, batch: Batch) -> tuple[Inputs, list[Expected]]:
+    def expectation(
+        self, batch: Batch, residuals: Residuals, rows: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """Of some rows, the expected numbers (Q, F), standardised, and the likeliest slot of each category (Q, C) other
+        than the one observed: what would have fitted instead.
+        """
+        mean_QF = np.zeros((len(rows), len(self.constant_F)), dtype=np.float32)
+        mean_QF[:, ~self.constant_F] = residuals.mean_NV[rows]
+        likeliest_QC = np.empty((len(rows), len(residuals.shares)), dtype=np.intp)
+        for c, share_NS in enumerate(residuals.shares):
+            share_QS, code_Q = share_NS[rows], batch.codes_NC[rows, c]
+            share_QS[code_Q >= 0, code_Q[code_Q >= 0]] = -1
+            likeliest_QC[:, c] = share_QS.argmax(axis=1)
+        return mean_QF, likeliest_QC
+
+    def _expected(self, batch: Batch, buffers: Buffers) -> tuple[Inputs, list[Expected]]:
         """What each member expects. The VAEs come first: in place of what is missing, a codebook sees their mean."""
-        inputs = Inputs.of(self._varying(batch), batch.codes_NC)
+        inputs = Inputs.of(self._varying(batch), batch.codes_NC, buffers)
         expected: list[Expected] = []
-        has_gaps = inputs.missing_NV is not None or bool((batch.codes_NC < 0).any())
         for member in self.members:
-            if isinstance(member, Codebook) and has_gaps and expected:
-                inputs = replace(inputs, guess=_mean(expected))
+            if isinstance(member, Codebook) and expected and inputs.has_gaps:
+                inputs = replace(inputs, guess=_mean(expected, Buffers()))
             expected.append(member(inputs))
         return inputs, expected
 
@@ -177,67 +206,72 @@ class Ensemble:
     def _residuals(self, batch: Batch) -> Iterator[list[NDArray[np.float32]]]:
         """Each member's Pearson residuals (N, R), block by block."""
         for block in batch.blocks(BLOCK):
-            padded = block.padded(BLOCK)
-            inputs, expected = self._expected(padded)
+            padded, buffers = block.padded(BLOCK), Buffers()
+            inputs, expected = self._expected(padded, buffers)
             yield [
-                self._pearson(padded, member.residuals(inputs, mean_NV), log_p)[: len(block)]
-                for member, (mean_NV, log_p) in zip(self.members, expected, strict=True)
+                self._differences(padded, inputs, member, one)[: len(block)] / self._deviation(member)
+                for member, one in zip(self.members, expected, strict=True)
             ]
 
-    def _pearson(
-        self, batch: Batch, number_NV: NDArray[np.float32], log_probabilities: list[NDArray[np.float32]]
-    ) -> NDArray[np.float32]:
-        """(N, R) Pearson residuals of numbers and categories; NaN where missing."""
-        if not self.spec.categorical and not self.constant_F.any():  # nothing but numbers: no parts to put together
-            return number_NV
-        units = len(self.constant_F)
-        pearson = np.empty((len(batch), len(self.constant_R)), dtype=np.float32)
-        pearson[:, :units][:, ~self.constant_F] = number_NV
+    def _deviation(self, member: Member) -> NDArray[np.float32]:
+        """(R,) what makes a member's differences Pearson residuals; those of constants and categories are."""
+        deviation_R = np.ones(len(self.constant_R), dtype=np.float32)
+        deviation_R[: len(self.constant_F)][~self.constant_F] = member.deviation_V
+        return deviation_R
+
+    def _differences(self, batch: Batch, inputs: Inputs, member: Member, expected: Expected) -> NDArray[np.float32]:
+        """(N, R) numbers less what a member expects, and Pearson residuals of constants and categories; NaN where
+        missing.
+        """
+        mean_NV, log_probabilities = expected
+        units, shape = len(self.constant_F), (len(batch), len(self.constant_R))
+        out_NR = inputs.buffers("difference", *shape)
+        if mean_NV.shape == shape:  # nothing but numbers: no parts to put together
+            np.subtract(member.numbers(inputs), mean_NV, out=out_NR)
+            return out_NR
+        out_NR[:, :units][:, ~self.constant_F] = member.numbers(inputs) - mean_NV
         # A constant column is encoded as 0 where equal to its constant, 1 where not, NaN where missing. Something
         # with a chance of 1 / (n + 1) has deviation 1 / sqrt(n + 1): the limit of a column that hardly ever varies.
-        pearson[:, :units][:, self.constant_F] = batch.x_NF[:, self.constant_F] * math.sqrt(self.rarest)
+        out_NR[:, :units][:, self.constant_F] = batch.x_NF[:, self.constant_F] * math.sqrt(self.rarest)
         rows = np.arange(len(batch))
         for c, log_p in enumerate(log_probabilities):
             code = batch.codes_NC[:, c]
             odds = np.where(batch.unseen_NC[:, c], np.inf, np.expm1(np.minimum(-log_p[rows, code], 80)))
-            pearson[:, units + c] = np.where(code < 0, np.nan, np.sqrt(np.clip(odds, 0, self.rarest)))
-        return pearson
+            out_NR[:, units + c] = np.where(code < 0, np.nan, np.sqrt(np.clip(odds, 0, self.rarest)))
+        return out_NR
 
-    def _expectation(
-        self, batch: Batch, expected: Sequence[Expected]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.intp]]:
-        """Squared residuals (N, R), expected numbers (N, F) and likeliest slots (N, C) of a mean of members."""
-        mean_NV = expected[0][0].copy()
-        for other_NV, _ in expected[1:]:
-            mean_NV += other_NV
-        mean_NV /= len(expected)
-        units, count = len(self.constant_F), len(self.spec.categorical)
-        difference = np.subtract(self._varying(batch), mean_NV, dtype=np.float64)
-        likeliest = np.empty((len(batch), count), dtype=np.intp)
-        if not count and not self.constant_F.any():
-            return difference**2, mean_NV, likeliest
-        squared = np.empty((len(batch), len(self.constant_R)))
-        squared[:, :units][:, ~self.constant_F] = difference**2
-        squared[:, :units][:, self.constant_F] = batch.x_NF[:, self.constant_F]
+    def _squared(
+        self, batch: Batch, mean_NV: NDArray[np.float32], shares: Sequence[NDArray[np.float32]], buffers: Buffers
+    ) -> NDArray[np.float32]:
+        """(N, R) squared residuals: of numbers, and Brier scores of categories; NaN where missing."""
+        units, shape = len(self.constant_F), (len(batch), len(self.constant_R))
+        out_NR = buffers("squared", *shape)
+        if mean_NV.shape == shape:
+            np.subtract(batch.x_NF, mean_NV, out=out_NR)
+            out_NR *= out_NR
+            return out_NR
+        out_NR[:, :units][:, ~self.constant_F] = (self._varying(batch) - mean_NV) ** 2
+        out_NR[:, :units][:, self.constant_F] = batch.x_NF[:, self.constant_F]
         rows = np.arange(len(batch))
-        for c, feature in enumerate(self.spec.categorical):
-            p = np.mean([np.exp(log_p[c]) for _, log_p in expected], axis=0)
+        for c, (feature, share_NS) in enumerate(zip(self.spec.categorical, shares, strict=True)):
             code = batch.codes_NC[:, c]
-            own = np.where(batch.unseen_NC[:, c], 0, p[rows, code])
-            brier = 1 - 2 * own.astype(np.float64) + (p * p).sum(axis=1)
-            squared[:, units + c] = np.where(code < 0, np.nan, brier / max(feature.gini, 1 / self.training_rows))
-            p[rows, code] = np.where(code < 0, p[rows, code], -1)
-            likeliest[:, c] = p.argmax(axis=1)
-        mean_NF = np.zeros((len(batch), units), dtype=np.float32)
-        mean_NF[:, ~self.constant_F] = mean_NV
-        return squared, mean_NF, likeliest
+            own = np.where(batch.unseen_NC[:, c], 0, share_NS[rows, code])
+            brier = 1 - 2 * own + (share_NS * share_NS).sum(axis=1)
+            out_NR[:, units + c] = np.where(code < 0, np.nan, brier / max(feature.gini, 1 / self.training_rows))
+        return out_NR
 
 
-def _mean(expected: Sequence[Expected]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+def _mean(expected: Sequence[Expected], buffers: Buffers) -> Expected:
     """The mean of what several members expect: numbers, and the probabilities of each category's slots."""
-    numbers, log_probabilities = zip(*expected, strict=True)
-    shares = [np.mean([np.exp(log_p) for log_p in of_one], axis=0) for of_one in zip(*log_probabilities, strict=True)]
-    return np.mean(numbers, axis=0), shares
+    (first_NV, _), *others = expected
+    mean_NV = buffers("mean", *first_NV.shape)
+    np.copyto(mean_NV, first_NV)
+    for other_NV, _ in others:
+        mean_NV += other_NV
+    if others:
+        mean_NV *= np.float32(1 / len(expected))
+    of_each = zip(*(log_probabilities for _, log_probabilities in expected), strict=True)
+    return mean_NV, [np.mean([np.exp(log_p) for log_p in of_one], axis=0) for of_one in of_each]
 
 
 def layout(spec: FeatureSpec) -> Layout:

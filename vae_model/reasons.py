@@ -17,53 +17,66 @@ TYPE = pa.list_(
 )
 
 
-def build(
-    spec: FeatureSpec,
-    arrays: Sequence[pa.Array],
-    rows: NDArray[np.intp],
-    parts_NR: NDArray[np.float32],
-    missing_NR: NDArray[np.bool_],
-    mean_NF: NDArray[np.float32],
-    likeliest_NC: NDArray[np.intp],
-    most: int,
-) -> pa.Array:
-    """Reasons for the rows with index ``rows``; an empty list for every other row.
+class Reasons:
+    """The reasons of a batch's flagged rows, gathered block by block.
 
-    ``arrays`` are the feature columns as they came, ``parts_NR`` each residual's part of the score, ``missing_NR``
-    whether it is missing, ``mean_NF`` what the decoder expects of each unit, ``likeliest_NC`` the likeliest slot of
-    each category. A feature's share is its residuals' part of the sum of all positive parts.
+    Shapes: Q flagged rows, R residuals, F numeric units, C categories.
     """
-    if not len(rows):
-        return pa.ListArray.from_arrays(
-            pa.array(np.zeros(len(parts_NR) + 1, np.int32)), pa.array([], TYPE.value_type), type=TYPE
-        )
-    entries: list[dict[str, Any]] = []
-    counts = np.zeros(len(parts_NR), dtype=np.int32)
-    of_unit, features = spec.feature_of_unit, spec.features
-    category = {f.name: i for i, f in enumerate(spec.categorical)}
-    for row in rows:
-        parts_R = np.where(missing_NR[row], 0, np.maximum(parts_NR[row], 0))  # what is missing is no reason
-        by_feature = np.bincount(of_unit, weights=parts_R, minlength=len(features))
-        total = by_feature.sum()
-        for index in np.argsort(-by_feature, kind="stable")[:most]:
-            value = arrays[index][row]
-            if by_feature[index] <= 0:
-                break
-            feature = features[index]
-            if feature.is_category:
-                slot = likeliest_NC[row, category[feature.name]]
-                observed = value.as_py() if feature.kind == "categorical" else str(value.as_py()).lower()
-                expected = feature.values[slot] if slot < feature.slots else "(a rare value)"
-            else:
-                units = np.flatnonzero(of_unit == index)
-                worst = int(np.argmax(parts_R[units]))
-                center, scale = np.array(feature.center), np.array(feature.scale)
-                observed, expected = _words(feature, value, center + scale * mean_NF[row, units], worst)
-            share = float(by_feature[index] / total)
-            entries.append({"feature": feature.name, "share": share, "observed": str(observed), "expected": expected})
-            counts[row] += 1
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(entries, TYPE.value_type), type=TYPE)
+
+    def __init__(self, spec: FeatureSpec, most: int) -> None:
+        self.spec, self.most = spec, most
+        self._counts: list[tuple[int, int]] = []
+        self._entries: tuple[list[Any], ...] = ([], [], [], [])
+
+    def add(
+        self,
+        arrays: Sequence[pa.Array],
+        rows: NDArray[np.intp],
+        parts_QR: NDArray[np.float32],
+        mean_QF: NDArray[np.float32],
+        likeliest_QC: NDArray[np.intp],
+    ) -> None:
+        """Reasons of the rows with index ``rows``.
+
+        ``arrays`` are the feature columns as they came, ``parts_QR`` each residual's part of the score (0: no reason),
+        ``mean_QF`` what the decoder expects of each unit, ``likeliest_QC`` the likeliest slot of each category. A
+        feature's share is its residuals' part of the sum of all positive parts.
+        """
+        features = self.spec.features
+        positive_QR = np.maximum(parts_QR, 0)
+        by_feature_QD = np.zeros((len(rows), len(features)))
+        np.add.at(by_feature_QD.T, self.spec.feature_of_unit, positive_QR.T)
+        total_Q = by_feature_QD.sum(axis=1)
+        largest_QD = np.argsort(-by_feature_QD, axis=1, kind="stable")[:, : self.most]
+        for q, row in enumerate(rows.tolist()):
+            before = len(self._entries[0])
+            for index in largest_QD[q].tolist():
+                if by_feature_QD[q, index] <= 0:
+                    break
+                feature, value = features[index], arrays[index][row]
+                own = self.spec.units[index]
+                if feature.is_category:
+                    slot = likeliest_QC[q, own.start - len(self.spec.center_F)]
+                    observed = value.as_py() if feature.kind == "categorical" else str(value.as_py()).lower()
+                    expected = feature.values[slot] if slot < feature.slots else "(a rare value)"
+                else:
+                    center, scale = self.spec.center_F[own], self.spec.scale_F[own]
+                    worst = int(np.argmax(positive_QR[q, own]))
+                    observed, expected = _words(feature, value, center + scale * mean_QF[q, own], worst)
+                share = float(by_feature_QD[q, index] / total_Q[q])
+                for entries, part in zip(self._entries, (feature.name, share, observed, expected), strict=True):
+                    entries.append(part)
+            self._counts.append((row, len(self._entries[0]) - before))
+
+    def build(self, rows: int) -> pa.ListArray:
+        """A list for each row of the batch, empty for those that were not added."""
+        counts = np.zeros(rows + 1, dtype=np.int32)
+        for row, count in self._counts:
+            counts[row + 1] = count
+        fields = list(TYPE.value_type)
+        columns = [pa.array(entries, one.type) for entries, one in zip(self._entries, fields, strict=True)]
+        entries = pa.StructArray.from_arrays(columns, fields=fields)
+        return pa.ListArray.from_arrays(pa.array(np.cumsum(counts, dtype=np.int32)), entries, type=TYPE)
 
 
 def _words(feature: Feature, value: Any, expected: NDArray[np.float64], worst: int) -> tuple[str, str]:

@@ -21,11 +21,14 @@ Shapes: N rows, R residuals (numeric units first, then categories), D directions
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vae_model.networks.layout import Buffers
 
 CLIP = 5.0
 """Residuals stop here while their mean and deviation are taken: a few wild rows must not widen the measure."""
@@ -92,7 +95,7 @@ class ResidualDistance:
         power = np.minimum(power, np.log(np.sqrt(2 * np.log(counts + 1)) / start) / np.log(wildest / start))
         power = np.maximum(power, MIN_POWER)
 
-        normal = _normal(np.where(seen, r, np.nan), center, scale, start, power)
+        normal = _normal(r, center, scale, start, power, Buffers())
         plain, direction, weight = _precision(_ledoit_wolf(normal))
         count = len(constant_R)
 
@@ -115,25 +118,58 @@ class ResidualDistance:
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """For a model file."""
-        return {f"residual.{name}": array for name, array in zip(NAMES, vars(self).values(), strict=True)}
+        return {f"residual.{name}": getattr(self, own.name) for name, own in zip(NAMES, fields(self), strict=True)}
 
-    def parts(self, residuals_NR: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, R) each column's part of the squared distance, about 1 on average; 0 where missing."""
-        g_NR = _normal(residuals_NR, self.center_R, self.scale_R, self.tail_start_R, self.tail_power_R)
-        pull_NR = ((g_NR @ self.direction_RD) * self.excess_D) @ self.direction_RD.T
-        pull_NR += g_NR * self.plain_R
+    def scaled(self, deviation_R: NDArray[np.float32], weight: float) -> Self:
+        """The same distance times ``weight``, of residuals that are ``deviation_R`` times as large."""
+        return replace(
+            self,
+            center_R=self.center_R * deviation_R,
+            scale_R=self.scale_R * deviation_R,
+            plain_R=self.plain_R * np.float32(weight),
+            excess_D=self.excess_D * np.float32(weight),
+        )
+
+    @cached_property
+    def precision_RR(self) -> NDArray[np.float32] | None:
+        """P as one matrix; None where its directions are so few that they are less work."""
+        columns, directions = self.direction_RD.shape
+        if columns > 2 * directions:
+            return None
+        precision_RR = (self.direction_RD.astype(np.float64) * self.excess_D) @ self.direction_RD.T
+        return np.asarray(precision_RR + np.diag(self.plain_R), dtype=np.float32)
+
+    def parts(self, residuals_NR: NDArray[np.float32], buffers: Buffers | None = None) -> NDArray[np.float32]:
+        """(N, R) each column's part of the squared distance, about 1 on average; 0 where missing (NaN).
+
+        The array is the buffers' own, where there are any: the next call overwrites it.
+        """
+        buffers = buffers or Buffers()
+        g_NR = _normal(residuals_NR, self.center_R, self.scale_R, self.tail_start_R, self.tail_power_R, buffers)
+        pull_NR = buffers("pull", *g_NR.shape)
+        if self.precision_RR is not None:
+            np.matmul(g_NR, self.precision_RR, out=pull_NR)
+        else:
+            along_ND = np.matmul(g_NR, self.direction_RD, out=buffers("along", len(g_NR), len(self.excess_D)))
+            along_ND *= self.excess_D
+            np.matmul(along_ND, self.direction_RD.T, out=pull_NR)
+            pull_NR += np.multiply(g_NR, self.plain_R, out=buffers("size", *g_NR.shape))
         pull_NR *= g_NR
-        return np.asarray(pull_NR)
+        return pull_NR
 
 
-def _normal(residuals_NR: Any, center_R: Any, scale_R: Any, start_R: Any, power_R: Any) -> Any:
+def _normal(residuals_NR: Any, center_R: Any, scale_R: Any, start_R: Any, power_R: Any, buffers: Buffers) -> Any:
     """(N, R) residuals on the scale of a normal deviate; 0 where missing."""
-    g_NR = np.subtract(residuals_NR, center_R, order="C")  # so that reshape gives a view below
+    shape, dtype = residuals_NR.shape, np.result_type(residuals_NR, center_R)
+    g_NR = np.subtract(residuals_NR, center_R, out=buffers("normal", *shape, dtype=dtype))
     g_NR /= scale_R
-    np.copyto(g_NR, 0, where=np.isnan(g_NR))
-    far = np.flatnonzero(np.abs(g_NR) > start_R)
+    mask_NR = np.isnan(g_NR, out=buffers("mask", *shape, dtype=bool))
+    if mask_NR.any():
+        np.copyto(g_NR, 0, where=mask_NR)
+    size_NR = np.abs(g_NR, out=buffers("size", *shape, dtype=dtype))
+    far = np.flatnonzero(np.greater(size_NR, start_R, out=mask_NR))
     if len(far):
-        columns, flat = far % g_NR.shape[1], g_NR.reshape(-1)
+        columns, flat = far % shape[1], g_NR.reshape(-1)
         z, t = flat[far], start_R[columns]
         flat[far] = np.copysign(t * (np.abs(z) / t) ** power_R[columns], z)
     return g_NR

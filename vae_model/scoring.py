@@ -5,8 +5,9 @@ Shapes: N rows, R residuals, one for each numeric unit and category.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from vae_model import artifact, reasons
 from vae_model.calibration import Calibration
 from vae_model.ensemble import Ensemble
-from vae_model.features.spec import FeatureSpec
-from vae_model.networks.layout import BLOCK
+from vae_model.features.spec import Batch, FeatureSpec
+from vae_model.networks.layout import BLOCK, Buffers
+from vae_model.reasons import Reasons
 
 OUTPUT = pa.schema(
     [
@@ -35,6 +37,8 @@ OUTPUT = pa.schema(
 COMPUTED = pa.schema(list(OUTPUT)[:-1])
 """Those that differ from row to row; ``anomaly_model`` is one constant, added without a trip through Python."""
 
+ENCODED_CELLS, MOST_BLOCKS = 1 << 18, 8
+"""A batch of more values, or of more blocks, is scored in parts, whose numbers as the networks see them take 1 MB."""
 STATUSES = ("ok", "unseen_category", "non_finite", "too_many_missing")
 
 
@@ -47,6 +51,10 @@ class Scorer:
     name: str
     most_reasons: int
     max_missing: float
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    """On Sail several threads share a scorer. NumPy gives Python's lock back for each operation, and two threads that
+    pass it to and fro score no more rows than one; so they take turns, while others read and write."""
+    _buffers: Buffers = field(default_factory=Buffers, repr=False, compare=False)
 
     @classmethod
     def from_bytes(cls, data: bytes, origin: str = "The model") -> Self:
@@ -81,38 +89,46 @@ class Scorer:
         rows = len(arrays[0])
         if rows == 0:
             return pa.array([], pa.struct(list(COMPUTED)))
-        blocks = [self._block([a.slice(start, BLOCK) for a in arrays]) for start in range(0, rows, BLOCK)]
-        return blocks[0] if len(blocks) == 1 else pa.concat_arrays(blocks)
+        size = BLOCK * min(max(ENCODED_CELLS // len(arrays) // BLOCK, 1), MOST_BLOCKS)
+        with self._turn:
+            parts = [self._part([a.slice(start, size) for a in arrays]) for start in range(0, rows, size)]
+        return parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
 
-    def _block(self, arrays: list[pa.Array]) -> pa.StructArray:
+    def _part(self, arrays: list[pa.Array]) -> pa.StructArray:
         batch = self.spec.encode(arrays)
-        residuals = self.ensemble(batch)
-        score, error = residuals.score_N, reconstruction_error(self.spec, residuals.squared_NR)
         unscored = (batch.missing_N > self.max_missing) | (batch.missing_N == 1)
-        p_value = self.calibration.p_values(score)
-        flagged = self.calibration.decide(score, p_value) & ~unscored
-        status = np.zeros(len(batch), dtype=np.int64)
-        status[batch.unseen_NC.any(axis=1)] = 1
-        status[batch.non_finite_N] = 2
-        status[unscored] = 3
+        error, score, p_value = (np.empty(len(batch)) for _ in range(3))
+        flagged = np.empty(len(batch), dtype=bool)
+        why = Reasons(self.spec, self.most_reasons)
+        for start in range(0, len(batch), BLOCK):
+            block = slice(start, start + BLOCK)
+            rows = batch.take(block)
+            residuals = self.ensemble(rows, self._buffers)
+            score[block] = residuals.score_N
+            error[block] = reconstruction_error(self.spec, residuals.squared_NR)
+            p_value[block] = self.calibration.p_values(score[block])
+            flagged[block] = self.calibration.decide(score[block], p_value[block]) & ~unscored[block]
+            found = np.flatnonzero(flagged[block])
+            if len(found):
+                parts_QR = residuals.parts_NR[found]
+                if residuals.missing_NR is not None:
+                    parts_QR[residuals.missing_NR[found]] = 0  # what is missing is no reason
+                why.add(arrays, start + found, parts_QR, *self.ensemble.expectation(rows, residuals, found))
+        mask = unscored if unscored.any() else None
         columns = [
-            pa.array(error, mask=unscored),
-            pa.array(score, mask=unscored),
-            pa.array(p_value, mask=unscored),
-            pa.array(flagged, mask=unscored),
-            reasons.build(
-                self.spec,
-                arrays,
-                np.flatnonzero(flagged),
-                residuals.parts_NR,
-                residuals.missing_NR,
-                residuals.mean_NF,
-                residuals.likeliest_NC,
-                self.most_reasons,
-            ),
-            pa.array(STATUSES).take(pa.array(status)),
+            *(pa.array(values, mask=mask) for values in (error, score, p_value, flagged)),
+            why.build(len(batch)),
+            _status(batch, unscored),
         ]
         return pa.StructArray.from_arrays(columns, fields=list(COMPUTED))
+
+
+def _status(batch: Batch, unscored: NDArray[np.bool_]) -> pa.Array:
+    status = np.zeros(len(batch), dtype=np.int8)
+    status[batch.unseen_NC.any(axis=1)] = 1
+    status[batch.non_finite_N] = 2
+    status[unscored] = 3
+    return pa.array(STATUSES).take(pa.array(status))
 
 
 _KEPT = 4
@@ -134,13 +150,13 @@ def load_scorer(digest: str, model: Callable[[], bytes]) -> Scorer:
     return scorer
 
 
-def reconstruction_error(spec: FeatureSpec, squared_NR: NDArray[np.float64]) -> NDArray[np.float64]:
+def reconstruction_error(spec: FeatureSpec, squared_NR: NDArray[np.float32]) -> NDArray[np.float64]:
     """(N,) mean squared residual over the observed features; a feature of several units counts once."""
     of_unit = spec.feature_of_unit
-    weight_R = 1 / np.bincount(of_unit)[of_unit]
+    weight_R = (1 / np.bincount(of_unit)[of_unit]).astype(np.float32)
     total = squared_NR @ weight_R
     if not np.isnan(total).any():  # nothing is missing
-        return np.asarray(total / weight_R.sum())
+        return np.asarray(np.divide(total, weight_R.sum(), dtype=np.float64))
     seen = ~np.isnan(squared_NR)
     with np.errstate(invalid="ignore"):
-        return np.asarray((np.where(seen, squared_NR, 0) @ weight_R) / (seen @ weight_R))
+        return np.asarray(np.divide(np.where(seen, squared_NR, 0) @ weight_R, seen @ weight_R, dtype=np.float64))

@@ -128,7 +128,7 @@ def run_way(work: Path, way: str, table: Path) -> None:
             elif way.startswith("copy"):
                 ways.copy(spark, table, output)
             elif way.startswith("scan"):
-                spark.read.parquet(str(table)).agg(*(F.max(name) for name in features)).collect()
+                spark.read.parquet(str(table)).agg(*(F.sum(name) for name in features)).collect()
             elif way.startswith("sampling"):
                 sampling.draw(spark.read.parquet(str(table)), ["id"], features, TRAIN_ROWS, 0.2, 0)
             else:

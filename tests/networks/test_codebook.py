@@ -30,7 +30,7 @@ def fit(size=8, seed=0, **changes):
 def residuals(book, x_NV, codes_NC):
     """What a codebook did not expect of the numbers."""
     inputs = Inputs.of(x_NV, codes_NC)
-    return book.residuals(inputs, book(inputs)[0])
+    return book.numbers(inputs) - book(inputs)[0]
 
 
 def test_a_row_is_expected_as_its_cluster():

@@ -53,6 +53,33 @@ class Feature:
             return numbers.vectors(array, len(self.center) or numbers.width_of(array), self.name)
         return numbers.matrix(array)
 
+    @cached_property
+    def center_U(self) -> NDArray[np.float64]:
+        """Training means of the units."""
+        return np.array(self.center)
+
+    @cached_property
+    def scale_U(self) -> NDArray[np.float64]:
+        """Training standard deviations of the units; 0 for a constant."""
+        return np.array(self.scale)
+
+    def standardise(self, raw_NU: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, units) less their center, in units of their scale. A constant unit (scale 0) becomes 0 where equal to its
+        constant, else 1: whole numbers are compared exactly, others as closely as a trip through float32 leaves them.
+        """
+        x_NU = raw_NU - self.center_U
+        if all(self.scale):
+            x_NU /= self.scale_U
+            return x_NU
+        for unit, (center, scale) in enumerate(zip(self.center, self.scale, strict=True)):
+            if scale:
+                x_NU[:, unit] /= scale
+            else:
+                observed = ~np.isnan(raw_NU[:, unit])
+                tolerance = 0 if center == round(center) else 1e-7 * abs(center)
+                x_NU[observed, unit] = np.abs(x_NU[observed, unit]) > tolerance
+        return x_NU
+
     def describe(self) -> str:
         """One line a person can check."""
         if self.is_category:
@@ -184,50 +211,43 @@ class FeatureSpec:
         of_units = [index[f.name] for f in self.numeric for _ in f.center]
         return np.array(of_units + [index[f.name] for f in self.categorical], dtype=np.intp)
 
+    @cached_property
+    def units(self) -> list[slice]:
+        """Of each feature, its residuals: units first, then categories."""
+        of_unit = self.feature_of_unit
+        first = {int(index): start for start, index in reversed(list(enumerate(of_unit)))}
+        counts = np.bincount(of_unit, minlength=len(self.features))
+        return [slice(first[index], first[index] + int(count)) for index, count in enumerate(counts)]
+
     def encode(self, arrays: Sequence[pa.Array]) -> Batch:
         """Encode one Arrow array a feature, in the order of ``names``. Raises an error naming the column."""
         rows = len(arrays[0])
-        raw_FN = np.empty((len(self.center_F), rows))  # a unit a row: written, then standardised all at once
+        x_NF = np.empty((rows, len(self.center_F)), dtype=np.float32)
         codes_NC = np.empty((rows, len(self.categorical)), dtype=np.int32)
         unseen_NC = np.zeros((rows, len(self.categorical)), dtype=bool)
         missing_N = np.zeros(rows)
-        units: list[slice] = []
-        category = 0
-        for feature, given in zip(self.features, arrays, strict=True):
-            array = _plain(given, feature.family)
-            if feature.is_category:
-                slot, unseen = _naming(feature, categories.codes, array, feature.value_set, feature.slots)
-                codes_NC[:, category], unseen_NC[:, category] = slot, unseen
-                missing_N += slot < 0
-                category += 1
-                continue
-            start = units[-1].stop if units else 0
-            units.append(slice(start, start + len(feature.center)))
-            raw_FN[units[-1]] = _naming(feature, feature.matrix, array).T
         non_finite_N = np.zeros(rows, dtype=bool)
-        if not np.isfinite(raw_FN).all():
-            infinite_FN = np.isinf(raw_FN)
-            non_finite_N |= infinite_FN.any(axis=0)
-            raw_FN[infinite_FN] = np.nan
-            for unit in units:
-                missing_N += np.isnan(raw_FN[unit]).all(axis=0)
-        x_NF = np.ascontiguousarray(self._standardise(raw_FN).T, dtype=np.float32)
+        category = 0
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all measure is clipped below
+            for feature, unit, given in zip(self.features, self.units, arrays, strict=True):
+                array = _plain(given, feature.family)
+                if feature.is_category:
+                    slot, unseen = _naming(feature, categories.codes, array, feature.value_set, feature.slots)
+                    codes_NC[:, category], unseen_NC[:, category] = slot, unseen
+                    missing_N += slot < 0
+                    category += 1
+                else:
+                    x_NF[:, unit] = feature.standardise(_naming(feature, feature.matrix, array))
+        if not -LIMIT <= x_NF.min(initial=0) <= x_NF.max(initial=0) <= LIMIT:  # nor where anything is missing
+            for feature, unit, given in zip(self.features, self.units, arrays, strict=True):
+                if feature.is_category or np.abs(x_NF[:, unit]).max(initial=0) <= LIMIT:
+                    continue
+                infinite_NU = np.isinf(feature.matrix(_plain(given, feature.family)))
+                non_finite_N |= infinite_NU.any(axis=1)
+                x_NU = np.where(infinite_NU, np.nan, x_NF[:, unit])
+                missing_N += np.isnan(x_NU).all(axis=1)
+                x_NF[:, unit] = np.clip(x_NU, -LIMIT, LIMIT)
         return Batch(x_NF, codes_NC, unseen_NC, missing_N / len(self.features), non_finite_N)
-
-    def _standardise(self, raw_FN: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(raw - center) / scale, in place; a constant column (scale 0) becomes 0 where equal to its constant, else 1.
-
-        Whole numbers are compared exactly, others as closely as a trip through float32 leaves them.
-        """
-        center, constant = self.center_F, np.flatnonzero(self.scale_F == 0)
-        tolerance = np.where(center == np.round(center), 0, 1e-7 * np.abs(center))
-        with np.errstate(over="ignore"):  # what overflows is clipped
-            raw_FN -= center[:, None]
-            for unit in constant:
-                observed = ~np.isnan(raw_FN[unit])
-                raw_FN[unit, observed] = np.abs(raw_FN[unit, observed]) > tolerance[unit]
-            raw_FN /= np.where(self.scale_F == 0, 1.0, self.scale_F)[:, None]
-        return np.clip(raw_FN, -LIMIT, LIMIT, out=raw_FN)
 
     def encode_table(self, table: pa.Table) -> Batch:
         """Encode the feature columns of a table."""

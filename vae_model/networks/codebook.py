@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks.layout import Expected, Inputs, Layout, symlog
+from vae_model.networks.layout import Expected, FirstLayer, Inputs, Layout, symlog
 
 ROWS_PER_CODE = 4
 """At least so many training rows for each code, on average."""
@@ -64,30 +65,43 @@ class Codebook:
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """For a model file."""
-        return {name.rpartition("_")[0]: array for name, array in vars(self).items() if name != "layout"}
+        return {
+            "weight": self.weight_IK, "bias": self.bias_K, "mean": self.mean_KV, "log_share": self.log_share_KS,
+        }  # fmt: skip
+
+    @cached_property
+    def first(self) -> FirstLayer:
+        """The encoder's only layer."""
+        return FirstLayer.of(self.weight_IK, self.layout)
+
+    @cached_property
+    def deviation_V(self) -> NDArray[np.float32]:
+        """Ones: its residuals are measured as they are."""
+        return np.ones(self.layout.varying, dtype=np.float32)
+
+    def numbers(self, inputs: Inputs) -> NDArray[np.float32]:
+        """(N, V) symlogs of the numbers; NaN where missing."""
+        return inputs.symlog_NV
 
     def __call__(self, inputs: Inputs) -> Expected:
         """Expected symlogs of the numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
-        seen_NV = inputs.symlog_NV
+        seen_NV, buffers = inputs.symlog_NV, inputs.buffers
         if inputs.missing_NV is not None:
             guess_NV = 0 if inputs.guess is None else symlog(inputs.guess[0])
             seen_NV = np.where(inputs.missing_NV > 0, guess_NV, seen_NV)
-        score_NK = Inputs(inputs.x_NV, seen_NV, None, inputs.codes_NC).through(self.weight_IK, self.layout)
+        seen = replace(inputs, numbers_NV=seen_NV, missing_NV=None)
+        score_NK = self.first(seen, buffers("score", len(seen_NV), len(self.bias_K)))
         score_NK += self.bias_K
         for category, share_NS in enumerate(inputs.guess[1] if inputs.guess else []):
             gap_N = inputs.codes_NC[:, category] < 0
-            if gap_N.any():
-                first = 2 * self.layout.varying + self.layout.starts[category]
-                weight_SK = self.weight_IK[first : first + self.layout.slots[category]]
-                score_NK += np.where(gap_N[:, None], share_NS, 0) @ weight_SK  # all rows: a product of always one shape
+            if gap_N.any():  # for all rows: a product of always one shape
+                score_NK += np.where(gap_N[:, None], share_NS, 0) @ self.first.slots_KH[category][:-1]
         code_N = score_NK.argmax(axis=1)
+        mean_NV = buffers((id(self), "expected"), *seen_NV.shape)
+        np.take(self.mean_KV, code_N, axis=0, out=mean_NV, mode="clip")  # the other modes make a copy
         log_share_NS = self.log_share_KS[code_N]
         bounds = zip(self.layout.starts, self.layout.slots, strict=True)
-        return self.mean_KV[code_N], [log_share_NS[:, start : start + slots] for start, slots in bounds]
-
-    def residuals(self, inputs: Inputs, mean_NV: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, V) symlogs of the numbers less their expectation; NaN where missing."""
-        return np.subtract(inputs.symlog_NV, mean_NV)
+        return mean_NV, [log_share_NS[:, start : start + slots] for start, slots in bounds]
 
     @classmethod
     def fit(

@@ -7,56 +7,94 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks.layout import Expected, Inputs, Layout
-
-Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
+from vae_model.networks.layout import Expected, FirstLayer, Inputs, Layout
 
 
 @dataclass(frozen=True)
 class Forward:
-    """Encoder mean and decoder as weight matrices (inputs x outputs), ReLU between the layers."""
+    """Encoder mean and decoder as one perceptron, with its additions taken out of the loop.
+
+    A layer's bias b is not added: max(h + b, 0) = max(h, -b) + b, and the b outside, which is the same for every row,
+    goes through the next layer's weights into its bias. Only what is left at the end is added. The posterior mean goes
+    into the decoder as it is, so that the two layers about it are one matrix, where that is no larger than the two.
+    """
 
     layout: Layout
-    encoder: tuple[Layer, ...]
-    decoder: tuple[Layer, ...]
+    first: FirstLayer
+    floors: tuple[NDArray[np.float32] | None, ...]
+    """-b before each layer but the first; None where the posterior mean goes in."""
+    weights: tuple[NDArray[np.float32], ...]
+    """Of each layer but the first, inputs x outputs."""
+    shift_O: NDArray[np.float32]
     log_variance_V: NDArray[np.float32]
 
     @classmethod
     def from_arrays(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """From a member's arrays: ``encoder.0.weight``, ``encoder.0.bias``, …, ``decoder.…``, ``log_variance``."""
+        encoder, decoder = (_stack(arrays, side) for side in ("encoder", "decoder"))
+        *outer, (into, into_bias) = encoder
+        (out_of, out_of_bias), *inner = decoder
+        merged = into.size + out_of.size >= len(into) * out_of.shape[1]
+        middle = [(into @ out_of, into_bias @ out_of + out_of_bias)] if merged else [encoder[-1], decoder[0]]
+        layers = [*outer, *middle, *inner]
+        seam = None if merged else len(encoder)
 
-        def stack(side: str) -> tuple[Layer, ...]:
-            depth = sum(name.startswith(f"{side}.") for name in arrays) // 2
-            return tuple((arrays[f"{side}.{i}.weight"], arrays[f"{side}.{i}.bias"]) for i in range(depth))
+        floors: list[NDArray[np.float32] | None] = []
+        weights, left_out = [], np.zeros(layout.inputs)
+        for i, (weight, bias) in enumerate(layers):
+            if i:
+                floors.append(None if i == seam else -left_out.astype(np.float32))
+            weights.append(np.ascontiguousarray(weight, np.float32))
+            left_out = left_out @ weight + bias
+        return cls(
+            layout,
+            FirstLayer.of(weights[0], layout),
+            tuple(floors),
+            tuple(weights[1:]),
+            left_out.astype(np.float32),
+            arrays["log_variance"],
+        )
 
-        return cls(layout, stack("encoder"), stack("decoder"), arrays["log_variance"])
+    @cached_property
+    def deviation_V(self) -> NDArray[np.float32]:
+        """The decoder's standard deviations."""
+        return np.asarray(np.exp(0.5 * self.log_variance_V))
 
-    def residuals(self, inputs: Inputs, mean_NV: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, V) Pearson residuals of the numbers, in the decoder's standard deviations; NaN where missing."""
-        residual_NV = np.subtract(inputs.x_NV, mean_NV)
-        residual_NV *= np.exp(-0.5 * self.log_variance_V)
-        return residual_NV
+    def numbers(self, inputs: Inputs) -> NDArray[np.float32]:
+        """(N, V) the numbers as encoded; NaN where missing."""
+        return inputs.x_NV
 
     def __call__(self, inputs: Inputs) -> Expected:
         """Decoder mean of the numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
-        (weight, bias), *rest = self.encoder
-        h = inputs.through(weight, self.layout)
-        h += bias
-        for weight, bias in (*rest, *self.decoder):
-            if weight is not self.decoder[0][0]:  # the posterior mean goes into the decoder as it is
-                np.maximum(h, 0, out=h)
-            h = h @ weight
-            h += bias
+        rows, buffers = len(inputs.x_NV), inputs.buffers
+        h = self.first(inputs, buffers(("hidden", 0), rows, self.first.numbers_VH.shape[1]))
+        for i, (floor, weight) in enumerate(zip(self.floors, self.weights, strict=True), 1):
+            if floor is not None:
+                np.maximum(h, floor, out=h)
+            name = (id(self), "expected") if i == len(self.weights) else ("hidden", i)
+            h = np.matmul(h, weight, out=buffers(name, rows, weight.shape[1]))
+        h += self.shift_O
         log_probabilities = []
         first = self.layout.varying
         for slots in self.layout.slots:
             logits = h[:, first : first + slots]
-            top = logits.max(axis=1, keepdims=True)
-            log_probabilities.append(logits - top - np.log(np.exp(logits - top).sum(axis=1, keepdims=True)))
+            logits -= logits.max(axis=1, keepdims=True)
+            logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            log_probabilities.append(logits)
             first += slots
         return h[:, : self.layout.varying], log_probabilities
+
+
+def _stack(arrays: Mapping[str, NDArray[Any]], side: str) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Weights and biases of the encoder or the decoder."""
+    depth = sum(name.startswith(f"{side}.") for name in arrays) // 2
+    return [
+        (arrays[f"{side}.{i}.weight"].astype(np.float64), arrays[f"{side}.{i}.bias"].astype(np.float64))
+        for i in range(depth)
+    ]

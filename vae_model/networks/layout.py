@@ -6,10 +6,11 @@ shared by rare values), I inputs = 2 V + sum of slots, O outputs = V + sum of sl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +47,29 @@ class Layout:
         return list(accumulate(self.slots[:-1], initial=0)) if self.slots else []
 
 
-def symlog(x: NDArray[np.float32]) -> NDArray[np.float32]:
+class Buffers:
+    """Memory that one block of rows after another is computed in, an array for each name.
+
+    What each block would ask of the system and give back costs more, in page faults, than what is computed in it. An
+    array holds what its name was last used for; never for two threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[Hashable, NDArray[Any]] = {}
+
+    def __call__(self, name: Hashable, *shape: int, dtype: Any = np.float32) -> NDArray[Any]:
+        """The array of a name, not initialised."""
+        found = self._arrays.get(name)
+        if found is None or found.shape != shape:
+            found = self._arrays[name] = np.empty(shape, dtype)
+        return found
+
+
+def symlog(x: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """sign(x) log(1 + |x|): near x about 0, and ever slower outwards (Webber, "A bi-symmetric log transformation for
     wide-range data", 2012). NaN stays NaN.
     """
-    size = np.abs(x)
+    size = np.abs(x, out=out)
     size += 1
     return np.asarray(np.copysign(np.log(size, out=size), x, out=size))
 
@@ -73,42 +92,71 @@ class Inputs:
     guess: tuple[NDArray[np.float32], list[NDArray[np.float32]]] | None = None
     """What others expect, for a member that cannot do without what is missing: numbers (N, V), and the probabilities of
     each category's slots (N, K_c + 1)."""
+    buffers: Buffers = field(default_factory=Buffers)
+    """Where members compute: what they expect is overwritten by their next block."""
 
     @classmethod
-    def of(cls, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32]) -> Inputs:
+    def of(cls, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], buffers: Buffers | None = None) -> Inputs:
         """From encoded rows: NaN and -1 where missing."""
-        numbers = np.clip(x_NV, -CLIP, CLIP)
+        buffers = buffers or Buffers()
+        numbers = np.clip(x_NV, -CLIP, CLIP, out=buffers("numbers", *x_NV.shape))
         missing = np.isnan(numbers)
         if not missing.any():
-            return cls(x_NV, numbers, None, codes_NC)
+            return cls(x_NV, numbers, None, codes_NC, buffers=buffers)
         numbers[missing] = 0
-        return cls(x_NV, numbers, missing.astype(np.float32), codes_NC)
+        return cls(x_NV, numbers, missing.astype(np.float32), codes_NC, buffers=buffers)
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether anything is missing."""
+        return self.missing_NV is not None or bool((self.codes_NC < 0).any())
 
     @cached_property
     def symlog_NV(self) -> NDArray[np.float32]:
         """Symlogs of the numbers as encoded."""
-        return symlog(self.x_NV)
+        return symlog(self.x_NV, self.buffers("symlog", *self.x_NV.shape))
 
-    def through(self, weight_IH: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
-        """(N, H) the product of the input and a weight matrix, without making the input.
 
-        Where nothing is missing the flags cost nothing, and where something is they change no other row.
-        """
-        h_NH = self.numbers_NV @ weight_IH[: layout.varying]
-        if self.missing_NV is not None:
-            h_NH += self.missing_NV @ weight_IH[layout.varying : 2 * layout.varying]
-        for category, start in enumerate(layout.starts):
-            first = 2 * layout.varying + start
-            rows = np.vstack([weight_IH[first : first + layout.slots[category]], np.zeros_like(weight_IH[:1])])
-            h_NH += rows[self.codes_NC[:, category]]  # -1, missing: the last row, zeros
-        return h_NH
+@dataclass(frozen=True)
+class FirstLayer:
+    """The weights that an input meets, part by part: the input itself is never made.
+
+    Where nothing is missing the flags cost nothing, and where something is they change no other row. A category's slot
+    is a row of weights, found by its number.
+    """
+
+    numbers_VH: NDArray[np.float32]
+    flags_VH: NDArray[np.float32]
+    slots_KH: tuple[NDArray[np.float32], ...]
+    """Of each category, with a row of zeros at the end, where the code -1 points: missing."""
+
+    @classmethod
+    def of(cls, weight_IH: NDArray[np.float32], layout: Layout) -> Self:
+        """From the weights of a whole input."""
+        numbers_VH, flags_VH, categories = np.split(weight_IH, [layout.varying, 2 * layout.varying])
+        none = np.zeros_like(weight_IH[:1])
+        slots_KH = np.split(categories, layout.starts[1:]) if layout.slots else []
+        return cls(numbers_VH, flags_VH, tuple(np.vstack([own, none]) for own in slots_KH))
+
+    def __call__(self, inputs: Inputs, out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, H) the product of the input and the weights, in ``out``."""
+        np.matmul(inputs.numbers_NV, self.numbers_VH, out=out)
+        if inputs.missing_NV is not None:
+            out += inputs.missing_NV @ self.flags_VH
+        for category, slots_KH in enumerate(self.slots_KH):
+            out += slots_KH[inputs.codes_NC[:, category]]
+        return out
 
 
 class Member(Protocol):
     """One of the networks whose expectations make the score."""
 
+    @property
+    def deviation_V(self) -> NDArray[np.float32]:
+        """One standard deviation of each number about its expectation."""
+
     def __call__(self, inputs: Inputs) -> Expected:
         """What it expects of the rows."""
 
-    def residuals(self, inputs: Inputs, mean_NV: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, V) how far the numbers are from the expected ones; NaN where missing."""
+    def numbers(self, inputs: Inputs) -> NDArray[np.float32]:
+        """(N, V) the numbers as it sees them, to hold against what it expects; NaN where missing."""
