@@ -51,10 +51,8 @@ class Scorer:
     name: str
     most_reasons: int
     max_missing: float
-    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-    """On Sail several threads share a scorer. NumPy gives Python's lock back for each operation, and two threads that
-    pass it to and fro score no more rows than one; so they take turns, while others read and write."""
-    _buffers: Buffers = field(default_factory=Buffers, repr=False, compare=False)
+    _own: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+    """Each thread's buffers: on Sail several threads share a scorer."""
 
     @classmethod
     def from_bytes(cls, data: bytes, origin: str = "The model") -> Self:
@@ -90,8 +88,7 @@ class Scorer:
         if rows == 0:
             return pa.array([], pa.struct(list(COMPUTED)))
         size = BLOCK * min(max(ENCODED_CELLS // len(arrays) // BLOCK, 1), MOST_BLOCKS)
-        with self._turn:
-            parts = [self._part([a.slice(start, size) for a in arrays]) for start in range(0, rows, size)]
+        parts = [self._part([a.slice(start, size) for a in arrays]) for start in range(0, rows, size)]
         return parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
 
     def _part(self, arrays: list[pa.Array]) -> pa.StructArray:
@@ -100,10 +97,11 @@ class Scorer:
         error, score, p_value = (np.empty(len(batch)) for _ in range(3))
         flagged = np.empty(len(batch), dtype=bool)
         why = Reasons(self.spec, self.most_reasons)
+        buffers = vars(self._own).setdefault("buffers", Buffers())
         for start in range(0, len(batch), BLOCK):
             block = slice(start, start + BLOCK)
             rows = batch.take(block)
-            residuals = self.ensemble(rows, self._buffers)
+            residuals = self.ensemble(rows, buffers)
             score[block] = residuals.score_N
             error[block] = reconstruction_error(self.spec, residuals.squared_NR)
             p_value[block] = self.calibration.p_values(score[block])

@@ -25,6 +25,16 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 24
 """Seconds for a Spark Connect server to come back in."""
+SAIL_SETTINGS = {
+    "RUST_LOG": "error",
+    "SAIL_EXECUTION__BATCH_SIZE": "16384",
+    "SAIL_PARQUET__COMPRESSION": "snappy",
+    "SAIL_PARQUET__DICTIONARY_PAGE_SIZE_LIMIT": str(1 << 17),
+}
+"""The embedded engine's, where the environment has no others. Batches of twice Sail's own rows are half the trips into
+Python. Snappy is Spark's codec; Sail's own takes twice the time. A column whose values differ gives up its dictionary
+after 128 KB, not after a megabyte: looking them all up took more than half of all the writing (docs/performance.md).
+"""
 
 
 @contextmanager
@@ -96,8 +106,8 @@ def _sail(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
             "The embedded engine needs pysail, which is not installed.",
             hint="pip install pysail, or set engine: spark, or SPARK_REMOTE.",
         )
-    os.environ.setdefault("RUST_LOG", "error")  # read once, when the server starts; so is the next
-    os.environ.setdefault("SAIL_PARQUET__COMPRESSION", "snappy")  # Spark's codec; Sail's own takes twice the time
+    for name, value in SAIL_SETTINGS.items():
+        os.environ.setdefault(name, value)  # read once, when the server starts
     if needs_s3:
         _agree_on_s3()
     from pysail.spark import SparkConnectServer

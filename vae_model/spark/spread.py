@@ -21,6 +21,9 @@ TASKS_A_CORE = 4
 """At least so many: neighbours are not of one size, and a core that has drawn small ones takes the next."""
 FILE_CELLS = 1 << 26
 """Values in one output file at most, some hundred MB: one huge partition does not become one huge file."""
+ROW_GROUP_CELLS = 1 << 23
+"""Values in one row group, some tens of MB. Sail holds a few while it writes: at a million rows each, its own choice,
+forty columns take a gigabyte more, and the pages for it more time than the rows."""
 
 
 def spread(frame: Any, partitions: int | None) -> Any:
@@ -54,8 +57,10 @@ def spread(frame: Any, partitions: int | None) -> Any:
 
 
 def writer(frame: Any, format_: str) -> Any:
-    """A writer of a DataFrame whose files are of a sensible size."""
-    return frame.write.format(format_).option("maxRecordsPerFile", rows_per_file(len(frame.columns)))
+    """A writer of a DataFrame whose files and row groups are of a sensible size."""
+    columns = len(frame.columns)
+    sized = frame.write.format(format_).option("maxRecordsPerFile", rows_per_file(columns))
+    return sized.option("max_row_group_size", max(10_000, ROW_GROUP_CELLS // columns))  # Sail's; others let it be
 
 
 def rows_per_file(columns: int) -> int:
