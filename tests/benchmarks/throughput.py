@@ -41,8 +41,9 @@ TRAIN_ROWS = 200_000
 ONE = {"members": 1, "codes": 0, "hidden": [64, 32], "latent": 4}
 WAYS = {
     "ours on Sail": "sail", "ours on Sail, one network": "sail", "ours on Sail, one network, bare": "sail",
-    "copy on Sail": "sail", "sampling on Sail": "sail", "scan on Sail": "sail", "loop": None,
-    "ours on Spark": "spark", "ours on Spark, one network": "spark", "pandas UDF": "spark",
+    "ours on Sail, Delta": "sail", "copy on Sail": "sail", "sampling on Sail": "sail", "scan on Sail": "sail",
+    "loop": None, "ours on Spark": "spark", "ours on Spark, one network": "spark", "ours on Spark, Delta": "spark",
+    "pandas UDF": "spark",
     "predict_batch_udf": "spark", "identity UDF": "spark", "copy on Spark": "spark",
 }  # fmt: skip
 """The ways and their engines. Bare: neither p-values nor reasons."""
@@ -55,8 +56,10 @@ RATIOS = [
     ("ours on Spark", "ours on Spark, one network", 0.6),
     ("ours on Sail, one network", "ours on Sail, one network, bare", 0.9),
     ("sampling on Sail", "scan on Sail", 1 / 1.5),
+    ("ours on Sail, Delta", "ours on Sail", None),
+    ("ours on Spark, Delta", "ours on Spark", None),
 ]
-"""Rows a second of the one against the other, and the goal."""
+"""Rows a second of the one against the other, and the goal, where there is one."""
 POLL = 0.1
 MB = 1e6
 
@@ -83,7 +86,7 @@ def generate(table: Path, rows: int, columns: int, texts: int = 0) -> None:
             writer.close()
 
 
-def settings_of(table: Path, output: Path, engine: str | None = "sail", one: bool = False):
+def settings_of(table: Path, output: Path, engine: str | None = "sail", one: bool = False, format_: str = "parquet"):
     """The config of a job."""
     from vae_model import Config
 
@@ -91,7 +94,7 @@ def settings_of(table: Path, output: Path, engine: str | None = "sail", one: boo
         "name": "throughput", "engine": engine, "key": ["id"],
         "features": {"exclude": [name for name in pq.read_schema(min(table.glob("*"))).names if name[0] == "t"]},
         "source": {"path": str(table)}, "train": {"rows": TRAIN_ROWS}, "model": ONE if one else {},
-        "output": {"path": str(output), "format": "parquet"},
+        "output": {"path": str(output), "format": format_},
     })  # fmt: skip
 
 
@@ -112,8 +115,8 @@ def run_way(work: Path, way: str, table: Path) -> None:
     from vae_model import Detector
     from vae_model.spark import engines, sampling
 
-    engine, output, one = WAYS[way], work / "out", "one network" in way
-    settings = settings_of(table, output, engine or "sail", one)
+    engine, output, one, delta = WAYS[way], work / "out", "one network" in way, "Delta" in way
+    settings = settings_of(table, output, engine or "sail", one, "delta" if delta else "parquet")
     detector = Detector.load(str(work / f"model-{int(one)}.vae")) if way.startswith("ours") else None
     found, features = {}, ways.features(table)
     if engine is None:
@@ -121,7 +124,7 @@ def run_way(work: Path, way: str, table: Path) -> None:
         ways.loop(table, output)
         seconds = time.perf_counter() - started
     else:
-        with engines.session(settings.engine, needs_delta=False) as spark:
+        with engines.session(settings.engine, needs_delta=delta) as spark:
             started = time.perf_counter()
             if detector:
                 found = ways.ours(spark, settings, detector, plain="bare" in way)
@@ -208,14 +211,20 @@ def report(runs: list[dict], tables: list[Path]) -> dict:
                 print(f"{way:34}{table.name:12}" + "".join(f"{median_of(some, key):>12}" for key in keys))
     print()
     ratios = {}
-    for one, other, goal in RATIOS if len(tables) == 1 else []:
-        speeds = [[run["rows_per_s"] for run in runs if run["way"] == way] for way in (one, other)]
-        rounds = [a / b for a, b in zip(*speeds, strict=True)] if all(speeds) else []
-        if rounds:
-            middle = statistics.median(rounds)
-            ratios[f"{one} / {other}"] = {"median": middle, "goal": goal, "rounds": rounds}
-            spread = f"(from {min(rounds):.2f} to {max(rounds):.2f})"
-            print(f"{one} against {other}: {middle:.2f} {spread}, goal {goal:.2f}")
+    for table in tables:
+        for one, other, goal in RATIOS:
+            speeds = [
+                [r["rows_per_s"] for r in runs if (r["way"], r["table"]) == (w, table.name)] for w in (one, other)
+            ]
+            rounds = [a / b for a, b in zip(*speeds, strict=True)] if all(speeds) else []
+            if rounds:
+                middle = statistics.median(rounds)
+                ratios[f"{one} / {other}, {table.name}"] = {"median": middle, "goal": goal, "rounds": rounds}
+                spread = f"(from {min(rounds):.2f} to {max(rounds):.2f})"
+                print(
+                    f"{table.name}: {one} against {other}: {middle:.2f} {spread}"
+                    + (f", goal {goal:.2f}" if goal else "")
+                )
     return ratios
 
 
