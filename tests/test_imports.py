@@ -132,6 +132,18 @@ def test_a_worker_needs_none_of_the_drivers_packages():
         assert top & set(DRIVER_ONLY) == set(), module
 
 
+def test_a_worker_imports_little():
+    """Importing the scorer loads a few parts of this package, and not pandas, which alone would take three times as
+    long as all of it.
+    """
+    script = "import json, sys; import vae_model.scoring; print(json.dumps(sorted(sys.modules)))"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    loaded = json.loads(process.stdout)
+    assert "pandas" not in loaded
+    assert len([name for name in loaded if name.startswith("vae_model")]) <= 20
+    assert len(loaded) < 400
+
+
 BLOCKER = """
 import sys
 BLOCKED = set(sys.argv[1].split(","))

@@ -31,9 +31,9 @@ def settings(**model):
     return {"model": model}
 
 
-def no_tails(residual, center, scale, start, power, normal=residuals._normal):
+def no_tails(residual, center, scale, start, power, buffers, normal=residuals._normal):
     """Every residual as it is: no column's tail is taken for heavier than a normal one."""
-    return normal(residual, center, scale, np.full_like(start, np.inf), power)
+    return normal(residual, center, scale, np.full_like(start, np.inf), power, buffers)
 
 
 def no_covariance(covariance):
@@ -42,9 +42,8 @@ def no_covariance(covariance):
     return 1.0, np.zeros((count, 1)), np.zeros(1)
 
 
-def no_variance(self, inputs, mean):
-    """Residuals in the columns' own deviations instead of the decoder's."""
-    return inputs.x_NV - mean
+NO_VARIANCE = property(lambda self: np.ones_like(self.log_variance_V))
+"""Residuals in the columns' own deviations instead of the decoder's."""
 
 
 def twice_the_steps(*arguments, sizes=training.sizes):
@@ -53,9 +52,9 @@ def twice_the_steps(*arguments, sizes=training.sizes):
     return hidden, latents, 2 * steps
 
 
-def plainly(x):
+def plainly(x, out=None):
     """Numbers as they are, clipped as the VAEs' inputs."""
-    return np.clip(x, -layout.CLIP, layout.CLIP)
+    return np.clip(x, -layout.CLIP, layout.CLIP, out=out)
 
 
 def self_measured(*arguments, fit=codebook.Codebook.fit):
@@ -88,7 +87,7 @@ ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
     "no hidden inputs": ({}, [lambda: patch.object(training, "HIDE", 0.0)]),
     "no tails": ({}, [lambda: patch.object(residuals, "_normal", no_tails)]),
     "no covariance": ({}, [lambda: patch.object(residuals, "_precision", no_covariance)]),
-    "decoder variance not used": ({}, [lambda: patch.object(Forward, "residuals", no_variance)]),
+    "decoder variance not used": ({}, [lambda: patch.object(Forward, "deviation_V", NO_VARIANCE)]),
     "twice the steps": ({}, [lambda: patch.object(training, "sizes", twice_the_steps)]),
     "trim 0.2": ({"train": {"trim": 0.2}}, []),
 }

@@ -9,7 +9,7 @@ are the job's (open, score, write; ours checks its input and reads its summary b
 loading and the session's start. Memory is resident set size, polled from outside: the process that was started, its
 largest Python worker, its JVM. Sail's workers are threads: its process is engine, workers and client in one.
 
-``--growth`` measures our job alone, on Sail, on tables of several shapes: ``rows`` (an eighth, a quarter, half, all of
+``--growth`` measures our job alone, on Sail, on tables of several shapes: ``rows`` (a 32nd, an eighth, half, all of
 ``--rows``), ``columns`` (10, 32, 100, 316, 1,000, the same number of cells), ``text`` (20 columns of text that only
 pass through, beside the engine's copy of such a table, and the same without them).
 """
@@ -231,7 +231,7 @@ def report(runs: list[dict], tables: list[Path]) -> dict:
 def shapes(growth: str | None, rows: int, columns: int) -> dict[str, tuple[int, int, int]]:
     """The tables to make: name -> rows, columns of numbers, columns of text."""
     if growth == "rows":
-        return {f"{rows // share:,} rows": (rows // share, columns, 0) for share in (8, 4, 2, 1)}
+        return {f"{rows // share:,} rows": (rows // share, columns, 0) for share in (32, 8, 2, 1)}
     if growth == "columns":
         return {f"{wide} columns": (rows * columns // wide, wide, 0) for wide in (10, 32, 100, 316, 1000)}
     return {"table": (rows, columns, 0)} | ({"with text": (rows, columns, TEXTS)} if growth else {})

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.spark.conftest import ODD
 from vae_model.errors import SchemaError
-from vae_model.scoring import OUTPUT
+from vae_model.scoring import OUTPUT, Scorer
 from vae_model.spark import score, udf
 from vae_model.spark.tables import OUTPUT_TYPES, column, to_arrow
 
@@ -104,6 +104,19 @@ def test_only_feature_columns_cross_into_python(frame, detector):
         assert call[1].count("@") == len(detector.spec.names)
     else:
         assert "note" not in call[1] and "colour" in call[1]
+
+
+def test_no_more_bytes_cross_than_the_features_have(_sail, path, detector, monkeypatch):
+    """What a worker is given, as Arrow, is no larger than the feature columns in the file."""
+    given = []
+
+    def weighing(self, arrays, call=Scorer.__call__):
+        given.append(sum(array.nbytes for array in arrays))
+        return call(self, arrays)
+
+    monkeypatch.setattr(Scorer, "__call__", weighing)
+    collected(score(_sail.read.parquet(path), detector))
+    assert 0 < sum(given) <= 1.05 * pq.read_table(path, columns=detector.spec.names).nbytes
 
 
 def test_the_pandas_udf_scores_as_the_arrow_udf(frame, detector, rows):
