@@ -41,10 +41,10 @@ def draw(frame: Any, key: Sequence[str], features: Sequence[str], rows: int, cal
     total = frame.count()
     choice = F.xxhash64(*(column(name) for name in key or features), F.lit(seed)).bitwiseAND(F.lit(2**CHOICE_BITS - 1))
     tie = F.xxhash64(*(column(name) for name in features), F.lit(seed))
-    chosen = frame.select(*(column(name) for name in features), choice.alias(_CHOICE), tie.alias(_TIE))
-    if total > rows:
+    if total > rows:  # first of all: a tie is broken among the chosen only
         share = (rows + 5 * math.sqrt(rows)) / total
-        chosen = chosen.where(F.col(_CHOICE) < F.lit(int(share * 2**CHOICE_BITS)))
+        frame = frame.where(choice < F.lit(int(share * 2**CHOICE_BITS)))
+    chosen = frame.select(*(column(name) for name in features), choice.alias(_CHOICE), tie.alias(_TIE))
     table = to_arrow(chosen.limit(2 * rows))
     order = pc.sort_indices(table, [(_CHOICE, "ascending"), (_TIE, "ascending")])[:rows]
     hashes = table.column(_CHOICE).take(order).to_numpy()
