@@ -60,7 +60,7 @@ class Buffers:
     def __call__(self, name: Hashable, *shape: int, dtype: Any = np.float32) -> NDArray[Any]:
         """The array of a name, not initialised."""
         found = self._arrays.get(name)
-        if found is None or found.shape != shape:
+        if found is None or found.shape != shape or found.dtype != dtype:
             found = self._arrays[name] = np.empty(shape, dtype)
         return found
 
