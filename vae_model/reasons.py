@@ -64,7 +64,7 @@ class Reasons:
                     worst = int(np.argmax(positive_QR[q, own]))
                     observed, expected = _words(feature, value, center + scale * mean_QF[q, own], worst)
                 share = float(by_feature_QD[q, index] / total_Q[q])
-                for entries, part in zip(self._entries, (feature.name, share, observed, expected), strict=True):
+                for entries, part in zip(self._entries, (feature.name, share, str(observed), expected), strict=True):
                     entries.append(part)
             self._counts.append((row, len(self._entries[0]) - before))
 
