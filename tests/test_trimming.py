@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from vae_model import Config, Detector
-from vae_model.features.spec import Batch
+from vae_model.features.batch import Batch
 from vae_model.trimming import kept
 
 

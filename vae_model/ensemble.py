@@ -14,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.features.spec import Batch, FeatureSpec
+from vae_model.features.batch import Batch
+from vae_model.features.spec import FeatureSpec
 from vae_model.networks.codebook import Codebook
 from vae_model.networks.forward import Forward
 from vae_model.networks.layout import BLOCK, Buffers, Expected, Inputs, Layout, Member
@@ -148,10 +149,7 @@ class Ensemble:
         """Residuals of at most ``BLOCK`` encoded rows."""
         rows, buffers = len(batch), buffers or Buffers()
         batch = batch.padded(BLOCK)
-        inputs, expected = self._expected(batch, buffers)
-        mean_NV, shares = _mean(
-            [e for e, m in zip(expected, self.members, strict=True) if isinstance(m, Forward)], buffers
-        )
+        inputs, expected, (mean_NV, shares) = self._expected(batch, buffers)
         squared_NR = self._squared(batch, mean_NV, shares, buffers)
         missing_NR = np.isnan(squared_NR) if inputs.has_gaps or self.constant_F.any() else None
 
@@ -190,15 +188,17 @@ class Ensemble:
             likeliest_QC[:, c] = share_QS.argmax(axis=1)
         return mean_QF, likeliest_QC
 
-    def _expected(self, batch: Batch, buffers: Buffers) -> tuple[Inputs, list[Expected]]:
-        """What each member expects. The VAEs come first: in place of what is missing, a codebook sees their mean."""
+    def _expected(self, batch: Batch, buffers: Buffers) -> tuple[Inputs, list[Expected], Expected]:
+        """What each member expects, and the VAEs' mean: shares in place of log-probabilities. The VAEs come first; in
+        place of what is missing, a codebook sees their mean.
+        """
         inputs = Inputs.of(self._varying(batch), batch.codes_NC, buffers)
-        expected: list[Expected] = []
-        for member in self.members:
-            if isinstance(member, Codebook) and expected and inputs.has_gaps:
-                inputs = replace(inputs, guess=_mean(expected, Buffers()))
-            expected.append(member(inputs))
-        return inputs, expected
+        expected = [member(inputs) for member in self.members if isinstance(member, Forward)]
+        mean = _mean(expected, buffers)
+        if inputs.has_gaps:
+            inputs = replace(inputs, guess=mean)
+        expected += [member(inputs) for member in self.members if not isinstance(member, Forward)]
+        return inputs, expected, mean
 
     def _varying(self, batch: Batch) -> NDArray[np.float32]:
         return batch.x_NF[:, ~self.constant_F] if self.constant_F.any() else batch.x_NF
@@ -207,7 +207,7 @@ class Ensemble:
         """Each member's Pearson residuals (N, R), block by block."""
         for block in batch.blocks(BLOCK):
             padded, buffers = block.padded(BLOCK), Buffers()
-            inputs, expected = self._expected(padded, buffers)
+            inputs, expected, _ = self._expected(padded, buffers)
             yield [
                 self._differences(padded, inputs, member, one)[: len(block)] / self._deviation(member)
                 for member, one in zip(self.members, expected, strict=True)

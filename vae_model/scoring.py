@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from vae_model import artifact, reasons
 from vae_model.calibration import Calibration
 from vae_model.ensemble import Ensemble
-from vae_model.features.spec import Batch, FeatureSpec
+from vae_model.features.batch import Batch
+from vae_model.features.spec import FeatureSpec
 from vae_model.networks.layout import BLOCK, Buffers
 from vae_model.reasons import Reasons
 
@@ -103,7 +104,7 @@ class Scorer:
             rows = batch.take(block)
             residuals = self.ensemble(rows, buffers)
             score[block] = residuals.score_N
-            error[block] = reconstruction_error(self.spec, residuals.squared_NR)
+            error[block] = reconstruction_error(residuals.squared_NR, self.spec.share_R)
             p_value[block] = self.calibration.p_values(score[block])
             flagged[block] = self.calibration.decide(score[block], p_value[block]) & ~unscored[block]
             found = np.flatnonzero(flagged[block])
@@ -148,13 +149,16 @@ def load_scorer(digest: str, model: Callable[[], bytes]) -> Scorer:
     return scorer
 
 
-def reconstruction_error(spec: FeatureSpec, squared_NR: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(N,) mean squared residual over the observed features; a feature of several units counts once."""
-    of_unit = spec.feature_of_unit
-    weight_R = (1 / np.bincount(of_unit)[of_unit]).astype(np.float32)
-    total = squared_NR @ weight_R
-    if not np.isnan(total).any():  # nothing is missing
-        return np.asarray(np.divide(total, weight_R.sum(), dtype=np.float64))
-    seen = ~np.isnan(squared_NR)
+def reconstruction_error(squared_NR: NDArray[np.float32], share_R: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(N,) mean squared residual over the observed features; ``share_R`` is each residual's share of its feature."""
+
+    def total(values_NR: NDArray[Any]) -> NDArray[Any]:
+        # Row by row: a matrix product's last bits depend on a row's place in the block.
+        return np.asarray(np.einsum("nr,r->n", values_NR, share_R))
+
+    sum_N = total(squared_NR)
+    if not np.isnan(sum_N).any():  # nothing is missing
+        return np.asarray(np.divide(sum_N, share_R.sum(), dtype=np.float64))
+    seen_NR = ~np.isnan(squared_NR)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.divide(np.where(seen, squared_NR, 0) @ weight_R, seen @ weight_R, dtype=np.float64))
+        return np.asarray(np.divide(total(np.where(seen_NR, squared_NR, 0)), total(seen_NR), dtype=np.float64))

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.features.spec import Batch
+from vae_model.features.batch import Batch
 from vae_model.residuals import MAX_ROWS, ResidualDistance
 
 CORE = 0.8

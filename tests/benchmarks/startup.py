@@ -2,8 +2,7 @@
 
     python tests/benchmarks/startup.py [--repeats 5] [--json FILE]
 
-The whole command is timed; then, apart, what its imports take by package (``-X importtime``), and what the rest is
-spent on (the log's own times).
+The whole command is timed; then, apart, what its imports take, by package (``-X importtime``).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ number has one unit, a date four, a timestamp six, an array one an element. Bool
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vae_model.errors import SchemaError, TrainingError
 from vae_model.features import categories, numbers, times
+from vae_model.features.batch import Batch
 
 LIMIT = float(np.finfo(np.float32).max) ** 0.25
 """Standardised values stop here: a square of a square still fits a 32-bit float."""
@@ -91,40 +92,6 @@ class Feature:
         if self.kind == "datetime":
             return ", ".join(times.PARTS[self.family == "date" :]) + " (UTC)"
         return f"constant {self.center[0]:.6g}" if not self.scale[0] else f"{self.center[0]:.6g} ± {self.scale[0]:.6g}"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Encoded rows."""
-
-    x_NF: NDArray[np.float32]
-    """Standardised numbers; NaN where missing. For a constant column: 0 where equal to it, else 1."""
-    codes_NC: NDArray[np.int32]
-    """Slot of each category; -1 where missing."""
-    unseen_NC: NDArray[np.bool_]
-    """Whether the value never occurred in training."""
-    missing_N: NDArray[np.float64]
-    """Share of the row's features that is missing."""
-    non_finite_N: NDArray[np.bool_]
-    """Whether the row holds an infinity (which counts as missing)."""
-
-    def __len__(self) -> int:
-        return len(self.x_NF)
-
-    def take(self, rows: slice | NDArray[np.intp]) -> Batch:
-        """Some of the rows."""
-        return Batch(*(part[rows] for part in vars(self).values()))
-
-    def blocks(self, size: int) -> Iterator[Batch]:
-        """The rows in order, ``size`` at a time."""
-        return (self.take(slice(start, start + size)) for start in range(0, len(self), size))
-
-    def padded(self, size: int) -> Batch:
-        """With rows of zeros up to ``size``."""
-        lacking = size - len(self)
-        if lacking <= 0:
-            return self
-        return Batch(*(np.concatenate([p, np.zeros((lacking, *p.shape[1:]), p.dtype)]) for p in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -210,6 +177,12 @@ class FeatureSpec:
         index = {f.name: i for i, f in enumerate(self.features)}
         of_units = [index[f.name] for f in self.numeric for _ in f.center]
         return np.array(of_units + [index[f.name] for f in self.categorical], dtype=np.intp)
+
+    @cached_property
+    def share_R(self) -> NDArray[np.float32]:
+        """Of each residual, its share of its feature: a feature of several units counts once."""
+        of_unit = self.feature_of_unit
+        return np.asarray(1 / np.bincount(of_unit)[of_unit], dtype=np.float32)
 
     @cached_property
     def units(self) -> list[slice]:
