@@ -161,12 +161,6 @@ class Cluster:
         """The executors' processes."""
         return self._below(self.daemons, "CoarseGrainedExecutorBackend")
 
-    def python_workers(self):
-        """The Python processes that run tasks: the children of each executor's pyspark.daemon."""
-        daemons = self._below(self.daemons, "pyspark.daemon")
-        inner = {process.pid for process in daemons}
-        return [process for process in daemons if process.ppid() in inner]
-
     @staticmethod
     def _below(processes, word):
         found = []

@@ -1,16 +1,18 @@
 """A standalone cluster: driver and workers with different Pythons, processes killed, libraries missing."""
 
-import functools
 import json
 import os
 import signal
 import sys
 import time
 import venv
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from tests.cluster.conftest import FILES, ROWS, end_group, parquet_rows, parts, previous_output, wait_until
@@ -20,29 +22,21 @@ from vae_model import Detector
 pytestmark = [pytest.mark.cluster, pytest.mark.classic]
 
 IN_SCORING = """
-import os, signal, sys, time
+import os, sys, time
 
-def tick(number, frame):
-    while frame and frame.f_globals.get("__name__") != "vae_model.scoring":
-        frame = frame.f_back
-    if frame and frame.f_code.co_name != "<module>":  # not while it is being imported
+def look(frame, event, argument):
+    code, module = frame.f_code, frame.f_globals.get("__name__")
+    if event == "call" and code.co_name == "__call__" and module == "vae_model.scoring":
         act()
-    look_again()
 
-def look_again():
-    signal.setitimer(signal.ITIMER_REAL, 0.005)
-
-def watch():
-    signal.signal(signal.SIGALRM, tick)
-    look_again()
-
-os.register_at_fork(after_in_child=watch)  # in each Python worker that pyspark.daemon forks
+os.register_at_fork(after_in_child=lambda: sys.setprofile(look))  # in each Python worker that pyspark.daemon forks
 """
-"""Makes every Python worker look every 5 ms whether it is scoring, and act if so. The product is not touched."""
+"""Makes every Python worker act before it scores a batch. The product is not touched."""
 SLOWLY = """
 def act():
-    if not os.path.exists({marker!r}):
-        time.sleep(0.05)
+    if not os.path.exists({folder!r} + "/over"):
+        open(f"{folder}/{{os.getpid()}}", "w").close()
+        time.sleep(0.01)
 """
 FAIL_ONCE = """
 def act():
@@ -52,7 +46,8 @@ def act():
         return
     raise RuntimeError("this task fails once")
 """
-MANY_BATCHES = {"spark.sql.execution.arrow.maxRecordsPerBatch": "5"}
+MANY_BATCHES = {"spark.sql.parquet.columnarReaderBatchSize": "20"}
+"""400 a task, some 4 seconds in slow motion. Spark hands a Parquet reader's batches to Python as they are."""
 
 
 def worker_code(folder, code):
@@ -62,13 +57,31 @@ def worker_code(folder, code):
     return {"spark.executorEnv.PYTHONPATH": str(folder)}
 
 
+@dataclass
+class SlowMotion:
+    """A start of jobs/score.py whose Python workers take their time, and say so in a folder."""
+
+    score: Callable
+    folder: Path
+
+    def start(self, *more, **how):
+        """The job, submitted."""
+        code = IN_SCORING + SLOWLY.format(folder=str(self.folder))
+        return self.score(*more, conf=MANY_BATCHES | worker_code(self.folder / "code", code), **how)
+
+    def worker(self):
+        """The Python process that was the last to begin a batch."""
+        return psutil.Process(int(max(self.folder.glob("[0-9]*"), key=os.path.getmtime).name))
+
+    def end(self):
+        """From now on at full speed."""
+        (self.folder / "over").touch()
+
+
 @pytest.fixture
-def slow_score(score, tmp_path_factory):
-    """Start jobs/score.py so that it scores in slow motion, and a function that ends the slow motion."""
-    folder = tmp_path_factory.mktemp("slowly")
-    marker = folder / "fast"
-    conf = MANY_BATCHES | worker_code(folder / "code", IN_SCORING + SLOWLY.format(marker=str(marker)))
-    return functools.partial(score, conf=conf), marker.touch
+def slowly(score, tmp_path_factory):
+    """Scoring in slow motion, with the rest of the arguments as for ``score``."""
+    return SlowMotion(score, tmp_path_factory.mktemp("slowly"))
 
 
 def mid_scoring(folder):
@@ -113,25 +126,23 @@ def test_score_without_py_files_brings_its_own_package(score, reference, tmp_pat
     assert parquet_rows(tmp_path / "scored").equals(reference)
 
 
-def test_an_executor_killed_while_scoring_changes_nothing(slow_score, cluster, reference, tmp_path):
+def test_an_executor_killed_while_scoring_changes_nothing(slowly, cluster, reference, tmp_path):
     """The tasks of an executor that dies are run again elsewhere, and the output is the undisturbed one."""
-    start, hurry = slow_score
-    submission = start()
+    submission = slowly.start()
     mid_scoring(tmp_path)
     cluster.executors()[0].kill()
-    hurry()
+    slowly.end()
     assert submission.wait() == 0, submission.text[-3000:]
     assert submission.events("ExecutorRemoved") and submission.failed_tasks()
     assert parquet_rows(tmp_path / "scored").equals(reference)
 
 
-def test_a_python_worker_killed_while_scoring_changes_nothing(slow_score, cluster, reference, tmp_path):
+def test_a_python_worker_killed_while_scoring_changes_nothing(slowly, reference, tmp_path):
     """The task of a Python process that dies is run again, and the output is the undisturbed one."""
-    start, hurry = slow_score
-    submission = start()
+    submission = slowly.start()
     mid_scoring(tmp_path)
-    max(cluster.python_workers(), key=lambda worker: worker.cpu_percent(0.5)).kill()
-    hurry()
+    slowly.worker().kill()
+    slowly.end()
     assert submission.wait() == 0, submission.text[-3000:]
     assert "Python worker exited unexpectedly" in json.dumps(submission.failed_tasks())
     assert parquet_rows(tmp_path / "scored").equals(reference)
@@ -148,13 +159,12 @@ def test_a_task_that_fails_once_changes_nothing(score, reference, tmp_path):
 
 
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
-def test_a_killed_driver_leaves_the_previous_output(format_, slow_score, cluster, place, tmp_path):
+def test_a_killed_driver_leaves_the_previous_output(format_, slowly, cluster, place, tmp_path):
     """A driver that dies without a word while rows are written leaves the rows of before, readable."""
     target = tmp_path / "scored"
     read = previous_output(format_, place, target)
     before = read(target)
-    start, _ = slow_score
-    submission = start("--set", f"output.format={format_}", delta=format_ == "delta")
+    submission = slowly.start("--set", f"output.format={format_}", delta=format_ == "delta")
     mid_scoring(tmp_path)
     end_group(submission.process, signal.SIGKILL)
     assert submission.wait() == -signal.SIGKILL
@@ -163,13 +173,12 @@ def test_a_killed_driver_leaves_the_previous_output(format_, slow_score, cluster
 
 
 @pytest.mark.parametrize("who", ["python", "group"])
-def test_an_interrupted_driver_tidies_up(who, slow_score, cluster, place, tmp_path):
+def test_an_interrupted_driver_tidies_up(who, slowly, cluster, place, tmp_path):
     """SIGINT, to the driver's Python or as Ctrl-C to all of spark-submit, ends the job soon and leaves no trace."""
     target = tmp_path / "scored"
     read = previous_output("parquet", place, target)
     before = read(target)
-    start, _ = slow_score
-    submission = start()
+    submission = slowly.start()
     mid_scoring(tmp_path)
     if who == "python":
         submission.python().send_signal(signal.SIGINT)
