@@ -38,7 +38,7 @@ OUTPUT = pa.schema(
 COMPUTED = pa.schema(list(OUTPUT)[:-1])
 """Those that differ from row to row; ``anomaly_model`` is one constant, added without a trip through Python."""
 
-ENCODED_CELLS, MOST_BLOCKS = 1 << 18, 8
+ENCODED_CELLS, MOST_BLOCKS = 1 << 18, 4
 """A batch of more values, or of more blocks, is scored in parts, whose numbers as the networks see them take 1 MB."""
 STATUSES = ("ok", "unseen_category", "non_finite", "too_many_missing")
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 1024
+BLOCK = 2048
 """Rows per forward pass. Blocks are padded to this size, so that a matrix product always has one shape and a row's
 score does not depend on how many neighbours it was sent with."""
 CLIP = 10.0
