@@ -3,7 +3,9 @@
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterator
 
+import pyarrow as pa
 import pytest
 from pyspark import cloudpickle
 from pyspark.sql import functions as F
@@ -45,6 +47,42 @@ def test_a_model_too_large_for_the_engine_is_refused(engine, request, monkeypatc
         return
     with pytest.raises(EngineError, match="too large for this engine"):
         transport.ship_model(engine, os.urandom(3 << 20))
+
+
+def batch_sizes(frame):
+    """The sizes of the batches in which a column reaches Python."""
+
+    def sizes(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        for batch in batches:
+            yield pa.repeat(len(batch), len(batch))
+
+    sizes.__annotations__ = {"batches": Iterator[pa.Array], "return": Iterator[pa.Array]}
+    return {row[0] for row in frame.select(F.arrow_udf(sizes, T.IntegerType())("id")).distinct().collect()}
+
+
+@pytest.mark.skipif(not hasattr(F, "arrow_udf"), reason="a setting of Spark 4.2")
+def test_rows_go_to_python_and_not_a_readers_batches(engine, tmp_path, request):
+    """Inside the block a Parquet table reaches Python in batches of Spark's setting for rows."""
+    if "sail" in request.node.callspec.id:
+        pytest.skip("knows no such setting")
+    name = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    engine.range(700, numPartitions=1).write.parquet(str(tmp_path / "table"))
+    frame, before = engine.read.parquet(str(tmp_path / "table")), engine.conf.get(name)
+    had = engine.conf.get(transport.COLUMNAR_INPUT)
+    engine.conf.set(name, "100")
+    try:
+        with transport.as_rows(engine):
+            assert batch_sizes(frame) == {100}
+    finally:
+        engine.conf.set(name, before)
+    assert engine.conf.get(transport.COLUMNAR_INPUT) == had
+
+
+def test_a_setting_that_an_engine_does_not_know_is_let_be(engine, monkeypatch):
+    """An engine without the setting works as ever."""
+    monkeypatch.setattr(transport, "COLUMNAR_INPUT", "spark.sql.no.such.setting")
+    with transport.as_rows(engine):
+        assert engine.range(3).count() == 3
 
 
 def test_the_package_that_is_sent_is_small_and_enough_for_a_worker(tmp_path):

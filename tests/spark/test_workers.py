@@ -18,6 +18,16 @@ def test_the_workers_of_every_engine_pass(engine):
     workers.check(engine)
 
 
+def test_workers_that_run_this_python_are_not_started_to_be_asked(engine, request, monkeypatch):
+    """Local workers of this very Python answer without a job; those of a server do not."""
+    if "connect" in request.node.callspec.id:
+        pytest.skip("its workers may have another Python")
+    if "sail" in request.node.callspec.id:
+        monkeypatch.setattr(workers, "is_ours", lambda _: True)  # the fixture's session is not the package's own
+    monkeypatch.setattr(type(engine), "range", None)
+    workers.check(engine)
+
+
 def test_the_oldest_versions_are_the_packages_own():
     """The versions asked of a worker are those that pyproject.toml asks of an installation."""
     text = (ROOT / "pyproject.toml").read_text()

@@ -199,10 +199,16 @@ def is_classic(spark: Any) -> bool:
     return hasattr(spark, "_jsc")
 
 
-def add_package(spark: Any, name: str, data: bytes) -> None:
-    """Put a zip of modules on the workers' import path, unless they are this machine's with this very Python."""
+def runs_this_python(spark: Any) -> bool:
+    """Whether the workers are of this machine and of this very Python."""
     context = spark.sparkContext
-    if not (context.master.startswith("local") and context.pythonExec == sys.executable):
+    return bool(context.master.startswith("local") and context.pythonExec == sys.executable)
+
+
+def add_package(spark: Any, name: str, data: bytes) -> None:
+    """Put a zip of modules on the workers' import path, unless they have this process's own."""
+    if not runs_this_python(spark):
+        context = spark.sparkContext
         path = Path(context._temp_dir, name)  # Spark's own folder of this run: it is served from there to the end
         path.write_bytes(data)
         context.addPyFile(str(path))

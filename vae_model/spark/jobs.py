@@ -13,7 +13,7 @@ from vae_model.config import Config, Output, Source
 from vae_model.detector import MIN_ROWS, Detector, choose
 from vae_model.errors import OutputError, SourceError, TrainingError, VaeAnomalyError
 from vae_model.features import schema
-from vae_model.spark import classic, sampling, sink, tables, udf, workers
+from vae_model.spark import classic, sampling, sink, tables, transport, udf, workers
 from vae_model.spark.progress import Tasks, watch
 from vae_model.spark.spread import spread
 from vae_model.spark.summary import Summary, summarise
@@ -107,7 +107,7 @@ def run_score(spark: Any, config: Config, detector: Detector, tasks: Tasks | Non
     peak = classic.PeakMemory(spark) if classic.is_classic(spark) else None
     started = time.monotonic()
     try:
-        with watch(spark, "Scoring", tasks):
+        with watch(spark, "Scoring", tasks), transport.as_rows(spark):
             sink.write(score(frame, detector, output.prefix, peak.observer() if peak else None), output)
     except tables.ENGINE_ERRORS as error:
         raise _write_error(error, config.source, output) from error

@@ -1,4 +1,6 @@
-"""How this package and a model's bytes reach the workers: nothing but numpy, pandas and pyarrow is installed there."""
+"""How this package, a model's bytes and the rows reach the workers: nothing but numpy, pandas and pyarrow is installed
+there.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ import tempfile
 import weakref
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -27,6 +30,9 @@ CLOSURE_LIMIT = 1 << 20
 so a larger model goes once, as an artifact."""
 MESSAGE_LIMIT = 100 << 20
 """gRPC refuses a message of 128 MiB: the largest closure where there are no artifacts (Sail)."""
+
+COLUMNAR_INPUT = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
+"""Spark 4.2: whether a reader's columnar batches go to Python without becoming rows (SPARK-56350)."""
 
 _shipped: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -64,6 +70,28 @@ def ship_model(spark: Any, data: bytes) -> Callable[[], bytes]:
             "Use fewer columns, or engine: spark.",
         )
     return lambda: data
+
+
+@contextmanager
+def as_rows(spark: Any) -> Iterator[None]:
+    """Spark hands rows to Python, not its readers' batches, until the end of the block.
+
+    Those of its Parquet reader are not Arrow's: Spark 4.2 copies them value by value, with all columns beside them, and
+    a job takes a sixth longer, a third where texts pass through (docs/performance.md). Earlier Sparks and others know
+    no such setting.
+    """
+    try:
+        before = spark.conf.get(COLUMNAR_INPUT)
+        spark.conf.set(COLUMNAR_INPUT, "false")
+    except PySparkException as error:
+        log.debug("%s was not set: %s", COLUMNAR_INPUT, error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(Exception):  # a session that is gone has no settings, and why it went must not be hidden
+            spark.conf.set(COLUMNAR_INPUT, before)
 
 
 def _artifact(name: str) -> Callable[[], bytes]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from vae_model.errors import EngineError, VaeAnomalyError
-from vae_model.spark import tables, transport
+from vae_model.spark import classic, tables, transport
+from vae_model.spark.ours import is_ours
 
 REQUIRED = {"numpy": "1.26", "pandas": "2.2", "pyarrow": "15"}
 """The libraries a worker needs, and the oldest version of each."""
@@ -21,9 +23,26 @@ _REMEDY = f"In the workers' environment: {_PIP}. Which Python they run: PYSPARK_
 
 
 def check(spark: Any) -> None:
-    """Ask one worker for its libraries, in a job of one row. Raises EngineError naming all that are missing or old."""
+    """Ask one worker for its libraries, in a job of one row. Raises EngineError naming all that are missing or old.
+
+    Where the workers run this process's Python it is asked instead: to start one takes seconds.
+    """
     transport.ship_package(spark)
-    needed = list(REQUIRED)
+    probe = _probe(list(REQUIRED))
+    if classic.runs_this_python(spark) if classic.is_classic(spark) else is_ours(spark):
+        hold(json.loads(probe(0)))
+        return
+    try:
+        row = spark.range(1).select(F.udf(probe, T.StringType(), useArrow=False)("id")).collect()
+    except tables.ENGINE_ERRORS as error:
+        raise explain(str(error)) or EngineError(
+            "The workers cannot run Python.", found=tables.reason(error), hint=_REMEDY
+        ) from error
+    hold(json.loads(row[0][0]))
+
+
+def _probe(needed: list[str]) -> Callable[[int], str]:
+    """A function that travels by value and gives the versions of libraries, or why they cannot be had, as JSON."""
 
     def probe(_: int) -> str:
         import importlib
@@ -41,13 +60,7 @@ def check(spark: Any) -> None:
                 found[name] = f"{type(error).__name__}: {error}"
         return json.dumps(found)
 
-    try:
-        row = spark.range(1).select(F.udf(probe, T.StringType(), useArrow=False)("id")).collect()
-    except tables.ENGINE_ERRORS as error:
-        raise explain(str(error)) or EngineError(
-            "The workers cannot run Python.", found=tables.reason(error), hint=_REMEDY
-        ) from error
-    hold(json.loads(row[0][0]))
+    return probe
 
 
 def hold(found: dict[str, str]) -> None:
