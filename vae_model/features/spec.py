@@ -64,14 +64,15 @@ class Feature:
         """Training standard deviations of the units; 0 for a constant."""
         return np.array(self.scale)
 
-    def standardise(self, raw_NU: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, units) less their center, in units of their scale. A constant unit (scale 0) becomes 0 where equal to its
-        constant, else 1: whole numbers are compared exactly, others as closely as a trip through float32 leaves them.
+    def standardise(self, raw_NU: NDArray[np.float64], out_NU: NDArray[np.float32]) -> None:
+        """Units less their center, in units of their scale, into ``out_NU``. A constant unit (scale 0) becomes 0 where
+        equal to its constant, else 1: whole numbers are compared exactly, others as closely as a trip through float32
+        leaves them.
         """
         x_NU = raw_NU - self.center_U
         if all(self.scale):
-            x_NU /= self.scale_U
-            return x_NU
+            np.divide(x_NU, self.scale_U, out=out_NU, casting="same_kind")
+            return
         for unit, (center, scale) in enumerate(zip(self.center, self.scale, strict=True)):
             if scale:
                 x_NU[:, unit] /= scale
@@ -79,7 +80,7 @@ class Feature:
                 observed = ~np.isnan(raw_NU[:, unit])
                 tolerance = 0 if center == round(center) else 1e-7 * abs(center)
                 x_NU[observed, unit] = np.abs(x_NU[observed, unit]) > tolerance
-        return x_NU
+        out_NU[:] = x_NU
 
     def describe(self) -> str:
         """One line a person can check."""
@@ -210,7 +211,7 @@ class FeatureSpec:
                     missing_N += slot < 0
                     category += 1
                 else:
-                    x_NF[:, unit] = feature.standardise(_naming(feature, feature.matrix, array))
+                    feature.standardise(_naming(feature, feature.matrix, array), x_NF[:, unit])
         if not -LIMIT <= x_NF.min(initial=0) <= x_NF.max(initial=0) <= LIMIT:  # nor where anything is missing
             for feature, unit, given in zip(self.features, self.units, arrays, strict=True):
                 if feature.is_category or np.abs(x_NF[:, unit]).max(initial=0) <= LIMIT:
