@@ -20,7 +20,7 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 LAYERS = [
-    ["errors", "credentials", "identifiers"],
+    ["errors", "credentials", "identifiers", "ranks"],
     ["config", "storage", "yaml_text"],
     ["features", "networks", "artifact", "calibration"],
     ["residuals", "reasons", "training"],

@@ -7,9 +7,12 @@ Shafer, "Algorithmic Learning in a Random World" (2005), ch. 2. For a normal row
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vae_model.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,13 @@ class Calibration:
         """
         return max(self.false_alarm_rate, self.finest_rate)
 
+    @cached_property
+    def _ranks(self) -> Ranks:
+        return Ranks.of(self.scores)
+
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) p-values; NaN scores give NaN."""
-        at_least = len(self.scores) - np.searchsorted(self.scores, scores, side="left")
+        at_least = len(self.scores) - self._ranks(scores)
         return np.where(np.isnan(scores), np.nan, (1 + at_least) / (1 + len(self.scores)))
 
     def decide(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> NDArray[np.bool_]:
