@@ -46,8 +46,8 @@ def act():
         return
     raise RuntimeError("this task fails once")
 """
-MANY_BATCHES = {"spark.sql.parquet.columnarReaderBatchSize": "20"}
-"""400 a task, some 4 seconds in slow motion. Spark hands a Parquet reader's batches to Python as they are."""
+MANY_BATCHES = {"spark.sql.execution.arrow.maxRecordsPerBatch": "20"}
+"""400 a task, some 4 seconds in slow motion."""
 
 
 def worker_code(folder, code):

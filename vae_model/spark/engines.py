@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from vae_model import storage
 from vae_model.errors import EngineError, VaeAnomalyError
 from vae_model.spark import classic
-from vae_model.spark.knock import knock
+from vae_model.spark.knock import is_gone, knock
 from vae_model.spark.ours import marked
 
 log = logging.getLogger(__name__)
@@ -204,7 +204,7 @@ def _remote(url: str) -> Iterator[Any]:
         try:
             yield spark
         except Exception as error:
-            if not _is_gone(error):
+            if not is_gone(error):
                 raise
             _be_patient_for_seconds(spark, retries=0)  # nor does stopping the session wait for it
             raise VaeAnomalyError(
@@ -229,12 +229,3 @@ def _be_patient_for_seconds(spark: Any, retries: int = 8) -> None:
 
         waits = {"initial_backoff": 100, "backoff_multiplier": 3.0, "max_backoff": 5000, "jitter": 0}
         spark.client.set_retry_policies([DefaultPolicy(max_retries=retries, **waits)])
-
-
-def _is_gone(error: BaseException | None) -> bool:
-    """Whether an error, or one it was made from, says that the server no longer answers."""
-    while error is not None:
-        if "StatusCode.UNAVAILABLE" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -1,4 +1,4 @@
-"""Whether anybody listens at an address: engines' own clients go on trying for minutes."""
+"""Whether a server is there: engines' own clients go on trying for minutes."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ def knock(addresses: Iterable[tuple[str, int]], timeout: float = 10) -> None:
             socket.create_connection((host, port), timeout).close()
             return
     socket.create_connection(addresses[-1], timeout).close()
+
+
+def is_gone(error: BaseException | None) -> bool:
+    """Whether an error, or one it was made from, says that the server no longer answers."""
+    while error is not None:
+        if "StatusCode.UNAVAILABLE" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -22,6 +22,7 @@ from pyspark.errors import PySparkException
 
 from vae_model.errors import EngineError
 from vae_model.spark import classic
+from vae_model.spark.knock import is_gone
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +88,16 @@ def as_rows(spark: Any) -> Iterator[None]:
         log.debug("%s was not set: %s", COLUMNAR_INPUT, error)
         yield
         return
+    gone = False
     try:
         yield
+    except Exception as error:
+        gone = is_gone(error)
+        raise
     finally:
-        with suppress(Exception):  # a session that is gone has no settings, and why it went must not be hidden
-            spark.conf.set(COLUMNAR_INPUT, before)
+        if not gone:  # else its client would wait for the server once more
+            with suppress(Exception):  # why a session ended must not be hidden
+                spark.conf.set(COLUMNAR_INPUT, before)
 
 
 def _artifact(name: str) -> Callable[[], bytes]:
