@@ -279,3 +279,8 @@ def tasks(spark: Any) -> tuple[int, int]:
     tracker = spark.sparkContext.statusTracker()
     stages = [stage for stage in map(tracker.getStageInfo, tracker.getActiveStageIds()) if stage]
     return sum(stage.numCompletedTasks for stage in stages), sum(stage.numTasks for stage in stages)
+
+
+def cancel(spark: Any) -> None:
+    """End all that the session still does. PySpark means to when interrupted, but its py4j is busy waiting."""
+    spark.sparkContext.cancelAllJobs()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
 from vae_model import credentials, storage
 from vae_model.config import Output
 from vae_model.errors import OutputError
+from vae_model.spark import classic
 from vae_model.spark.spread import writer
 
 STAGED = "_vae_anomaly_staged_"
 """Before the run's number: the name of a folder in the output, which readers pass over for its underscore."""
 AT_ONCE = 16
 """Files that an object store is asked to copy or delete at a time."""
+LINGER = 3.0
+"""Seconds for which tasks that were told to end may still write: Spark gives their Python two."""
 
 
 def write(frame: Any, output: Output) -> None:
@@ -42,6 +46,28 @@ def _save(frame: Any, staged: str) -> None:
         )
 
 
+@contextmanager
+def _staging(frame: Any, fs: Any, staged: str) -> Iterator[None]:
+    """A folder that is gone after the block. When the block fails, the engine's last tasks may make it anew while they
+    end: it is looked after for some seconds.
+    """
+    try:
+        yield
+    except BaseException as error:
+        with suppress(Exception):
+            if isinstance(error, KeyboardInterrupt) and classic.is_classic(frame.sparkSession):
+                classic.cancel(frame.sparkSession)
+        with suppress(Exception):  # an error that says more is on its way
+            end = time.monotonic() + LINGER if fs.exists(staged) else 0
+            while time.monotonic() < end:
+                with suppress(OSError):  # a task took a file away that was to be removed
+                    fs.rm(staged, recursive=True)
+                time.sleep(0.2)
+        raise
+    with suppress(Exception):  # the rows are in place
+        fs.rm(staged, recursive=True)
+
+
 def _is_data(name: str) -> bool:
     """Whether a file, by its path in a Parquet folder, is one that readers read."""
     return not name.endswith("/") and not any(part.startswith(("_", ".")) for part in name.split("/"))
@@ -55,7 +81,7 @@ def _rename_in(frame: Any, path: str, append: bool) -> None:
     fs, target = storage.locate(path)
     run = uuid4().hex[:8]
     staged, old = f"{target}.{run}.staged", f"{target}.{run}.old"
-    try:
+    with _staging(frame, fs, staged):
         if storage.protocol(path) == "file":  # absolute: the engine may have another working directory
             _save(frame, f"file://{staged}" if path.startswith("file:") else staged)
         else:
@@ -74,9 +100,6 @@ def _rename_in(frame: Any, path: str, append: bool) -> None:
             raise
         with suppress(OSError):
             fs.rm(old, recursive=True)
-    finally:
-        with suppress(OSError):
-            fs.rm(staged, recursive=True)
 
 
 def _copy_in(frame: Any, path: str, append: bool) -> None:
@@ -89,7 +112,7 @@ def _copy_in(frame: Any, path: str, append: bool) -> None:
     run = uuid4().hex[:8]
     fs, target = storage.locate(path)
     staged = f"{target}/{STAGED}{run}"
-    try:
+    with _staging(frame, fs, staged):
         _save(frame, f"{path}/{STAGED}{run}")
         with storage.explained(path):
             new = [str(file).removeprefix(f"{staged}/") for file in fs.find(staged)]
@@ -100,9 +123,6 @@ def _copy_in(frame: Any, path: str, append: bool) -> None:
             _remove_all(fs, old, path)
             if "_SUCCESS" in new:  # what some schedulers wait for
                 fs.cp_file(f"{staged}/_SUCCESS", f"{target}/_SUCCESS")
-    finally:
-        with suppress(Exception):  # the rows are in place, or an error that says more is on its way
-            fs.rm(staged, recursive=True)
 
 
 def _each(do: Callable[..., object], *arguments: Iterable[str]) -> None:
