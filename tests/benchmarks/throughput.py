@@ -44,7 +44,7 @@ WAYS = {
     "ours on Sail, Delta": "sail", "copy on Sail": "sail", "sampling on Sail": "sail", "scan on Sail": "sail",
     "loop": None, "ours on Spark": "spark", "ours on Spark, one network": "spark", "ours on Spark, Delta": "spark",
     "pandas UDF": "spark",
-    "predict_batch_udf": "spark", "identity UDF": "spark", "copy on Spark": "spark",
+    "predict_batch_udf": "spark", "identity UDF": "spark", "identity UDF, as rows": "spark", "copy on Spark": "spark",
 }  # fmt: skip
 """The ways and their engines. Bare: neither p-values nor reasons."""
 RATIOS = [
@@ -52,6 +52,7 @@ RATIOS = [
     ("ours on Sail", "pandas UDF", 5),
     ("ours on Spark, one network", "predict_batch_udf", 1.4),
     ("ours on Spark", "identity UDF", 0.85),
+    ("ours on Spark", "identity UDF, as rows", None),
     ("ours on Sail", "ours on Sail, one network", 0.6),
     ("ours on Spark", "ours on Spark, one network", 0.6),
     ("ours on Sail, one network", "ours on Sail, one network, bare", 0.9),
@@ -136,7 +137,7 @@ def run_way(work: Path, way: str, table: Path) -> None:
                 sampling.draw(spark.read.parquet(str(table)), ["id"], features, TRAIN_ROWS, 0.2, 0)
             else:
                 peer = {"pandas UDF": ways.pandas_udf, "predict_batch_udf": ways.predict_batch,
-                        "identity UDF": ways.identity}[way]  # fmt: skip
+                        "identity UDF": ways.identity, "identity UDF, as rows": ways.identity_as_rows}[way]  # fmt: skip
                 peer(spark, table, output)
             seconds = time.perf_counter() - started
     (work / "result.json").write_text(json.dumps({"seconds": seconds, **found}))

@@ -8,7 +8,8 @@ weights (what it finds does not matter to its speed), mean squared error and a t
 - ``copy on Sail``, ``copy on Spark``: the engine reads and writes the table, nothing else
 - ``pandas UDF``: the same network in torch in a pandas UDF, as one would write it; two columns
 - ``predict_batch_udf``: Spark's own wrapper around the same torch network; one column
-- ``identity UDF``: an Arrow UDF that is given the same columns and returns one of them: the floor of transport
+- ``identity UDF``: an Arrow UDF that is given the same columns and returns one of them: the floor of transport; ``as
+  rows`` with the setting of Spark's that our job sets for itself
 """
 
 from __future__ import annotations
@@ -133,6 +134,14 @@ def predict_batch(spark, source: Path, output: Path) -> None:
     udf = predict_batch_udf(make, return_type=DoubleType(), batch_size=8192, input_tensor_shapes=[[len(names)]])
     frame = spark.read.parquet(str(source))
     frame.withColumn("reconstruction_error", udf(F.array(*names))).write.parquet(str(output))
+
+
+def identity_as_rows(spark, source: Path, output: Path) -> None:
+    """With columnar input switched off."""
+    from vae_model.spark.transport import as_rows
+
+    with as_rows(spark):
+        identity(spark, source, output)
 
 
 def identity(spark, source: Path, output: Path) -> None:

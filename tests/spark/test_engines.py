@@ -9,11 +9,13 @@ import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from tests.conftest import clean_environment, running_connect_server
 from tests.test_cli import CONFIG, pumps
 from vae_model.cli import app, guarded
+from vae_model.spark import engines
 
 ROWS = 3_000_000
 """Enough for a job of several seconds."""
@@ -129,3 +131,12 @@ def test_a_connect_server_that_dies_mid_run_is_told(scored, capsys, monkeypatch,
     errors = capsys.readouterr().err
     assert "The Spark Connect server went away during the job." in errors and "Traceback" not in errors
     pd.testing.assert_frame_equal(pd.read_parquet(scored / "scored"), before)
+
+
+def test_what_the_embedded_engine_sends_is_not_compressed(no_session):
+    """Rows that would compress to nothing arrive with all their bytes: gzip would take most of the time."""
+    with engines.session("sail", needs_delta=False) as spark:
+        rows = spark.range(200_000).selectExpr("id * 0 AS zero")
+        before = psutil.net_io_counters().bytes_recv
+        table = rows.toArrow()
+        assert psutil.net_io_counters().bytes_recv - before > table.nbytes >= 8 * 200_000

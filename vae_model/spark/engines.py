@@ -35,6 +35,8 @@ SAIL_SETTINGS = {
 Python. Snappy is Spark's codec; Sail's own takes twice the time. A column whose values differ gives up its dictionary
 after 128 KB, not after a megabyte: looking them all up took more than half of all the writing (docs/performance.md).
 """
+SAIL_CHANNEL = [("grpc.compression_enabled_algorithms_bitset", 1)]
+"""Nothing is compressed on its way: Sail would gzip what a client of this very process asks for, at 40 MB a second."""
 
 
 @contextmanager
@@ -119,7 +121,7 @@ def _sail(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
         host, port = server.listening_address
         log.info("Engine: Sail, embedded")
         # Sail scores on one thread a core in this process: BLAS threads on top of them only collide.
-        with threadpool_limits(1, user_api="blas"), _remote(f"sc://{host}:{port}") as spark:
+        with threadpool_limits(1, user_api="blas"), _remote(f"sc://{host}:{port}", SAIL_CHANNEL) as spark:
             _take_back_signals()
             yield spark
     except BaseException:
@@ -185,14 +187,20 @@ def _knock(url: str) -> None:
 
 
 @contextmanager
-def _remote(url: str) -> Iterator[Any]:
+def _remote(url: str, channel: list[tuple[str, Any]] | None = None) -> Iterator[Any]:
+    from pyspark.sql.connect import client
     from pyspark.sql.connect.session import SparkSession
 
     before = os.environ.get("SPARK_CONNECT_MODE_ENABLED")
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # pyspark.sql.functions asks this
     try:
         try:
-            spark = SparkSession.builder.remote(url).create()
+            if channel is None:
+                builder = SparkSession.builder.remote(url)
+            else:  # Spark 3.5's goes by the shorter name
+                channels = getattr(client, "DefaultChannelBuilder", None) or client.ChannelBuilder
+                builder = SparkSession.builder.channelBuilder(channels(url, channel))
+            spark = builder.create()
             _ = spark.version
         except Exception as error:
             raise EngineError(
