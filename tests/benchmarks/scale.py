@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=8)
     parser.add_argument("--split", type=int, default=128 << 20, help="bytes of a task's part of the table")
     parser.add_argument("--scatter", type=float, default=0.2, help="of the tasks' durations, sigma of the logarithm")
-    parser.add_argument("--fixed", type=float, default=7.4, help="seconds of the measured job that do not grow")
+    parser.add_argument("--fixed", type=float, default=5, help="seconds of the measured job that do not grow")
     given = parser.parse_args()
     cell = core_seconds(given.measured, given.fixed)
     size = given.rows * given.columns * BYTES
