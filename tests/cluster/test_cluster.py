@@ -174,7 +174,7 @@ def test_a_killed_driver_leaves_the_previous_output(format_, slowly, cluster, pl
 
 @pytest.mark.parametrize("who", ["python", "group"])
 def test_an_interrupted_driver_tidies_up(who, slowly, cluster, place, tmp_path):
-    """SIGINT, to the driver's Python or as Ctrl-C to all of spark-submit, ends the job soon and leaves no trace."""
+    """SIGINT, to the driver or as Ctrl-C to all of spark-submit, ends the job soon, without a trace or a stack."""
     target = tmp_path / "scored"
     read = previous_output("parquet", place, target)
     before = read(target)
@@ -188,6 +188,7 @@ def test_an_interrupted_driver_tidies_up(who, slowly, cluster, place, tmp_path):
     wait_until(cluster.idle, 30, "the master drops the application")
     wait_until(lambda: sorted(path.name for path in tmp_path.iterdir()) == ["score", "scored"], 10, "nothing is left")
     assert read(target).equals(before)
+    assert "Traceback" not in submission.text
 
 
 def no_java_stack(text):

@@ -39,7 +39,8 @@ def start(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     from pyspark.sql import SparkSession
 
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it prints the stack of what it raises, Ctrl-C among them
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # it prints the stack of what it raises, Ctrl-C among them,
+    logging.getLogger().addFilter(_is_not_of_py4j)  # some of it to the root logger itself
     builder = SparkSession.builder.appName("vae-anomaly")
     if not submitted:
         builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
@@ -66,6 +67,10 @@ def start(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
         yield spark
     finally:
         spark.stop()
+
+
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    return "py4j" not in record.pathname
 
 
 def _without_maven(needs_delta: bool) -> str:

@@ -23,6 +23,7 @@ from pyspark.errors import PySparkException
 from vae_model.errors import EngineError
 from vae_model.spark import classic
 from vae_model.spark.knock import is_gone
+from vae_model.spark.tables import ENGINE_ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def as_rows(spark: Any) -> Iterator[None]:
     try:
         before = spark.conf.get(COLUMNAR_INPUT)
         spark.conf.set(COLUMNAR_INPUT, "false")
-    except PySparkException as error:
+    except ENGINE_ERRORS as error:
         log.debug("%s was not set: %s", COLUMNAR_INPUT, error)
         yield
         return
