@@ -250,7 +250,7 @@ class Frame:
 
     def __init__(self, *names, fails=False):
         self.names, self.fails = names, fails
-        self.write, self.columns = self, ["id"]
+        self.write, self.columns, self.sparkSession = self, ["id"], None
 
     def format(self, *_):
         """Of Spark's writer."""

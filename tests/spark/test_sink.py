@@ -1,6 +1,7 @@
 """The sink: what is refused before any work, and what a failed job leaves behind."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from tests.spark.conftest import ODD
 from vae_model.config import Output, Source
 from vae_model.errors import OutputError
 from vae_model.scoring import OUTPUT
-from vae_model.spark import score, sink, tables
+from vae_model.spark import classic, score, sink, tables
 
 
 def output_at(tmp_path, kind, format_, mode="replace"):
@@ -173,3 +174,34 @@ def test_the_odd_column_is_among_the_scored(detector):
     """The tests above do train on a column with dots, spaces, backticks and umlauts in its name."""
     assert ODD in detector.spec.names
     assert len(OUTPUT) == 7
+
+
+@pytest.mark.classic
+def test_an_interrupt_ends_what_the_block_does_and_nothing_else(_classic):
+    """On classic Spark a job of the block is cancelled, and another of the same session ends as it would have."""
+    pyspark = pytest.importorskip("pyspark")
+    context, ended = _classic.sparkContext, {}
+
+    def sleep(name, seconds):
+        try:
+            ended[name] = context.parallelize([0], 1).map(lambda _: time.sleep(seconds)).count()
+        except Exception as error:
+            ended[name] = error
+
+    def running(jobs):
+        deadline = time.monotonic() + 30
+        while len(context.statusTracker().getActiveJobsIds()) < jobs and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    other = pyspark.InheritableThread(target=sleep, args=("other", 6))
+    other.start()
+    running(1)
+    with pytest.raises(KeyboardInterrupt), classic.cancelling(_classic):
+        ours = pyspark.InheritableThread(target=sleep, args=("ours", 120))
+        ours.start()
+        running(2)
+        raise KeyboardInterrupt
+    ours.join(60)
+    other.join(60)
+    assert "cancelled" in str(ended["ours"])
+    assert ended["other"] == 1

@@ -12,11 +12,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from vae_model import storage
 from vae_model.errors import EngineError
@@ -286,6 +287,23 @@ def tasks(spark: Any) -> tuple[int, int]:
     return sum(stage.numCompletedTasks for stage in stages), sum(stage.numTasks for stage in stages)
 
 
-def cancel(spark: Any) -> None:
-    """End all that the session still does. PySpark means to when interrupted, but its py4j is busy waiting."""
-    spark.sparkContext.cancelAllJobs()
+@contextmanager
+def cancelling(spark: Any) -> Iterator[None]:
+    """What classic Spark does for this block ends when it is interrupted; for other engines nothing is done.
+
+    PySpark means to end all that the driver does, but cannot: its py4j is busy waiting.
+    """
+    if not is_classic(spark):
+        yield
+        return
+    context, tag = spark.sparkContext, f"vae-anomaly-{uuid4().hex}"
+    context.addJobTag(tag)
+    try:
+        yield
+    except KeyboardInterrupt:
+        with suppress(Exception):  # the JVM may have gone first
+            context.cancelJobsWithTag(tag)
+        raise
+    finally:
+        with suppress(Exception):
+            context.removeJobTag(tag)

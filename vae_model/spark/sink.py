@@ -14,7 +14,7 @@ from vae_model import identifiers, storage
 from vae_model.config import Output, Place, Source
 from vae_model.errors import InputError, OutputError, StorageError
 from vae_model.scoring import OUTPUT
-from vae_model.spark import staging
+from vae_model.spark import classic, staging
 from vae_model.spark.ours import is_ours
 from vae_model.spark.spread import writer
 from vae_model.spark.tables import ENGINE_ERRORS, OUTPUT_TYPES, present_format
@@ -122,10 +122,11 @@ def write(frame: Any, output: Output) -> None:
             saver = saver.option("overwriteSchema", "true")
         if re.search(r"[ ,;{}()\n\t=]", "".join(frame.columns)):
             saver = saver.option("delta.columnMapping.mode", "name")  # Delta refuses such names without it
-        if output.table is not None:
-            saver.saveAsTable(identifiers.table(output.table))
-        else:
-            saver.save(storage.for_engine(output.path or ""))
+        with classic.cancelling(frame.sparkSession):
+            if output.table is not None:
+                saver.saveAsTable(identifiers.table(output.table))
+            else:
+                saver.save(storage.for_engine(output.path or ""))
     elif output.table is not None:
         _write_parquet_table(frame, output.table, output)
     else:
@@ -143,7 +144,8 @@ def _write_parquet_table(frame: Any, table: str, output: Output) -> None:
     spark = frame.sparkSession
     target, staged = identifiers.table(table), identifiers.table(table, f"_staged_{uuid4().hex[:8]}")
     try:
-        writer(frame, "parquet").saveAsTable(staged)
+        with classic.cancelling(spark):
+            writer(frame, "parquet").saveAsTable(staged)
         rows = spark.table(staged)
         if output.mode == "append" and spark.catalog.tableExists(target):
             rows.write.insertInto(target)  # by position: the columns were found the same

@@ -36,7 +36,8 @@ def write(frame: Any, output: Output) -> None:
 
 def _save(frame: Any, staged: str) -> None:
     """Have the engine write a new folder."""
-    writer(frame, "parquet").mode("error").save(storage.for_engine(staged))
+    with classic.cancelling(frame.sparkSession):
+        writer(frame, "parquet").mode("error").save(storage.for_engine(staged))
     if not storage.exists(staged):
         raise OutputError(
             "The scored rows were written where this machine cannot see them.",
@@ -47,16 +48,13 @@ def _save(frame: Any, staged: str) -> None:
 
 
 @contextmanager
-def _staging(frame: Any, fs: Any, staged: str) -> Iterator[None]:
+def _staging(fs: Any, staged: str) -> Iterator[None]:
     """A folder that is gone after the block. When the block fails, the engine's last tasks may make it anew while they
     end: it is looked after for some seconds.
     """
     try:
         yield
-    except BaseException as error:
-        with suppress(Exception):
-            if isinstance(error, KeyboardInterrupt) and classic.is_classic(frame.sparkSession):
-                classic.cancel(frame.sparkSession)
+    except BaseException:
         with suppress(Exception):  # an error that says more is on its way
             end = time.monotonic() + LINGER if fs.exists(staged) else 0
             while time.monotonic() < end:
@@ -81,7 +79,7 @@ def _rename_in(frame: Any, path: str, append: bool) -> None:
     fs, target = storage.locate(path)
     run = uuid4().hex[:8]
     staged, old = f"{target}.{run}.staged", f"{target}.{run}.old"
-    with _staging(frame, fs, staged):
+    with _staging(fs, staged):
         if storage.protocol(path) == "file":  # absolute: the engine may have another working directory
             _save(frame, f"file://{staged}" if path.startswith("file:") else staged)
         else:
@@ -112,7 +110,7 @@ def _copy_in(frame: Any, path: str, append: bool) -> None:
     run = uuid4().hex[:8]
     fs, target = storage.locate(path)
     staged = f"{target}/{STAGED}{run}"
-    with _staging(frame, fs, staged):
+    with _staging(fs, staged):
         _save(frame, f"{path}/{STAGED}{run}")
         with storage.explained(path):
             new = [str(file).removeprefix(f"{staged}/") for file in fs.find(staged)]
