@@ -12,8 +12,8 @@ import pytest
 from vae_model import Config, Detector
 from vae_model.config import Decision
 from vae_model.errors import InputError, ModelFileError, OutputError, SchemaError, TrainingError
-from vae_model.fitted import SMALL
 from vae_model.scoring import OUTPUT
+from vae_model.training.fit import SMALL
 
 VALUES = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]
 
@@ -365,7 +365,7 @@ def test_progress_is_told():
 def test_without_torch_fitting_says_so(monkeypatch):
     """Training where torch is missing is an ImportError; the package itself was imported without it."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "vae_model.training", raising=False)
+    monkeypatch.delitem(sys.modules, "vae_model.training.loop", raising=False)
     with pytest.raises(ImportError, match="torch"):
         Detector(config()).fit(matrix_of(60))
 

@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from vae_model import artifact, fitted, storage
+from vae_model import artifact, storage
 from vae_model.calibration import Calibration
 from vae_model.config import Config, Decision
 from vae_model.errors import ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
 from vae_model.features.spec import FeatureSpec
 from vae_model.scoring import OUTPUT, Scorer
+from vae_model.training import fit
 
 if TYPE_CHECKING:
-    from vae_model.training import Progress
+    from vae_model.training.loop import Progress
 
 MIN_ROWS = 20
 """Fewer normal rows than this cannot be trained on."""
@@ -44,7 +45,7 @@ class Detector:
 
         ``calibration`` are rows kept out of training, to turn scores into p-values; without it, the share
         ``train.calibration`` of ``frame`` is drawn by the seed, or, of few rows, each serves for both in turn
-        (``fitted.cross_fit``). Columns are chosen by ``features`` of the config.
+        (``fit.cross_fit``). Columns are chosen by ``features`` of the config.
         Raises SchemaError where a column does not fit the config, TrainingError where the rows are too few or hold
         nothing to learn from, and ImportError where torch is not installed.
         """
@@ -76,11 +77,11 @@ class Detector:
                 f"{len(rows)} to train on and {len(held_out)} held out",
                 "Widen train.normal, or give a larger table.",
             )
-        if cross and len(rows) + len(held_out) < fitted.SMALL:
+        if cross and len(rows) + len(held_out) < fit.SMALL:
             rows = held_out = pa.concat_tables([rows, held_out])
-            found = fitted.cross_fit(rows, chosen, config, progress)
+            found = fit.cross_fit(rows, chosen, config, progress)
         else:
-            found = fitted.fit(rows, held_out, chosen, config, progress)
+            found = fit.fit(rows, held_out, chosen, config, progress)
         if not len(found.scores):
             raise TrainingError(
                 "No held-out row can be scored.",

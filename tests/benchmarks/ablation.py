@@ -21,9 +21,10 @@ from mixed import as_trained, recall, trials
 from quality import HIDDEN, load
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vae_model import Config, Detector, fitted, residuals, training
+from vae_model import Config, Detector, residuals
 from vae_model.networks import codebook, layout
 from vae_model.networks.forward import Forward
+from vae_model.training import fit, loop
 
 
 def settings(**model):
@@ -46,7 +47,7 @@ NO_VARIANCE = property(lambda self: np.ones_like(self.log_variance_V))
 """Residuals in the columns' own deviations instead of the decoder's."""
 
 
-def twice_the_steps(*arguments, sizes=training.sizes):
+def twice_the_steps(*arguments, sizes=loop.sizes):
     """Whatever the number of rows asks for, twice."""
     hidden, latents, steps = sizes(*arguments)
     return hidden, latents, 2 * steps
@@ -81,14 +82,14 @@ ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
     ),
     "codebook measured by itself": ({}, [lambda: patch.object(codebook.Codebook, "fit", self_measured)]),
     "gaps not filled for the codebook": ({}, [lambda: patch.object(codebook.Codebook, "__call__", unguessed)]),
-    "few rows not cross-fitted": ({}, [lambda: patch.object(fitted, "SMALL", 0)]),
+    "few rows not cross-fitted": ({}, [lambda: patch.object(fit, "SMALL", 0)]),
     "four VAEs": (settings(members=4), []),
     "KL weight 1 (plain ELBO)": (settings(kl_weight=1.0), []),
-    "no hidden inputs": ({}, [lambda: patch.object(training, "HIDE", 0.0)]),
+    "no hidden inputs": ({}, [lambda: patch.object(loop, "HIDE", 0.0)]),
     "no tails": ({}, [lambda: patch.object(residuals, "_normal", no_tails)]),
     "no covariance": ({}, [lambda: patch.object(residuals, "_precision", no_covariance)]),
     "decoder variance not used": ({}, [lambda: patch.object(Forward, "deviation_V", NO_VARIANCE)]),
-    "twice the steps": ({}, [lambda: patch.object(training, "sizes", twice_the_steps)]),
+    "twice the steps": ({}, [lambda: patch.object(loop, "sizes", twice_the_steps)]),
     "trim 0.2": ({"train": {"trim": 0.2}}, []),
 }
 

@@ -1,1 +1,1 @@
-"""Networks: ``dense`` and ``elbo`` in torch for training, the others in NumPy for scoring."""
+"""Networks as scoring runs them, in NumPy."""

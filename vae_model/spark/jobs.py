@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from vae_model import fitted, storage
+from vae_model import storage
 from vae_model.config import Config, Output, Source
 from vae_model.detector import MIN_ROWS, Detector, choose
 from vae_model.errors import OutputError, SourceError, TrainingError, VaeAnomalyError
@@ -17,9 +17,10 @@ from vae_model.spark import classic, sampling, sink, tables, transport, udf, wor
 from vae_model.spark.progress import Tasks, watch
 from vae_model.spark.spread import spread
 from vae_model.spark.summary import Summary, summarise
+from vae_model.training import fit
 
 if TYPE_CHECKING:
-    from vae_model.training import Progress
+    from vae_model.training.loop import Progress
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def train(
             "Widen train.normal, or give a larger table.",
         )
     training, held_out = len(sample.training), len(sample.calibration)
-    if training + held_out < fitted.SMALL:
+    if training + held_out < fit.SMALL:
         log.info(
             "Sample: %s of %s normal rows, few enough to train and to calibrate by turns",
             *(f"{count:,}" for count in (training + held_out, sample.normal_rows)),

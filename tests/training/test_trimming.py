@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from vae_model import Config, Detector
 from vae_model.features.batch import Batch
-from vae_model.trimming import kept
+from vae_model.training.trimming import kept
 
 
 def batch(x_NF, codes_NC=None):

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model import trimming
 from vae_model.config import Config
 from vae_model.ensemble import NETWORKS, Ensemble, layout
 from vae_model.features.spec import FeatureSpec
+from vae_model.training import trimming
 
 if TYPE_CHECKING:
-    from vae_model.training import Progress, Trained
+    from vae_model.training.loop import Progress, Trained
 
 Chosen = Mapping[str, tuple[str, str]]
 """Feature columns: name -> (kind, family)."""
@@ -82,7 +82,7 @@ def cross_fit(rows: pa.Table, chosen: Chosen, config: Config, progress: Report |
 
 def _learn(rows: pa.Table, chosen: Chosen, config: Config, progress: Report | None) -> Fitted:
     """Spec, members and their distances; nothing to calibrate by yet."""
-    from vae_model.training import train  # torch is the driver's: imported only here
+    from vae_model.training.loop import train  # torch is the driver's: imported only here
 
     spec = FeatureSpec.fit(rows, chosen)
     batch = spec.encode_table(rows)

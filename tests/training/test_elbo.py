@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MultivariateNormal, Normal, kl_divergence
 
-from vae_model.networks import elbo
+from vae_model.training import elbo
 
 
 def draw(*shape, seed=0):

@@ -7,7 +7,7 @@ import torch
 from vae_model.config import Model
 from vae_model.errors import TrainingError
 from vae_model.networks.layout import Layout
-from vae_model.training import REPORT_EVERY, sizes, train
+from vae_model.training.loop import REPORT_EVERY, sizes, train
 
 LAYOUT = Layout(4, (3,))
 

@@ -20,9 +20,9 @@ from torch import Tensor
 from vae_model.config import Model
 from vae_model.errors import TrainingError
 from vae_model.networks.codebook import Codebook
-from vae_model.networks.dense import DenseVAEs
-from vae_model.networks.elbo import categorical_nll, gaussian_nll, kl_divergence
 from vae_model.networks.layout import CLIP, Layout
+from vae_model.training.dense import DenseVAEs
+from vae_model.training.elbo import categorical_nll, gaussian_nll, kl_divergence
 
 WINSOR = 10.0
 """Training targets stop at this many deviations: one wild row must not set the gradient. Scoring sees them whole."""
