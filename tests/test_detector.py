@@ -12,7 +12,7 @@ import pytest
 from vae_model import Config, Detector
 from vae_model.config import Decision
 from vae_model.errors import InputError, ModelFileError, OutputError, SchemaError, TrainingError
-from vae_model.scoring import OUTPUT
+from vae_model.scoring.scorer import OUTPUT
 from vae_model.training.fit import SMALL
 
 VALUES = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from vae_model import artifact, storage
-from vae_model.calibration import Calibration
+from vae_model import storage
 from vae_model.config import Config, Decision
+from vae_model.decisions.calibration import Calibration
 from vae_model.errors import ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
 from vae_model.features.spec import FeatureSpec
-from vae_model.scoring import OUTPUT, Scorer
+from vae_model.scoring import model_file
+from vae_model.scoring.scorer import OUTPUT, Scorer
 from vae_model.training import fit
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Detector:
             },
             "versions": _versions(),
         }
-        self._adopt(artifact.dumps(header, found.arrays))
+        self._adopt(model_file.dumps(header, found.arrays))
         self.config = config
         return self
 
@@ -163,10 +164,10 @@ class Detector:
 
     def with_decision(self, decision: Decision) -> Self:
         """The same model deciding otherwise: other bytes, so another digest."""
-        header, arrays = artifact.loads(self.to_bytes())
+        header, arrays = model_file.loads(self.to_bytes())
         header["config"]["decision"] = decision.model_dump(mode="json")
         kept = {key: value for key, value in header.items() if key not in ("format_version", "sha256")}
-        return self.from_bytes(artifact.dumps(kept, arrays))
+        return self.from_bytes(model_file.dumps(kept, arrays))
 
     @property
     def scorer(self) -> Scorer:
@@ -211,7 +212,7 @@ class Detector:
         return notes
 
     def _adopt(self, data: bytes, origin: str = "The model") -> None:
-        header, arrays = artifact.loads(data, origin)
+        header, arrays = model_file.loads(data, origin)
         try:
             self._scorer = Scorer.from_parts(header, arrays)
             self.config = Config.model_validate(header["config"])

@@ -21,9 +21,10 @@ from mixed import as_trained, recall, trials
 from quality import HIDDEN, load
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from vae_model import Config, Detector, residuals
+from vae_model import Config, Detector
 from vae_model.networks import codebook, layout
-from vae_model.networks.forward import Forward
+from vae_model.networks.dense import Forward
+from vae_model.scoring import residuals
 from vae_model.training import fit, loop
 
 

@@ -68,12 +68,13 @@ def torch_network(layers: list[np.ndarray]):
 
 def ours(spark, settings, detector, plain: bool = False) -> dict:
     """The job. ``plain``: neither p-values nor reasons."""
-    from vae_model import calibration, scoring
+    from vae_model.decisions import calibration
+    from vae_model.scoring import scorer
     from vae_model.spark import jobs
 
     with ExitStack() as stack:
         if plain:
-            stack.enter_context(patch.object(scoring.Reasons, "add", lambda *_: None))
+            stack.enter_context(patch.object(scorer.Reasons, "add", lambda *_: None))
             stack.enter_context(patch.object(calibration.Calibration, "p_values", lambda _, scores: scores))
         return {"anomalies": jobs.run_score(spark, settings, detector).anomalies}
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.spark.conftest import ODD
 from vae_model.errors import SchemaError
-from vae_model.scoring import OUTPUT, Scorer
+from vae_model.scoring.scorer import OUTPUT, Scorer
 from vae_model.spark import score, udf
 from vae_model.spark.tables import OUTPUT_TYPES, column, to_arrow
 

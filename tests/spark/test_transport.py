@@ -90,7 +90,7 @@ def test_the_package_that_is_sent_is_small_and_enough_for_a_worker(tmp_path):
     path = tmp_path / "package.zip"
     path.write_bytes(transport._package())
     assert path.stat().st_size < 1_000_000
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import vae_model.scoring as s; print(s.__file__)"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import vae_model.scoring.scorer as s; print(s.__file__)"
     done = subprocess.run([WORKER, "-c", code, path], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(path))

@@ -10,7 +10,7 @@ from vae_model.errors import EngineError
 from vae_model.spark import workers
 
 ROOT = Path(__file__).parents[2]
-GOOD = {"numpy": "2.4.6", "pandas": "2.3.3", "pyarrow": "26.0.1", "vae_model.scoring": ""}
+GOOD = {"numpy": "2.4.6", "pandas": "2.3.3", "pyarrow": "26.0.1", "vae_model.scoring.scorer": ""}
 
 
 def test_the_workers_of_every_engine_pass(engine):
@@ -41,7 +41,10 @@ def test_the_oldest_versions_are_the_packages_own():
         ({"numpy": "1.25.2"}, ["numpy 1.26 or later", "numpy: 1.25.2", "pip install"]),
         ({"pyarrow": "ModuleNotFoundError: No module named 'pyarrow'"}, ["scoring needs: pyarrow", "'pyarrow>=15'"]),
         ({"numpy": "1.9", "pandas": "ImportError: broken"}, ["needs: numpy, pandas", "pandas: ImportError: broken"]),
-        ({"vae_model.scoring": "ModuleNotFoundError: No module named 'vae_model'"}, ["cannot import", "--py-files"]),
+        (
+            {"vae_model.scoring.scorer": "ModuleNotFoundError: No module named 'vae_model'"},
+            ["cannot import", "--py-files"],
+        ),
     ],
 )  # fmt: skip
 def test_a_worker_without_a_library_is_told_with_the_remedy(changed, words):

@@ -11,8 +11,8 @@ codebook left to itself finds a code that fits what is there, and the less there
 Numbers are seen through ``symlog``: what is far out in one column is far, but does not outweigh all the others.
 
 There are two of them. The coarse one, of few codes, tells how rows scatter about a typical one: S, and the measure of
-the residuals (``residuals.py``). The fine one makes the expectations; its own residuals on the rows it was fitted on
-would be too small, the smaller the fewer rows a code has.
+the residuals (``scoring/residuals.py``). The fine one makes the expectations; its own residuals on the rows it was
+fitted on would be too small, the smaller the fewer rows a code has.
 
 Shapes as in ``layout``; K codes.
 """

@@ -6,14 +6,15 @@ shared by rare values), I inputs = 2 V + sum of slots, O outputs = V + sum of sl
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vae_model.networks.buffers import Buffers
 
 BLOCK = 2048
 """Rows per forward pass. Blocks are padded to this size, so that a matrix product always has one shape and a row's
@@ -45,24 +46,6 @@ class Layout:
     def starts(self) -> list[int]:
         """Where the slots of each category begin, counted from the first category."""
         return list(accumulate(self.slots[:-1], initial=0)) if self.slots else []
-
-
-class Buffers:
-    """Memory that one block of rows after another is computed in, an array for each name.
-
-    What each block would ask of the system and give back costs more, in page faults, than what is computed in it. An
-    array holds what its name was last used for; never for two threads at once.
-    """
-
-    def __init__(self) -> None:
-        self._arrays: dict[Hashable, NDArray[Any]] = {}
-
-    def __call__(self, name: Hashable, *shape: int, dtype: Any = np.float32) -> NDArray[Any]:
-        """The array of a name, not initialised."""
-        found = self._arrays.get(name)
-        if found is None or found.shape != shape or found.dtype != dtype:
-            found = self._arrays[name] = np.empty(shape, dtype)
-        return found
 
 
 def symlog(x: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:

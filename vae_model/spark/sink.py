@@ -13,7 +13,7 @@ from uuid import uuid4
 from vae_model import identifiers, storage
 from vae_model.config import Output, Place, Source
 from vae_model.errors import InputError, OutputError, StorageError
-from vae_model.scoring import OUTPUT
+from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark import classic, staging
 from vae_model.spark.ours import is_ours
 from vae_model.spark.spread import writer

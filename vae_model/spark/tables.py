@@ -21,7 +21,7 @@ from vae_model import credentials, identifiers, storage
 from vae_model.config import Source
 from vae_model.errors import InputError, SchemaError, SourceError, StorageError
 from vae_model.features.schema import Column
-from vae_model.scoring import OUTPUT
+from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark.ours import is_ours
 
 REASONS_TYPE = "array<struct<feature:string,share:double,observed:string,expected:string>>"

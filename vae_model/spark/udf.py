@@ -1,7 +1,7 @@
 """One Python evaluation per row: feature columns in, one struct out, flattened beside the original columns.
 
-The functions that travel are closures, pickled by value; all they name is ``vae_model.scoring``, so that a worker
-imports numpy, pandas, pyarrow and that part of this package, and neither this module nor the job's.
+The functions that travel are closures, pickled by value; all they name is ``vae_model.scoring.scorer``, so that a
+worker imports numpy, pandas, pyarrow and that part of this package, and neither this module nor the job's.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from vae_model.reasons import TYPE
-from vae_model.scoring import COMPUTED, OUTPUT, Scorer, load_scorer
+from vae_model.scoring.reasons import TYPE
+from vae_model.scoring.scorer import COMPUTED, OUTPUT, Scorer, load_scorer
 from vae_model.spark import transport
 from vae_model.spark.tables import column, columns
 

@@ -50,7 +50,7 @@ def _probe(needed: list[str]) -> Callable[[int], str]:
         from importlib.metadata import version
 
         found = {}
-        for name in [*needed, "vae_model.scoring"]:
+        for name in [*needed, "vae_model.scoring.scorer"]:
             try:
                 if name == "pandas":  # only a pandas UDF imports it, for a second and 40 MB
                     found[name] = version(name)
@@ -73,10 +73,10 @@ def hold(found: dict[str, str]) -> None:
             ", ".join(f"{name}: {text}" for name, text in wrong.items()),
             _REMEDY,
         )
-    if ": " in found["vae_model.scoring"]:
+    if ": " in found["vae_model.scoring.scorer"]:
         raise EngineError(
             "The workers cannot import this package.",
-            found=found["vae_model.scoring"],
+            found=found["vae_model.scoring.scorer"],
             hint="Give it to them: spark-submit --py-files dist/vae_model.zip (made by `make package`), or install it.",
         )
 

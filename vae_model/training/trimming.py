@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_model.features.batch import Batch
-from vae_model.residuals import MAX_ROWS, ResidualDistance
+from vae_model.scoring.residuals import MAX_ROWS, ResidualDistance
 
 CORE = 0.8
 """Share of the rows that the distance is fitted on."""

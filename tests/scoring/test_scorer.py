@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_model import Config, Detector, scoring
-from vae_model.networks.layout import BLOCK, Buffers
-from vae_model.scoring import COMPUTED, OUTPUT, STATUSES, Scorer
+from vae_model import Config, Detector
+from vae_model.networks.buffers import Buffers
+from vae_model.networks.layout import BLOCK
+from vae_model.scoring import scorer
+from vae_model.scoring.scorer import COMPUTED, OUTPUT, STATUSES, Scorer
 
 VALUES = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]
 
@@ -283,19 +285,19 @@ def test_narrow_columns_take_values_of_any_size():
 
 def test_a_scorer_is_built_once_and_its_bytes_are_asked_for_once(monkeypatch):
     """Batches and tasks of one process share a scorer by its digest, and a known digest needs no bytes."""
-    monkeypatch.setattr(scoring, "_scorers", {})
+    monkeypatch.setattr(scorer, "_scorers", {})
     asked = []
-    first = scoring.load_scorer("one", lambda: asked.append(1) or DETECTOR.to_bytes())
-    assert scoring.load_scorer("one", lambda: asked.append(2) or b"") is first
+    first = scorer.load_scorer("one", lambda: asked.append(1) or DETECTOR.to_bytes())
+    assert scorer.load_scorer("one", lambda: asked.append(2) or b"") is first
     assert asked == [1]
 
 
 def test_few_scorers_are_kept(monkeypatch):
     """A process that serves many models keeps the last few."""
-    monkeypatch.setattr(scoring, "_scorers", {})
+    monkeypatch.setattr(scorer, "_scorers", {})
     for number in range(10):
-        scoring.load_scorer(str(number), DETECTOR.to_bytes)
-    assert list(scoring._scorers) == ["6", "7", "8", "9"]
+        scorer.load_scorer(str(number), DETECTOR.to_bytes)
+    assert list(scorer._scorers) == ["6", "7", "8", "9"]
 
 
 def test_a_large_batch_is_scored_in_blocks():

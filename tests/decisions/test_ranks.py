@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_model.ranks import Ranks
+from vae_model.decisions.ranks import Ranks
 
 
 @settings(max_examples=200, deadline=None)

@@ -28,7 +28,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks.layout import Buffers
+from vae_model.networks.buffers import Buffers
 
 CLIP = 5.0
 """Residuals stop here while their mean and deviation are taken: a few wild rows must not widen the measure."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from vae_model import Config, Detector
-from vae_model.reasons import TYPE
+from vae_model.scoring.reasons import TYPE
 
 
 def normal(rows, seed):

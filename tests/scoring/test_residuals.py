@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.covariance import LedoitWolf
 
-from vae_model.residuals import MAX_DIRECTIONS, MAX_POWER, MIN_SHRINKAGE, NAMES, ResidualDistance
+from vae_model.scoring.residuals import MAX_DIRECTIONS, MAX_POWER, MIN_SHRINKAGE, NAMES, ResidualDistance
 
 
 def residuals(rows=2000, columns=4, seed=0):

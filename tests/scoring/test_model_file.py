@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from vae_model import artifact
-from vae_model.artifact import FORMAT_VERSION, dumps, loads
 from vae_model.errors import ModelFileError
+from vae_model.scoring import model_file
+from vae_model.scoring.model_file import FORMAT_VERSION, dumps, loads
 
 HEADER = {"config": {"name": "größe"}, "spec": {"values": ["a", "b"], "center": [1.5, None]}, "training": {"rows": 7}}
 ARRAYS = {
@@ -251,4 +251,4 @@ def test_arrays_are_read_only_views():
 
 def test_the_module_needs_safetensors_to_write_only():
     """Reading uses NumPy alone; the library is imported by ``dumps``."""
-    assert "safetensors" not in vars(artifact)
+    assert "safetensors" not in vars(model_file)

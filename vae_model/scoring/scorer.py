@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model import artifact, reasons
-from vae_model.calibration import Calibration
-from vae_model.ensemble import Ensemble
+from vae_model.decisions.calibration import Calibration
 from vae_model.features.batch import Batch
 from vae_model.features.spec import FeatureSpec
-from vae_model.networks.layout import BLOCK, Buffers
-from vae_model.reasons import Reasons
+from vae_model.networks.buffers import Buffers
+from vae_model.networks.layout import BLOCK
+from vae_model.scoring import model_file, reasons
+from vae_model.scoring.ensemble import Ensemble
+from vae_model.scoring.reasons import Reasons
 
 OUTPUT = pa.schema(
     [
@@ -58,7 +59,7 @@ class Scorer:
     @classmethod
     def from_bytes(cls, data: bytes, origin: str = "The model") -> Self:
         """From a model file's bytes. Raises ModelFileError."""
-        return cls.from_parts(*artifact.loads(data, origin))
+        return cls.from_parts(*model_file.loads(data, origin))
 
     @classmethod
     def from_parts(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.ranks import Ranks
+from vae_model.decisions.ranks import Ranks
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from vae_model.features.batch import Batch
 from vae_model.features.spec import FeatureSpec
+from vae_model.networks.buffers import Buffers
 from vae_model.networks.codebook import Codebook
-from vae_model.networks.forward import Forward
-from vae_model.networks.layout import BLOCK, Buffers, Expected, Inputs, Layout, Member
-from vae_model.residuals import MAX_ROWS, ResidualDistance
+from vae_model.networks.dense import Forward
+from vae_model.networks.layout import BLOCK, Expected, Inputs, Layout, Member
+from vae_model.scoring.residuals import MAX_ROWS, ResidualDistance
 
 NETWORKS: dict[str, type[Forward | Codebook]] = {"vae": Forward, "codebook": Codebook}
 """The kinds of members."""

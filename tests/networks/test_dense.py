@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vae_model.networks.forward import Forward
+from vae_model.networks.dense import Forward
 from vae_model.networks.layout import BLOCK, CLIP, Inputs, Layout
 from vae_model.training.dense import LOG_VARIANCE_FLOOR, DenseVAEs
 from vae_model.training.loop import as_input
