@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from vae_model import Config, Detector
-from vae_model.config import Decision
+from vae_model.config.sections import Decision
 from vae_model.errors import InputError, ModelFileError, OutputError, SchemaError, TrainingError
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.training.fit import SMALL

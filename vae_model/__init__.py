@@ -9,13 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vae_model.config import Config, load_config
+    from vae_model.config.load import load_config
+    from vae_model.config.sections import Config
     from vae_model.detector import Detector
 
 __version__ = "0.1.0"
 __all__ = ["Config", "Detector", "__version__", "load_config"]
 
-_HOMES = {"Config": "vae_model.config", "load_config": "vae_model.config", "Detector": "vae_model.detector"}
+_HOMES = {
+    "Config": "vae_model.config.sections",
+    "load_config": "vae_model.config.load",
+    "Detector": "vae_model.detector",
+}
 
 
 def __getattr__(name: str) -> Any:

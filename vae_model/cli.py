@@ -15,10 +15,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from vae_model import __version__, storage
-from vae_model.config import Config, load_config
+from vae_model import __version__
+from vae_model.config.load import load_config
+from vae_model.config.sections import Config
+from vae_model.console import LogFormat, Reporter
 from vae_model.errors import ConfigError, VaeAnomalyError
-from vae_model.reporting import LogFormat, Reporter
+from vae_model.places import files
 
 app = typer.Typer(
     name="vae-anomaly",
@@ -81,12 +83,12 @@ def init(
     reporter = Reporter(LogFormat.auto)
     from vae_model.spark import starter
 
-    if storage.exists(output) and not force:
+    if files.exists(output) and not force:
         raise ConfigError(f"{output} exists.", hint="Choose another --output, or give --force to overwrite it.")
     place = starter.locate(source, format_, engine)
     with _session(place) as spark:
         text = starter.starter_config(spark, place)
-    storage.write(output, text.encode())
+    files.write(output, text.encode())
     reporter.line(f"Wrote {output}. Read it, edit it, then: vae-anomaly run --config {output}")
 
 
@@ -134,7 +136,7 @@ def _session(settings: Config) -> Any:
 
     needs_delta = "delta" in (settings.source and settings.source.format, settings.output and settings.output.format)
     places = (settings.source and settings.source.path, settings.output and settings.output.path)
-    needs_s3 = any(path and storage.protocol(path) == "s3" for path in places)
+    needs_s3 = any(path and files.protocol(path) == "s3" for path in places)
     return engines.session(settings.engine, needs_delta, needs_s3)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from vae_model import storage
-from vae_model.config import Config, Decision
+from vae_model.config.sections import Config, Decision
 from vae_model.decisions.calibration import Calibration
 from vae_model.errors import ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
 from vae_model.features.spec import FeatureSpec
+from vae_model.places import files
 from vae_model.scoring import model_file
 from vae_model.scoring.scorer import OUTPUT, Scorer
 from vae_model.training import fit
@@ -127,7 +127,7 @@ class Detector:
     def save(self, path: str) -> None:
         """Write the model file, whole or not at all. Raises OutputError."""
         try:
-            storage.write(str(path), self.to_bytes())
+            files.write(str(path), self.to_bytes())
         except StorageError as error:
             raise OutputError(f"The model cannot be written to {path}.", found=error.found, hint=error.hint) from None
         except OSError as error:
@@ -137,7 +137,7 @@ class Detector:
     def load(cls, path: str) -> Self:
         """Read a model file. Raises ModelFileError where it is missing, truncated, altered or of a newer format."""
         try:
-            data = storage.read(str(path))
+            data = files.read(str(path))
         except StorageError as error:
             raise ModelFileError(f"Model file {path} cannot be read.", found=error.found, hint=error.hint) from None
         except OSError as error:

@@ -21,7 +21,7 @@ from quality import load, pyod
 from sklearn.metrics import roc_auc_score
 
 from vae_model import Config, Detector
-from vae_model.config import Model
+from vae_model.config.sections import Model
 
 
 def ours(X, steps):

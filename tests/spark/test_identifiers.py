@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.spark.test_jobs import job
-from vae_model import identifiers
-from vae_model.config import Source
+from vae_model.config.sections import Source
 from vae_model.errors import ConfigError, OutputError
+from vae_model.places import identifiers
 from vae_model.spark import jobs, sink, tables
 
 ANY = st.text(min_size=1, max_size=12)

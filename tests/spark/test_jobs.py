@@ -8,7 +8,7 @@ import pytest
 
 from tests.spark.conftest import SMALL
 from vae_model import Detector
-from vae_model.config import parse_config
+from vae_model.config.load import parse_config
 from vae_model.errors import SchemaError, SourceError, TrainingError, VaeAnomalyError
 from vae_model.spark import jobs, sink, tables, train
 

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 from tests.conftest import DELTA_CONF, clean_environment
+from tests.places.test_files import SECONDS, only_allowed
 from tests.s3 import BUCKET, KEY_ID, SECRET
-from tests.test_storage import SECONDS, only_allowed
-from vae_model import storage
-from vae_model.config import Output, Source
+from vae_model.config.sections import Output, Source
 from vae_model.errors import OutputError, SourceError, StorageError
+from vae_model.places import files
 from vae_model.spark import sink, staging, tables
 from vae_model.spark.ours import marked
 
@@ -165,7 +165,7 @@ def test_train_score_and_read_again(lake, engine, tmp_path):
         twice.groupby("id")["anomaly_score"].mean(), once.set_index("id")["anomaly_score"], rtol=1e-6
     )
     keys = lake.keys()
-    assert not [key for key in keys if staging.STAGED in key or storage.PROBE in key]
+    assert not [key for key in keys if staging.STAGED in key or files.PROBE in key]
     assert {key.partition("/")[0] for key in keys} == {"rows", "models", "delta", "parquet", "job.yaml"}
 
     for answer in failed:
@@ -174,8 +174,8 @@ def test_train_score_and_read_again(lake, engine, tmp_path):
         assert "Traceback" not in answer and "\tat " not in answer
         assert answer.seconds < SECONDS
 
-    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    for data in [*map(lake.get, keys), *files]:
+    contents = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    for data in [*map(lake.get, keys), *contents]:
         assert KEY_ID.encode() not in data and SECRET.encode() not in data
 
 
@@ -236,8 +236,8 @@ def test_what_lies_on_a_store_is_seen(lake):
         "job.yaml": "yaml",
         "rows/part0.parquet": "parquet",
     }.items():
-        assert tables.present_format(f"{LAKE}/{path}") == format_
-    assert tables.present_format(f"{LAKE}/nothing") is None
+        assert files.present_format(f"{LAKE}/{path}") == format_
+    assert files.present_format(f"{LAKE}/nothing") is None
     with pytest.raises(OutputError, match="same place"):
         sink.check_output(None, Source(path=f"{LAKE}/rows"), Output(path=f"s3a://{BUCKET}/rows/"), None)
 
@@ -260,7 +260,7 @@ class Frame:
 
     def save(self, path):
         """Put the files."""
-        fs, inner = storage.locate(path)
+        fs, inner = files.locate(path)
         for name in self.names:
             fs.pipe_file(f"{inner}/{name}", name.encode())
             if self.fails:
@@ -282,7 +282,7 @@ def output(request):
 
 def holds(output):
     """What lies in the output, whatever the run's prefix; the bytes are as the names say."""
-    fs, inner = storage.locate(output.path)
+    fs, inner = files.locate(output.path)
     names = [name.removeprefix(f"{inner}/") for name in fs.find(inner)]
     for name in names:
         assert fs.cat_file(f"{inner}/{name}") == name.rpartition("-")[2].encode()
@@ -314,7 +314,7 @@ def test_an_engine_that_fails_changes_nothing(output, append):
 @pytest.mark.parametrize("failure", [OSError("the store is gone"), KeyboardInterrupt()])
 def test_a_swap_that_fails_is_undone(output, append, failure, monkeypatch):
     """Copies that fail, or are interrupted, are taken back: the previous rows are there, and nothing else."""
-    fs, _ = storage.locate(output.path)
+    fs, _ = files.locate(output.path)
     real = fs.cp_file
 
     def cp_file(source, target):

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from tests.spark.conftest import ODD
-from vae_model.config import Output, Source
+from vae_model.config.sections import Output, Source
 from vae_model.errors import OutputError
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark import classic, score, sink, tables

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vae_model.config import Model
+from vae_model.config.sections import Model
 from vae_model.errors import TrainingError
 from vae_model.networks.layout import Layout
 from vae_model.training.loop import REPORT_EVERY, sizes, train

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from vae_model import storage
 from vae_model.errors import EngineError
+from vae_model.places import files
 from vae_model.spark.knock import knock
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def _with_s3(builder: Any) -> tuple[Any, list[str]]:
     unless it lies among Spark's own jars. Credentials are not put here: S3A finds them in the environment itself.
     """
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    endpoint = storage.s3_endpoint()
+    endpoint = files.s3_endpoint()
     settings = {"s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem"}
     if endpoint:
         settings |= {"s3a.endpoint": endpoint, "s3a.path.style.access": "true"}

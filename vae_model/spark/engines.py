@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
-from vae_model import storage
 from vae_model.errors import EngineError, VaeAnomalyError
+from vae_model.places import files
 from vae_model.spark import classic
 from vae_model.spark.knock import is_gone, knock
 from vae_model.spark.ours import marked
@@ -151,7 +151,7 @@ def _take_back_signals() -> None:
 
 def _agree_on_s3() -> None:
     """Sail reads the AWS variables as others do, but for a server that is not Amazon's it wants two of its own."""
-    endpoint = storage.s3_endpoint()
+    endpoint = files.s3_endpoint()
     if endpoint.startswith("http://"):
         os.environ.setdefault("AWS_ALLOW_HTTP", "true")
     if endpoint and "AWS_DEFAULT_REGION" not in os.environ:

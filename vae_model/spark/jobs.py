@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from vae_model import storage
-from vae_model.config import Config, Output, Source
+from vae_model.config.sections import Config, Output, Source
 from vae_model.detector import MIN_ROWS, Detector, choose
 from vae_model.errors import OutputError, SourceError, TrainingError, VaeAnomalyError
 from vae_model.features import schema
+from vae_model.places import files
 from vae_model.spark import classic, sampling, sink, tables, transport, udf, workers
 from vae_model.spark.progress import Tasks, watch
 from vae_model.spark.spread import spread
@@ -89,7 +89,7 @@ def run_train(
     config.require("source", "model.path")
     assert config.source and config.model.path  # noqa: S101 - require has raised otherwise
     frame = tables.open_source(spark, config.source)
-    storage.check_writable(config.model.path)
+    files.check_writable(config.model.path)
     detector = train(frame, config, progress, tasks)
     detector.save(config.model.path)
     log.info("Model: %s in %s", detector.scorer.name, config.model.path)

@@ -10,14 +10,14 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
-from vae_model import identifiers, storage
-from vae_model.config import Output, Place, Source
+from vae_model.config.sections import Output, Place, Source
 from vae_model.errors import InputError, OutputError, StorageError
+from vae_model.places import files, identifiers
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark import classic, staging
 from vae_model.spark.ours import is_ours
 from vae_model.spark.spread import writer
-from vae_model.spark.tables import ENGINE_ERRORS, OUTPUT_TYPES, present_format
+from vae_model.spark.tables import ENGINE_ERRORS, OUTPUT_TYPES
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def check_output(spark: Any, source: Source, output: Output, frame: Any) -> None
             _check_folder(output, output.path)
         except InputError as error:
             # Delta needs nothing of this machine, and another's engine may have rights that this process has not.
-            if output.format != "delta" or is_ours(spark) or storage.protocol(output.path) == "file":
+            if output.format != "delta" or is_ours(spark) or files.protocol(output.path) == "file":
                 raise
             log.warning("The output could not be looked at before the job: %s", str(error).replace("\n ", ""))
     there_now = existing(spark, output) if output.mode == "append" else None
@@ -59,7 +59,7 @@ def check_output(spark: Any, source: Source, output: Output, frame: Any) -> None
 def _check_folder(output: Output, path: str) -> None:
     """Raise OutputError where something of another format lies, or nothing can be written."""
     try:
-        there = present_format(path)
+        there = files.present_format(path)
     except StorageError as error:
         raise OutputError(f"The output {path} cannot be written.", found=error.found, hint=error.hint) from None
     if there not in (None, output.format):
@@ -69,7 +69,7 @@ def _check_folder(output: Output, path: str) -> None:
             there,
             "Set output.format to what is there, or choose another output.path.",
         )
-    storage.check_writable(path, folder=True)
+    files.check_writable(path, folder=True)
 
 
 def _check_schema(spark: Any, table: str) -> None:
@@ -89,7 +89,7 @@ def _same_place(spark: Any, source: Place, output: Place) -> bool:
         return _qualified(spark, source.table) == _qualified(spark, output.table)
     if source.table or output.table:
         return False
-    one, other = (storage.canonical(place.path or "") for place in (source, output))
+    one, other = (files.canonical(place.path or "") for place in (source, output))
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")
 
 
@@ -104,14 +104,14 @@ def existing(spark: Any, output: Output) -> Any:
     """What is at the output now, as a DataFrame; None where there is nothing."""
     if output.table is not None:
         return read_output(spark, output) if spark.catalog.tableExists(identifiers.table(output.table)) else None
-    return read_output(spark, output) if present_format(output.path or "") == output.format else None
+    return read_output(spark, output) if files.present_format(output.path or "") == output.format else None
 
 
 def read_output(spark: Any, output: Output) -> Any:
     """The output as a DataFrame."""
     if output.table is not None:
         return spark.table(identifiers.table(output.table))
-    return spark.read.format(output.format).load(storage.for_engine(output.path or ""))
+    return spark.read.format(output.format).load(files.for_engine(output.path or ""))
 
 
 def write(frame: Any, output: Output) -> None:
@@ -126,7 +126,7 @@ def write(frame: Any, output: Output) -> None:
             if output.table is not None:
                 saver.saveAsTable(identifiers.table(output.table))
             else:
-                saver.save(storage.for_engine(output.path or ""))
+                saver.save(files.for_engine(output.path or ""))
     elif output.table is not None:
         _write_parquet_table(frame, output.table, output)
     else:

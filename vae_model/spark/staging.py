@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
-from vae_model import credentials, storage
-from vae_model.config import Output
+from vae_model.config.sections import Output
 from vae_model.errors import OutputError
+from vae_model.places import credentials, files
 from vae_model.spark import classic
 from vae_model.spark.spread import writer
 
@@ -31,14 +31,14 @@ def write(frame: Any, output: Output) -> None:
     out of this machine's reach or the swap fails, and whatever the engine raises.
     """
     path = (output.path or "").rstrip("/")
-    (_rename_in if storage.renames(path) else _copy_in)(frame, path, output.mode == "append")
+    (_rename_in if files.renames(path) else _copy_in)(frame, path, output.mode == "append")
 
 
 def _save(frame: Any, staged: str) -> None:
     """Have the engine write a new folder."""
     with classic.cancelling(frame.sparkSession):
-        writer(frame, "parquet").mode("error").save(storage.for_engine(staged))
-    if not storage.exists(staged):
+        writer(frame, "parquet").mode("error").save(files.for_engine(staged))
+    if not files.exists(staged):
         raise OutputError(
             "The scored rows were written where this machine cannot see them.",
             "a path that the engine and this machine share, to put a Parquet folder in its place",
@@ -76,11 +76,11 @@ def _rename_in(frame: Any, path: str, append: bool) -> None:
 
     A reader that opens the folder between the two finds nothing for that moment. A failure in it is undone.
     """
-    fs, target = storage.locate(path)
+    fs, target = files.locate(path)
     run = uuid4().hex[:8]
     staged, old = f"{target}.{run}.staged", f"{target}.{run}.old"
     with _staging(fs, staged):
-        if storage.protocol(path) == "file":  # absolute: the engine may have another working directory
+        if files.protocol(path) == "file":  # absolute: the engine may have another working directory
             _save(frame, f"file://{staged}" if path.startswith("file:") else staged)
         else:
             _save(frame, f"{path}.{run}.staged")
@@ -108,11 +108,11 @@ def _copy_in(frame: Any, path: str, append: bool) -> None:
     one while deleting is told, and leaves rows of both until the job has run again.
     """
     run = uuid4().hex[:8]
-    fs, target = storage.locate(path)
+    fs, target = files.locate(path)
     staged = f"{target}/{STAGED}{run}"
     with _staging(fs, staged):
         _save(frame, f"{path}/{STAGED}{run}")
-        with storage.explained(path):
+        with files.explained(path):
             new = [str(file).removeprefix(f"{staged}/") for file in fs.find(staged)]
             old = [] if append else [str(file) for file in fs.find(target) if not str(file).startswith(f"{staged}/")]
             data = filter(_is_data, new)

@@ -9,10 +9,12 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from vae_model.config import Config, Source, parse_config
+from vae_model.config.load import parse_config
+from vae_model.config.sections import Config, Source
 from vae_model.errors import SourceError
 from vae_model.features.schema import KIND_OF_FAMILY, Column
 from vae_model.features.spec import combine
+from vae_model.places import files
 from vae_model.spark import tables
 
 LOOK = 20_000
@@ -42,10 +44,10 @@ class _Look:
 
 def locate(source: str, format_: str | None, engine: str) -> Config:
     """The config of a source named on the command line: a path if it looks like one or exists, else a table."""
-    is_path = "/" in source or re.search(r"\.(parquet|csv|json|orc)$", source) or tables.present_format(source)
+    is_path = "/" in source or re.search(r"\.(parquet|csv|json|orc)$", source) or files.present_format(source)
     if not is_path:
         return parse_config({"engine": engine, "source": {"table": source}}, "The command line")
-    found = format_ or tables.present_format(source) or "parquet"
+    found = format_ or files.present_format(source) or "parquet"
     values: dict[str, Any] = {"path": source, "format": found}
     if found == "csv":
         values["options"] = {"header": "true", "inferSchema": "true"}

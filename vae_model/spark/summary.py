@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from pyspark.sql import functions as F
 
-from vae_model.config import Config, Output
-from vae_model.identifiers import quote, table
+from vae_model.config.sections import Config, Output
+from vae_model.places.identifiers import quote, table
 from vae_model.spark.tables import column
 
 TOP = 10

@@ -17,10 +17,10 @@ try:
 except ImportError:  # the Connect client comes without py4j
     Py4JError = PySparkException
 
-from vae_model import credentials, identifiers, storage
-from vae_model.config import Source
+from vae_model.config.sections import Source
 from vae_model.errors import InputError, SchemaError, SourceError, StorageError
 from vae_model.features.schema import Column
+from vae_model.places import credentials, files, identifiers
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark.ours import is_ours
 
@@ -88,9 +88,7 @@ def open_source(spark: Any, source: Source) -> Any:
         if source.table is not None:
             frame = spark.table(identifiers.table(source.table))
         else:
-            frame = (
-                spark.read.format(source.format).options(**source.options).load(storage.for_engine(source.path or ""))
-            )
+            frame = spark.read.format(source.format).options(**source.options).load(files.for_engine(source.path or ""))
         names = frame.schema.names  # a Connect frame is analysed only when asked
     except ENGINE_ERRORS as error:
         what = f"Table {source.table}" if source.table else f"The {source.format} source at {source.path}"
@@ -117,7 +115,7 @@ def _look_at(spark: Any, source: Source) -> None:
     if source.path is None or not is_ours(spark):
         return
     try:
-        storage.exists(re.split(r"/[^/]*[*?\[{]", source.path)[0])  # the folder of a pattern
+        files.exists(re.split(r"/[^/]*[*?\[{]", source.path)[0])  # the folder of a pattern
     except StorageError as error:
         raise SourceError(f"The source {source} cannot be opened.", found=error.found, hint=error.hint) from None
     except InputError:  # fsspec's library for it is not installed; the engine's own may do
@@ -130,7 +128,7 @@ def _source_hint(source: Source, found: str = "") -> str:
     if "No FileSystem for scheme" in found:
         return "This Spark session knows no such paths: write s3a:// for s3://, or give it the jars for them."
     with suppress(Exception):  # a hint is not worth an error of its own
-        there = present_format(source.path or "")
+        there = files.present_format(source.path or "")
         if there is None:
             return "Nothing is there: check source.path (a relative path starts at the working directory)."
         if there != source.format:
@@ -164,24 +162,3 @@ def check_clash(names: list[str], prefix: str) -> None:
             f"{', '.join(clash)}.",
             hint="Set output.prefix, for example output: {prefix: vae_}.",
         )
-
-
-def present_format(path: str) -> str | None:
-    """What lies at a path: parquet, delta, another format's extension, or None for nothing (an empty folder too).
-
-    Raises StorageError where that cannot be learnt.
-    """
-    if not storage.exists(path):
-        return None
-    if storage.exists(f"{path.rstrip('/')}/_delta_log"):
-        return "delta"
-    fs, inner = storage.locate(path)
-    with storage.explained(path):
-        names = [name for name in fs.find(inner) if not re.search(r"(^|/)[_.][^/]*(/|$)", name.removeprefix(inner))]
-    return _format_of_file(names[0]) if names else None
-
-
-def _format_of_file(name: str) -> str:
-    stem = re.sub(r"\.(gz|snappy|zst|bz2)$", "", name.lower())
-    _, dot, extension = stem.rpartition("/")[2].rpartition(".")
-    return {"parq": "parquet", "jsonl": "json", "tsv": "csv"}.get(extension, extension) if dot else "a file"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vae_model import storage
-from vae_model.config import Config
+from vae_model.config.sections import Config
 from vae_model.detector import Detector, choose
 from vae_model.errors import ModelFileError
+from vae_model.places import files
 from vae_model.spark import jobs, tables
 
 
@@ -46,5 +46,5 @@ def _model(config: Config) -> Detector | None:
     except ModelFileError as error:
         if "does not exist" not in error.problem:
             raise
-        storage.check_writable(config.model.path)
+        files.check_writable(config.model.path)
         return None

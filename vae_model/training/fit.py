@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.config import Config
+from vae_model.config.sections import Config
 from vae_model.features.spec import FeatureSpec
 from vae_model.scoring.ensemble import NETWORKS, Ensemble, layout
 from vae_model.training import trimming

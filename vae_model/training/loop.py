@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vae_model.config import Model
+from vae_model.config.sections import Model
 from vae_model.errors import TrainingError
 from vae_model.networks.codebook import Codebook
 from vae_model.networks.layout import CLIP, Layout

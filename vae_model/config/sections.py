@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,14 +12,13 @@ from pydantic import (
     Field,
     PositiveInt,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
 )
 
-from vae_model import credentials, identifiers, storage, yaml_text
-from vae_model.errors import ConfigError, StorageError, nearest
+from vae_model.errors import ConfigError
+from vae_model.places import credentials, identifiers
 
 Kind = Literal["numeric", "boolean", "categorical", "datetime", "vector"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -243,63 +240,3 @@ class Config(Section):
                 hint=f"Add {'it' if len(missing) == 1 else 'them'}. `vae-anomaly init` writes a complete example.",
             )
         return self
-
-
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML config file; ``overrides`` are ``dotted.key=value`` with a YAML value, applied in order.
-
-    Raises ConfigError, naming every problem of the file at once, each with its dotted path.
-    """
-    path = str(path)
-    try:
-        text = storage.read(path).decode("utf-8")
-    except StorageError as error:
-        raise ConfigError(f"Config file {path} cannot be read.", found=error.found, hint=error.hint) from None
-    except FileNotFoundError:
-        raise ConfigError(
-            f"Config file {path} does not exist.", hint="`vae-anomaly init --source PATH --output FILE` writes one."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Config file {path} cannot be read.", found=str(error)) from None
-    document = yaml_text.parse(text, f"Config file {path}")
-    if not isinstance(document, Mapping):
-        raise ConfigError(f"Config file {path} is not a YAML mapping.", "key: value pairs", type(document).__name__)
-    values = dict(document)
-    for setting in overrides:
-        yaml_text.override(values, setting)
-    return parse_config(values, origin=f"Config file {path}")
-
-
-def parse_config(values: Mapping[str, Any], origin: str = "The config") -> Config:
-    """Validate a nested mapping. Raises ConfigError, naming every problem at once."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        lines = [f"  - {_describe(problem)}" for problem in error.errors()]
-        count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-        raise ConfigError("\n".join([f"{origin} has {count}:", *lines])) from None
-
-
-def _describe(problem: Any) -> str:
-    """One line for one of pydantic's problems: dotted path, expected, found, nearest known key."""
-    path = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
-    kind, value = problem["type"], problem["input"]
-    if kind == "extra_forbidden":
-        known = _keys_at(problem["loc"][:-1])
-        hint = nearest(str(problem["loc"][-1]), known) or f"known keys: {', '.join(known)}"
-        return f"{path}: unknown key; {hint}"
-    if kind == "value_error":
-        return f"{path}: {problem['ctx']['error']}"
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    is_plain = not isinstance(value, Mapping | list) and not any(map(credentials.is_secret, map(str, problem["loc"])))
-    return f"{path}: {message}" + (f", found {credentials.redact(repr(value))}" if is_plain else "")
-
-
-def _keys_at(location: Iterable[Any]) -> list[str]:
-    """The keys a section at this place knows."""
-    section: Any = Config
-    for part in location:
-        annotation = section.model_fields[part].annotation
-        options = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
-        section = next(option for option in options if option is not type(None))
-    return list(section.model_fields)

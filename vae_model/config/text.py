@@ -8,8 +8,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from vae_model import credentials
 from vae_model.errors import ConfigError
+from vae_model.places import credentials
 
 
 def parse(text: str, origin: str) -> Any:

@@ -19,8 +19,8 @@ from uuid import uuid4
 import fsspec
 from fsspec.asyn import sync
 
-from vae_model import credentials
 from vae_model.errors import InputError, OutputError, StorageError, VaeAnomalyError
+from vae_model.places import credentials
 
 PATIENCE = 10
 """Seconds for a short question to an object store; its library alone would go on for a minute or more."""
@@ -286,3 +286,24 @@ def _check_local(path: Path, folder: bool) -> None:
         raise OutputError(
             f"{path} cannot be written.", f"a folder that can be written in at {parent}", str(error)
         ) from None
+
+
+def present_format(path: str) -> str | None:
+    """What lies at a path: parquet, delta, another format's extension, or None for nothing (an empty folder too).
+
+    Raises StorageError where that cannot be learnt.
+    """
+    if not exists(path):
+        return None
+    if exists(f"{path.rstrip('/')}/_delta_log"):
+        return "delta"
+    fs, inner = locate(path)
+    with explained(path):
+        names = [name for name in fs.find(inner) if not re.search(r"(^|/)[_.][^/]*(/|$)", name.removeprefix(inner))]
+    return _format_of_file(names[0]) if names else None
+
+
+def _format_of_file(name: str) -> str:
+    stem = re.sub(r"\.(gz|snappy|zst|bz2)$", "", name.lower())
+    _, dot, extension = stem.rpartition("/")[2].rpartition(".")
+    return {"parq": "parquet", "jsonl": "json", "tsv": "csv"}.get(extension, extension) if dot else "a file"

@@ -6,7 +6,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from vae_model import Config, load_config
-from vae_model.config import Decision, Section, parse_config
+from vae_model.config.load import parse_config
+from vae_model.config.sections import Decision, Section
 from vae_model.errors import ConfigError
 
 

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.s3 import BUCKET, KEY_ID, SECRET, forget_clients
-from vae_model import Detector, credentials, load_config, storage
+from vae_model import Detector, load_config
 from vae_model.errors import ConfigError, InputError, ModelFileError, OutputError, StorageError
+from vae_model.places import credentials, files
 
 SECONDS = 15
 """Within so many a person is told."""
@@ -64,8 +65,8 @@ def told(kind, function, *arguments):
 )
 def test_the_kind_of_file_system_follows_from_the_path(path, kind):
     """Every spelling of a path names its file system; what names none is local."""
-    assert storage.protocol(path) == kind
-    assert storage.renames(path) == (kind in ("file", "hdfs"))
+    assert files.protocol(path) == kind
+    assert files.renames(path) == (kind in ("file", "hdfs"))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_the_kind_of_file_system_follows_from_the_path(path, kind):
 )
 def test_one_place_has_one_canonical_spelling(one, other):
     """However a place is spelled, it compares equal, and no library for it is needed."""
-    assert storage.canonical(one) == storage.canonical(other)
+    assert files.canonical(one) == files.canonical(other)
 
 
 @pytest.mark.parametrize(
@@ -96,20 +97,20 @@ def test_one_place_has_one_canonical_spelling(one, other):
 )
 def test_two_places_have_two(one, other):
     """Other buckets, accounts and file systems are other places."""
-    assert storage.canonical(one) != storage.canonical(other)
+    assert files.canonical(one) != files.canonical(other)
 
 
 def test_a_relative_path_is_a_place_in_the_working_directory(tmp_path, monkeypatch):
     """A plain relative path is the same place as its absolute form."""
     monkeypatch.chdir(tmp_path)
-    assert storage.canonical("x/y") == storage.canonical(f"file:{tmp_path}/x/y")
+    assert files.canonical("x/y") == files.canonical(f"file:{tmp_path}/x/y")
 
 
 @pytest.mark.parametrize(("path", "given"), [("file:/a/b", "file:///a/b"), ("file:///a", "file:///a"), ("a/b", "a/b"),
                                              ("s3a://b/x", "s3a://b/x")])  # fmt: skip
 def test_engines_are_given_paths_as_they_are_written(path, given):
     """Only the slashes of a file URI are made up for."""
-    assert storage.for_engine(path) == given
+    assert files.for_engine(path) == given
 
 
 # --- Written whole or not at all
@@ -119,17 +120,17 @@ def test_engines_are_given_paths_as_they_are_written(path, given):
 def test_local_files_are_read_back_however_they_are_spelled(tmp_path, spelling):
     """A plain path and a file URI name the same file; parents are made."""
     path = spelling.format(tmp_path / "new" / "m.vae")
-    storage.write(path, b"one")
-    storage.write(path, b"two")
-    assert storage.read(path) == (tmp_path / "new" / "m.vae").read_bytes() == b"two"
+    files.write(path, b"one")
+    files.write(path, b"two")
+    assert files.read(path) == (tmp_path / "new" / "m.vae").read_bytes() == b"two"
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["m.vae"]
 
 
 @given(name=st.text(string.ascii_letters + "äé%+ #@=,'", min_size=1, max_size=20), data=st.binary())
 def test_any_bytes_under_any_name(name, data):
     """What is written is what is read, whatever the name and the bytes, on a store without renames."""
-    storage.write(f"memory://folder/{name}", data)
-    assert storage.read(f"memory://folder/{name}") == data
+    files.write(f"memory://folder/{name}", data)
+    assert files.read(f"memory://folder/{name}") == data
 
 
 def test_a_failed_local_write_leaves_the_old_bytes(tmp_path, monkeypatch):
@@ -137,15 +138,15 @@ def test_a_failed_local_write_leaves_the_old_bytes(tmp_path, monkeypatch):
     from fsspec.implementations.local import LocalFileSystem
 
     path = str(tmp_path / "m.vae")
-    storage.write(path, b"old")
+    files.write(path, b"old")
 
     def broken(self, source, target, **options):
         raise OSError("the disk is gone")
 
     monkeypatch.setattr(LocalFileSystem, "mv", broken)
     with pytest.raises(OSError, match="the disk is gone"):
-        storage.write(path, b"new")
-    assert storage.read(path) == b"old"
+        files.write(path, b"new")
+    assert files.read(path) == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["m.vae"]
 
 
@@ -159,45 +160,45 @@ def test_an_object_is_written_by_one_request(memory, monkeypatch):
         return real(self, path, *more, **options)
 
     monkeypatch.setattr(type(memory), "pipe_file", pipe_file)
-    storage.write("memory://b/m.vae", b"data")
+    files.write("memory://b/m.vae", b"data")
     assert names == ["/b/m.vae"]
     assert memory.find("/") == ["/b/m.vae"]
 
 
 def test_a_folder_is_no_file(tmp_path):
     """A folder where a model should go is found before any work, and not written over."""
-    assert "is a folder" in told(OutputError, storage.check_writable, str(tmp_path))
+    assert "is a folder" in told(OutputError, files.check_writable, str(tmp_path))
     with pytest.raises(IsADirectoryError):
-        storage.write(str(tmp_path), b"")
-    storage.check_writable(str(tmp_path), folder=True)
+        files.write(str(tmp_path), b"")
+    files.check_writable(str(tmp_path), folder=True)
 
 
 def test_what_lies_below_a_file_does_not_exist(tmp_path):
     """A local path through a file is nothing, as in the shell."""
     (tmp_path / "file").touch()
-    assert storage.exists(str(tmp_path / "file"))
-    assert not storage.exists(str(tmp_path / "file" / "x"))
-    assert "cannot be written" in told(OutputError, storage.check_writable, str(tmp_path / "file" / "x"))
+    assert files.exists(str(tmp_path / "file"))
+    assert not files.exists(str(tmp_path / "file" / "x"))
+    assert "cannot be written" in told(OutputError, files.check_writable, str(tmp_path / "file" / "x"))
 
 
 def test_s3_objects_are_read_back(s3):
     """An object is put, replaced and read under both spellings; what others write behind fsspec's back is seen."""
     path = f"s3://{BUCKET}/models/m.vae"
-    assert not storage.exists(path)
+    assert not files.exists(path)
     with pytest.raises(FileNotFoundError):
-        storage.read(path)
-    storage.check_writable(path)
+        files.read(path)
+    files.check_writable(path)
     assert s3.keys() == []
-    storage.write(path, b"one")
-    storage.write(path.replace("s3:", "s3a:"), b"two")
-    assert storage.read(path) == s3.get("models/m.vae") == b"two"
-    assert storage.exists(f"s3://{BUCKET}/models") and storage.exists(f"s3a://{BUCKET}")
+    files.write(path, b"one")
+    files.write(path.replace("s3:", "s3a:"), b"two")
+    assert files.read(path) == s3.get("models/m.vae") == b"two"
+    assert files.exists(f"s3://{BUCKET}/models") and files.exists(f"s3a://{BUCKET}")
     s3.put("models/m.vae", b"three")
     s3.put("other/new.parquet", b"")
-    assert storage.read(path) == b"three"
-    assert storage.exists(f"s3://{BUCKET}/other")
+    assert files.read(path) == b"three"
+    assert files.exists(f"s3://{BUCKET}/other")
     s3.s3.delete_object(Bucket=BUCKET, Key="models/m.vae")
-    assert not storage.exists(path)
+    assert not files.exists(path)
 
 
 def test_configs_and_models_lie_on_s3(s3):
@@ -217,9 +218,9 @@ def test_a_bucket_that_is_missing(s3):
     """Reading, writing and looking name the bucket and say that it is not there; none is made."""
     assert "there is no bucket attic" in told(ModelFileError, Detector.load, "s3://attic/m.vae")
     assert "there is no bucket attic" in told(ConfigError, load_config, "s3://attic/job.yaml")
-    assert "there is no bucket attic" in told(StorageError, storage.exists, "s3a://attic/rows")
-    assert "there is no bucket attic" in told(StorageError, storage.write, "s3://attic/m.vae", b"")
-    message = told(OutputError, storage.check_writable, "s3://attic/m.vae")
+    assert "there is no bucket attic" in told(StorageError, files.exists, "s3a://attic/rows")
+    assert "there is no bucket attic" in told(StorageError, files.write, "s3://attic/m.vae", b"")
+    message = told(OutputError, files.check_writable, "s3://attic/m.vae")
     assert message == (
         "s3://attic/m.vae cannot be written.\n  found: there is no bucket attic\n"
         "  to do: Create it, or check its name. Check AWS_ENDPOINT_URL, AWS_REGION and the network."
@@ -229,7 +230,7 @@ def test_a_bucket_that_is_missing(s3):
 
 def test_a_bucket_is_no_file(s3):
     """A model's path that names a bucket alone is refused before training."""
-    assert "found: the bucket itself" in told(OutputError, storage.check_writable, f"s3://{BUCKET}")
+    assert "found: the bucket itself" in told(OutputError, files.check_writable, f"s3://{BUCKET}")
 
 
 @contextmanager
@@ -250,8 +251,8 @@ def test_someone_without_rights(s3):
         for kind, function in (
             (ModelFileError, Detector.load),
             (ConfigError, load_config),
-            (StorageError, storage.exists),
-            (OutputError, storage.check_writable),
+            (StorageError, files.exists),
+            (OutputError, files.check_writable),
         ):
             message = told(kind, function, f"s3://{BUCKET}/m.vae")
             assert f"found: access to the bucket {BUCKET} is denied: Access Denied" in message
@@ -262,17 +263,17 @@ def test_someone_who_may_only_read(s3):
     """Reading goes well, and that nothing can be written is found before any work."""
     s3.put("m.vae", b"data")
     with only_allowed(s3, "s3:GetObject", "s3:ListBucket"):
-        assert storage.read(f"s3://{BUCKET}/m.vae") == b"data"
-        assert "is denied" in told(OutputError, storage.check_writable, f"s3://{BUCKET}/m.vae")
-        assert "is denied" in told(OutputError, storage.check_writable, f"s3://{BUCKET}/out", True)
+        assert files.read(f"s3://{BUCKET}/m.vae") == b"data"
+        assert "is denied" in told(OutputError, files.check_writable, f"s3://{BUCKET}/m.vae")
+        assert "is denied" in told(OutputError, files.check_writable, f"s3://{BUCKET}/out", True)
     assert s3.keys() == ["m.vae"]
 
 
 def test_someone_who_may_not_delete(s3):
     """Rights to write without those to delete are not enough, and that is found before any work."""
     with only_allowed(s3, "s3:GetObject", "s3:ListBucket", "s3:PutObject"):
-        assert "is denied" in told(OutputError, storage.check_writable, f"s3://{BUCKET}/out", True)
-    assert s3.keys() == [f"out/{storage.PROBE}"]  # what could not be removed
+        assert "is denied" in told(OutputError, files.check_writable, f"s3://{BUCKET}/out", True)
+    assert s3.keys() == [f"out/{files.PROBE}"]  # what could not be removed
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_no_credentials(s3, monkeypatch):
     """Without credentials the message says which variables to set."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    message = told(OutputError, storage.check_writable, f"s3://{BUCKET}/m.vae")
+    message = told(OutputError, files.check_writable, f"s3://{BUCKET}/m.vae")
     assert f"there are no credentials for the bucket {BUCKET}" in message
     assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
 
@@ -311,14 +312,14 @@ def test_a_server_that_says_nothing(s3, monkeypatch):
     """A server that takes a connection and never answers is given up within seconds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
-        monkeypatch.setattr(storage, "PATIENCE", 2)
-        assert f"the bucket {BUCKET} does not answer" in told(OutputError, storage.check_writable, f"s3://{BUCKET}/x")
+        monkeypatch.setattr(files, "PATIENCE", 2)
+        assert f"the bucket {BUCKET} does not answer" in told(OutputError, files.check_writable, f"s3://{BUCKET}/x")
 
 
 def test_an_address_that_is_none(s3, monkeypatch):
     """An endpoint without http:// is shown as the library found it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "minio.internal")
-    assert "Invalid endpoint: minio.internal" in told(StorageError, storage.exists, f"s3://{BUCKET}/x")
+    assert "Invalid endpoint: minio.internal" in told(StorageError, files.exists, f"s3://{BUCKET}/x")
 
 
 @pytest.mark.parametrize(("path", "extra"), [("s3://b/m", "s3"), ("gs://b/m", "gcs"), ("abfss://c@a/m", "azure")])
@@ -329,7 +330,7 @@ def test_a_library_that_is_not_installed(monkeypatch, path, extra):
         raise ImportError("Install it to access it")
 
     monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
-    message = told(InputError, storage.read, path)
+    message = told(InputError, files.read, path)
     assert message == (
         f"The place {path} cannot be reached.\n  found: Install it to access it\n"
         f"  to do: pip install 'spark-vae-anomaly[{extra}]'"
@@ -338,7 +339,7 @@ def test_a_library_that_is_not_installed(monkeypatch, path, extra):
 
 def test_a_file_system_nobody_knows():
     """An unknown protocol is an error about the place."""
-    assert "The place nowhere://b/m cannot be reached" in told(InputError, storage.read, "nowhere://b/m")
+    assert "The place nowhere://b/m cannot be reached" in told(InputError, files.read, "nowhere://b/m")
 
 
 # --- Credentials
@@ -360,7 +361,7 @@ SECRETS = st.text(string.ascii_letters + string.digits + "+/=_-", min_size=8, ma
 def test_a_path_with_credentials_is_refused_without_showing_them(path):
     """Passwords and signatures in a path are found wherever a path is given, and not repeated."""
     assert credentials.within(path)
-    for function in (storage.read, storage.exists, storage.check_writable, Detector.load, load_config):
+    for function in (files.read, files.exists, files.check_writable, Detector.load, load_config):
         message = told(InputError, function, path)
         assert message.startswith("A path holds credentials.\n  to do: Give credentials by the environment")
         assert path not in message
@@ -409,9 +410,9 @@ def test_a_files_name_is_no_secret(monkeypatch):
     assert credentials.redact(text) == text
 
 
-def test_no_file_is_opened_past_the_storage_module():
+def test_no_file_is_opened_past_this_module():
     """What opens a file by itself does so for the package's own files, or the engine's, not for those of a config."""
-    package = Path(storage.__file__).parent
+    package = Path(files.__file__).parents[1]
     opened = re.compile(r"(?<![\w.])open\(|\.(read|write)_(text|bytes)\(")
     found = {str(p.relative_to(package)) for p in package.rglob("*.py") if opened.search(p.read_text(encoding="utf-8"))}
     assert found <= {"spark/transport.py", "spark/classic.py"}
