@@ -54,7 +54,9 @@ def asked(python, code):
 
 def delta_package(python=sys.executable):
     """The Maven coordinates of the Delta jars that go with the delta-spark of an environment."""
-    code = "import pyspark; from vae_model.spark import classic; print(classic.delta_package(pyspark.__version__))"
+    code = (
+        "import pyspark; from vae_model.spark.engines import classic; print(classic.delta_package(pyspark.__version__))"
+    )
     return asked(python, code)
 
 
@@ -192,9 +194,9 @@ def _own_log():
 @pytest.fixture
 def no_session(monkeypatch):
     """As in a process of its own: whatever session another test keeps is not there."""
-    from vae_model.spark import engines
+    from vae_model.spark.engines import session
 
-    monkeypatch.setattr(engines, "_existing_session", lambda: None)
+    monkeypatch.setattr(session, "_existing_session", lambda: None)
     monkeypatch.delenv(REMOTE, raising=False)
 
 

@@ -45,11 +45,11 @@ LogOption = Annotated[LogFormat, typer.Option("--log", help="auto: for people on
 def validate(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:  # noqa: B006
     """Check config, source and model. Writes nothing."""
     reporter = Reporter(log)
-    from vae_model.spark import validation
+    from vae_model.spark.jobs import validate as job
 
     settings = load_config(config, set_)
     with _session(settings) as spark:
-        for line in validation.validate(spark, settings):
+        for line in job.validate(spark, settings):
             reporter.line(line)
 
 
@@ -81,13 +81,13 @@ def init(
 ) -> None:
     """Write a commented starter config by looking at a table."""
     reporter = Reporter(LogFormat.auto)
-    from vae_model.spark import starter
+    from vae_model.spark.jobs.init import locate, starter_config
 
     if files.exists(output) and not force:
         raise ConfigError(f"{output} exists.", hint="Choose another --output, or give --force to overwrite it.")
-    place = starter.locate(source, format_, engine)
+    place = locate(source, format_, engine)
     with _session(place) as spark:
-        text = starter.starter_config(spark, place)
+        text = starter_config(spark, place)
     files.write(output, text.encode())
     reporter.line(f"Wrote {output}. Read it, edit it, then: vae-anomaly run --config {output}")
 
@@ -116,28 +116,28 @@ def run_job(job: str, config: str, overrides: Sequence[str], reporter: Reporter)
 
     detector = Detector.load(str(settings.model.path)) if job == "score" else None
     with _session(settings) as spark:
-        from vae_model.spark import jobs
+        from vae_model.spark.jobs.score import prepare_score, run_score, run_train
 
         if job == "run":
-            jobs.prepare_score(spark, settings)  # nothing about the output may fail after minutes of training
+            prepare_score(spark, settings)  # nothing about the output may fail after minutes of training
         if job != "score":
             with reporter.progress() as progress:
-                detector = jobs.run_train(spark, settings, progress.step, progress.tasks)
+                detector = run_train(spark, settings, progress.step, progress.tasks)
             reporter.trained(detector)
         if job != "train":
             assert detector  # noqa: S101 - loaded or trained above
             with reporter.progress() as progress:
-                summary = jobs.run_score(spark, settings, detector, progress.tasks)
+                summary = run_score(spark, settings, detector, progress.tasks)
             reporter.summary(summary)
 
 
 def _session(settings: Config) -> Any:
-    from vae_model.spark import engines
+    from vae_model.spark.engines.session import session
 
     needs_delta = "delta" in (settings.source and settings.source.format, settings.output and settings.output.format)
     places = (settings.source and settings.source.path, settings.output and settings.output.path)
     needs_s3 = any(path and files.protocol(path) == "s3" for path in places)
-    return engines.session(settings.engine, needs_delta, needs_s3)
+    return session(settings.engine, needs_delta, needs_s3)
 
 
 def guarded(command: Callable[[], object]) -> int:

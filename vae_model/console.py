@@ -20,7 +20,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from vae_model.detector import Detector
-    from vae_model.spark.summary import Summary
+    from vae_model.spark.sinks.summary import Summary
     from vae_model.training.loop import Progress as Step
 
 log = logging.getLogger(__name__)

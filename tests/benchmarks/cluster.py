@@ -54,7 +54,7 @@ def table(folder: Path, rows: int, columns: int) -> pd.DataFrame:
 def prepare(folder: Path, rows: int, columns: int) -> tuple[Path, int, int]:
     """A table, a config and a model; the model's bytes and the bytes of the UDF's pickle on classic Spark."""
     from vae_model import Config, Detector
-    from vae_model.spark import udf
+    from vae_model.spark.workers import udf
 
     sample = table(folder / "source", rows, columns).head(5000)
     values = {"name": "wide", "key": ["id"], "source": {"path": str(folder / "source")}, "model": {"steps": 200}}

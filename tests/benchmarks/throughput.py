@@ -114,7 +114,8 @@ def run_way(work: Path, way: str, table: Path) -> None:
     from pyspark.sql import functions as F
 
     from vae_model import Detector
-    from vae_model.spark import engines, sampling
+    from vae_model.spark.engines.session import session
+    from vae_model.spark.source import sampling
 
     engine, output, one, delta = WAYS[way], work / "out", "one network" in way, "Delta" in way
     settings = settings_of(table, output, engine or "sail", one, "delta" if delta else "parquet")
@@ -125,7 +126,7 @@ def run_way(work: Path, way: str, table: Path) -> None:
         ways.loop(table, output)
         seconds = time.perf_counter() - started
     else:
-        with engines.session(settings.engine, needs_delta=delta) as spark:
+        with session(settings.engine, needs_delta=delta) as spark:
             started = time.perf_counter()
             if detector:
                 found = ways.ours(spark, settings, detector, plain="bare" in way)

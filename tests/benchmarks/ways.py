@@ -70,13 +70,13 @@ def ours(spark, settings, detector, plain: bool = False) -> dict:
     """The job. ``plain``: neither p-values nor reasons."""
     from vae_model.decisions import calibration
     from vae_model.scoring import scorer
-    from vae_model.spark import jobs
+    from vae_model.spark.jobs.score import run_score
 
     with ExitStack() as stack:
         if plain:
             stack.enter_context(patch.object(scorer.Reasons, "add", lambda *_: None))
             stack.enter_context(patch.object(calibration.Calibration, "p_values", lambda _, scores: scores))
-        return {"anomalies": jobs.run_score(spark, settings, detector).anomalies}
+        return {"anomalies": run_score(spark, settings, detector).anomalies}
 
 
 # --- Peers on an engine
@@ -139,7 +139,7 @@ def predict_batch(spark, source: Path, output: Path) -> None:
 
 def identity_as_rows(spark, source: Path, output: Path) -> None:
     """With columnar input switched off."""
-    from vae_model.spark.transport import as_rows
+    from vae_model.spark.workers.transport import as_rows
 
     with as_rows(spark):
         identity(spark, source, output)

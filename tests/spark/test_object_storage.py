@@ -19,8 +19,10 @@ from tests.s3 import BUCKET, KEY_ID, SECRET
 from vae_model.config.sections import Output, Source
 from vae_model.errors import OutputError, SourceError, StorageError
 from vae_model.places import files
-from vae_model.spark import sink, staging, tables
-from vae_model.spark.ours import marked
+from vae_model.spark.engines.own import marked
+from vae_model.spark.sinks import sink
+from vae_model.spark.sinks.parquet import STAGED, write
+from vae_model.spark.source.table import open_source
 
 ROWS = 300
 LAKE = f"s3://{BUCKET}"
@@ -36,7 +38,7 @@ COMMANDS = """
 import json, sys, time
 from contextlib import nullcontext
 from vae_model import cli
-from vae_model.spark import engines
+from vae_model.spark.engines.session import session
 
 def run(commands):
     for command in commands:
@@ -49,7 +51,7 @@ engine, commands = sys.argv[1], json.loads(sys.argv[2])
 if engine == "sail":
     run(commands)
 else:  # one session for all commands: each new one copies the 700 MB of S3A's jars
-    with engines.session(engine, needs_delta=True, needs_s3=True) as spark:
+    with session(engine, needs_delta=True, needs_s3=True) as spark:
         cli._session = lambda settings: nullcontext(spark)
         run(commands)
 """
@@ -165,7 +167,7 @@ def test_train_score_and_read_again(lake, engine, tmp_path):
         twice.groupby("id")["anomaly_score"].mean(), once.set_index("id")["anomaly_score"], rtol=1e-6
     )
     keys = lake.keys()
-    assert not [key for key in keys if staging.STAGED in key or files.PROBE in key]
+    assert not [key for key in keys if STAGED in key or files.PROBE in key]
     assert {key.partition("/")[0] for key in keys} == {"rows", "models", "delta", "parquet", "job.yaml"}
 
     for answer in failed:
@@ -210,7 +212,7 @@ def test_an_engine_of_our_own_is_looked_out_for(s3):
     """A missing bucket of the source is found before such an engine is asked."""
     spark = object()
     with marked(spark), pytest.raises(SourceError, match="there is no bucket attic"):
-        tables.open_source(spark, Source(path="s3://attic/rows"))
+        open_source(spark, Source(path="s3://attic/rows"))
 
 
 def test_an_engine_with_rights_of_its_own_may_write_delta(s3, caplog):
@@ -276,7 +278,7 @@ def output(request):
     else:
         fsspec.filesystem("memory").store.clear()
         path = "memory://out"
-    staging.write(Frame("old0.parquet", "old1.parquet", "_SUCCESS"), Output(path=path, format="parquet"))
+    write(Frame("old0.parquet", "old1.parquet", "_SUCCESS"), Output(path=path, format="parquet"))
     return Output(path=path, format="parquet")
 
 
@@ -296,9 +298,9 @@ def added(output):
 
 def test_the_new_rows_take_the_place_of_the_old(output):
     """Replacing leaves the new files alone, under names of their own, and the mark of success; appending adds files."""
-    staging.write(Frame("new.parquet", "_SUCCESS", "_temporary/x"), output)
+    write(Frame("new.parquet", "_SUCCESS", "_temporary/x"), output)
     assert holds(output) == ["_SUCCESS", "new.parquet"]
-    staging.write(Frame("new.parquet", "more.parquet"), added(output))
+    write(Frame("new.parquet", "more.parquet"), added(output))
     assert holds(output) == ["_SUCCESS", "more.parquet", "new.parquet", "new.parquet"]
 
 
@@ -306,7 +308,7 @@ def test_the_new_rows_take_the_place_of_the_old(output):
 def test_an_engine_that_fails_changes_nothing(output, append):
     """A task that fails half-way leaves the previous rows, and nothing staged."""
     with pytest.raises(RuntimeError, match="a task failed"):
-        staging.write(Frame("new0.parquet", "new1.parquet", fails=True), added(output) if append else output)
+        write(Frame("new0.parquet", "new1.parquet", fails=True), added(output) if append else output)
     assert holds(output) == ["_SUCCESS", "old0.parquet", "old1.parquet"]
 
 
@@ -324,20 +326,20 @@ def test_a_swap_that_fails_is_undone(output, append, failure, monkeypatch):
 
     monkeypatch.setattr(fs, "cp_file", cp_file)
     with pytest.raises((StorageError, KeyboardInterrupt)):
-        staging.write(Frame(*(f"new{i}.parquet" for i in range(5))), added(output) if append else output)
+        write(Frame(*(f"new{i}.parquet" for i in range(5))), added(output) if append else output)
     assert holds(output) == ["_SUCCESS", "old0.parquet", "old1.parquet"]
 
 
 def test_someone_who_may_not_delete_is_told_what_was_left(s3):
     """Previous rows that may not be deleted stay beside the new ones, and the message says so."""
     output = Output(path=f"{LAKE}/out", format="parquet")
-    staging.write(Frame("old.parquet"), output)
+    write(Frame("old.parquet"), output)
     with only_allowed(s3, "s3:GetObject", "s3:ListBucket", "s3:PutObject"), pytest.raises(OutputError) as caught:
-        staging.write(Frame("new.parquet"), output)
+        write(Frame("new.parquet"), output)
     message = str(caught.value)
     assert message.startswith(f"The previous rows of {LAKE}/out could not all be removed")
     assert "Access Denied" in message and "then run again" in message
-    kept = [key for key in s3.keys("out/") if staging.STAGED not in key]
+    kept = [key for key in s3.keys("out/") if STAGED not in key]
     assert sorted(key.rpartition("-")[2] for key in kept) == ["new.parquet", "old.parquet"]
-    staging.write(Frame("newer.parquet"), output)  # with all rights again
+    write(Frame("newer.parquet"), output)  # with all rights again
     assert holds(output) == ["newer.parquet"]

@@ -1,0 +1,142 @@
+"""Starting an engine, losing it, and stopping a job: one message within seconds, and nothing half-written."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from tests.conftest import clean_environment, running_connect_server
+from tests.test_cli import CONFIG, pumps
+from vae_model.cli import app, guarded
+from vae_model.spark.engines.session import session
+
+ROWS = 3_000_000
+"""Enough for a job of several seconds."""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, no_session):
+    """A folder with a small table and a config."""
+    monkeypatch.chdir(tmp_path)
+    pumps().to_parquet(tmp_path / "pumps.parquet", index=False)
+    (tmp_path / "pumps.yaml").write_text(CONFIG.format(tmp=tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def scored(place):
+    """The same with a model and a first output; then the table becomes a long one."""
+    assert guarded(lambda: app(["run", "--config", "pumps.yaml"])) == 0
+    many = np.random.default_rng(1).integers(0, 600, ROWS)
+    pumps().iloc[many].to_parquet(place / "pumps.parquet", index=False)
+    return place
+
+
+def command(*arguments, env=None):
+    """The command line as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "vae_model.cli", *arguments],
+        env=clean_environment(**(env or {})), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def staged(folder):
+    """What a job leaves beside its output while it runs."""
+    return [path.name for path in folder.iterdir() if path.name.startswith("scored.")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_job_that_is_stopped_leaves_the_previous_output(scored, number):
+    """Ctrl-C, and a scheduler's SIGTERM, end a job within seconds: exit code 130, the old rows, nothing beside them."""
+    before = pd.read_parquet(scored / "scored")
+    job = command("score", "--config", "pumps.yaml")
+    assert "Engine: Sail" in job.stderr.readline()
+    time.sleep(2)  # by now rows are being scored
+    job.send_signal(number)
+    _, errors = job.communicate(timeout=30)
+    assert job.returncode == 130, errors
+    assert "Interrupted" in errors and "Traceback" not in errors
+    assert staged(scored) == []
+    pd.testing.assert_frame_equal(pd.read_parquet(scored / "scored"), before)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (None, ["needs Java, and none was found", "Java 17 or later", "engine: sail"]),
+        ("echo 'openjdk version \"11.0.2\" 2019-01-15' >&2", ["too old for Spark 4", "found: Java 11"]),
+    ],
+)
+def test_classic_spark_without_its_java_says_so(place, capsys, monkeypatch, script, words):
+    """No Java, or one that is too old, is one message before anything starts."""
+    pytest.importorskip("py4j")
+    home = place / "java"
+    (home / "bin").mkdir(parents=True)
+    if script:
+        (home / "bin" / "java").write_text(f"#!/bin/sh\n{script}\n")
+        (home / "bin" / "java").chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    assert guarded(lambda: app(["run", "--config", "pumps.yaml", "--set", "engine=spark"])) == 2
+    errors = capsys.readouterr().err
+    for word in words:
+        assert word in errors
+
+
+@pytest.mark.classic
+def test_no_delta_and_no_maven_says_what_to_pass(place):
+    """Where Delta's jars can be fetched from nowhere, the message names them and where to give them."""
+    options = "-Dhttp.proxyHost=127.0.0.1 -Dhttp.proxyPort=1 -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=1"
+    env = {"JAVA_TOOL_OPTIONS": f"{options} -Duser.home={place}", "SPARK_LOCAL_IP": "127.0.0.1"}
+    started = time.monotonic()
+    job = command("run", "--config", "pumps.yaml", "--set", "engine=spark", "--set", "output.format=delta",
+                  "--set", f"output.path={place}/delta", env=env)  # fmt: skip
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode == 2, errors
+    message = errors[errors.index("Error: ") :]
+    for word in ("Delta's jars", "--jars", "delta-spark_", "delta-storage", "output.format: parquet"):
+        assert word in message
+    assert "\tat " not in message and "Traceback" not in errors
+    assert time.monotonic() - started < 60
+    assert not (place / "delta").exists()
+
+
+@pytest.mark.classic
+@pytest.mark.connect
+def test_a_connect_server_that_dies_mid_run_is_told(scored, capsys, monkeypatch, tmp_path_factory):
+    """A server killed while it scores is one message within half a minute, and the previous output stays."""
+    folder = tmp_path_factory.mktemp("dying")
+    before = pd.read_parquet(scored / "scored")
+    with running_connect_server(folder) as (address, server):
+        monkeypatch.setenv("SPARK_REMOTE", address)
+        killed = []
+
+        def kill_when_it_scores():
+            while not staged(scored):  # Spark makes the folder first
+                time.sleep(0.05)
+            time.sleep(1)
+            killed.append(time.monotonic())
+            os.killpg(server.pid, signal.SIGKILL)
+
+        threading.Thread(target=kill_when_it_scores, daemon=True).start()
+        with pytest.warns(UserWarning, match="RETRIES_EXCEEDED"):
+            assert guarded(lambda: app(["score", "--config", "pumps.yaml", "--set", "engine=connect"])) == 1
+        assert time.monotonic() - killed[0] < 45
+    errors = capsys.readouterr().err
+    assert "The Spark Connect server went away during the job." in errors and "Traceback" not in errors
+    pd.testing.assert_frame_equal(pd.read_parquet(scored / "scored"), before)
+
+
+def test_what_the_embedded_engine_sends_is_not_compressed(no_session):
+    """Rows that would compress to nothing arrive with all their bytes: gzip would take most of the time."""
+    with session("sail", needs_delta=False) as spark:
+        rows = spark.range(200_000).selectExpr("id * 0 AS zero")
+        before = psutil.net_io_counters().bytes_recv
+        table = rows.toArrow()
+        assert psutil.net_io_counters().bytes_recv - before > table.nbytes >= 8 * 200_000

@@ -1,0 +1,209 @@
+"""The sink: what is refused before any work, and what a failed job leaves behind."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pyspark.sql import functions as F
+
+from tests.spark.conftest import ODD
+from vae_model.config.sections import Output, Source
+from vae_model.errors import OutputError
+from vae_model.scoring.scorer import OUTPUT
+from vae_model.spark import frames, score
+from vae_model.spark.engines import jvm
+from vae_model.spark.sinks import sink
+
+
+def output_at(tmp_path, kind, format_, mode="replace"):
+    """An output of the given kind."""
+    place = {"path": str(tmp_path / "out")} if kind == "path" else {"table": f"scored_{tmp_path.name.lower()}"}
+    return Output.model_validate({**place, "format": format_, "mode": mode})
+
+
+def read(engine, output):
+    """An output as pandas, by id."""
+    return frames.to_arrow(sink.read_output(engine, output)).to_pandas().sort_values("id", ignore_index=True)
+
+
+def failing(frame, detector):
+    """The scored frame, but for one row that fails on a worker."""
+    bad = F.when(F.col("id") == 900, F.slice("vector", 1, 2)).otherwise(F.col("vector"))
+    return score(frame.withColumn("vector", bad), detector)
+
+
+SINKS = pytest.mark.parametrize(
+    ("kind", "format_"), [("path", "delta"), ("path", "parquet"), ("table", "delta"), ("table", "parquet")]
+)
+
+
+@SINKS
+def test_replace_writes_what_was_scored(frame, engine, detector, tmp_path, kind, format_):
+    """What is read back from a replaced output is the scored frame, odd names and nested reasons included."""
+    output = output_at(tmp_path, kind, format_)
+    scored = score(frame, detector)
+    sink.write(scored, output)
+    sink.write(scored, output)
+    expected = frames.to_arrow(scored).to_pandas().sort_values("id", ignore_index=True)
+    found = read(engine, output)
+    assert list(found.columns) == list(expected.columns)
+    pd.testing.assert_frame_equal(found.drop(columns="at"), expected.drop(columns="at"), rtol=1e-6)
+
+
+@SINKS
+def test_append_adds_rows(frame, engine, detector, tmp_path, kind, format_):
+    """Appending twice leaves both runs' rows."""
+    output = output_at(tmp_path, kind, format_, "append")
+    scored = score(frame, detector)
+    for times in (1, 2):
+        sink.write(scored, output)
+        assert len(read(engine, output)) == times * 1200
+
+
+@pytest.mark.parametrize(
+    ("kind", "format_", "mode"),
+    [
+        ("path", "delta", "replace"),
+        ("path", "parquet", "replace"),
+        ("path", "parquet", "append"),
+        ("table", "delta", "append"),
+        ("table", "parquet", "replace"),
+    ],
+)
+def test_a_failed_job_leaves_the_previous_output_as_it_was(frame, engine, detector, tmp_path, kind, format_, mode):
+    """A row that fails on a worker, late in the job, changes nothing of what could be read before."""
+    sink.write(score(frame.where("id < 500"), detector), output_at(tmp_path, kind, format_))
+    before = read(engine, output_at(tmp_path, kind, format_))
+    with pytest.raises(frames.ENGINE_ERRORS):
+        sink.write(failing(frame, detector), output_at(tmp_path, kind, format_, mode))
+    after = read(engine, output_at(tmp_path, kind, format_))
+    assert len(before) == 500
+    pd.testing.assert_frame_equal(after, before)
+    if kind == "path":
+        assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("out")) == ["out"]
+
+
+def test_a_killed_swap_puts_the_previous_output_back(frame, engine, detector, tmp_path, monkeypatch):
+    """A Parquet output whose swap is interrupted is moved back, and no staged folder stays."""
+    output = output_at(tmp_path, "path", "parquet")
+    sink.write(score(frame.where("id < 100"), detector), output)
+    from fsspec.implementations.local import LocalFileSystem
+
+    real = LocalFileSystem.mv
+
+    def interrupted(self, source, target, **options):
+        if str(source).endswith(".staged"):
+            raise KeyboardInterrupt
+        return real(self, source, target, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "mv", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sink.write(score(frame, detector), output)
+    monkeypatch.undo()
+    assert len(pd.read_parquet(tmp_path / "out")) == 100
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("out")) == ["out"]
+
+
+def test_the_previous_rows_survive_even_a_swap_that_cannot_be_undone(frame, engine, detector, tmp_path, monkeypatch):
+    """Where neither the new rows nor the old ones can be moved in, the old ones stay on disk."""
+    output = output_at(tmp_path, "path", "parquet")
+    sink.write(score(frame.where("id < 100"), detector), output)
+    from fsspec.implementations.local import LocalFileSystem
+
+    real = LocalFileSystem.mv
+
+    def broken(self, source, target, **options):
+        if str(source).endswith((".staged", ".old")):
+            raise OSError("the disk is gone")
+        return real(self, source, target, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "mv", broken)
+    with pytest.raises(OSError, match="the disk is gone"):
+        sink.write(score(frame, detector), output)
+    (kept,) = tmp_path.glob("out.*.old")
+    assert len(pd.read_parquet(kept)) == 100
+
+
+def check(engine, frame, path, output, source=None):
+    """``check_output`` for a Parquet source."""
+    sink.check_output(engine, Source.model_validate(source or {"path": path}), output, frame)
+
+
+def test_the_output_must_not_be_the_source(engine, frame, path):
+    """The source itself, a folder in it, a folder around it, and other spellings of them are refused."""
+    around = str(Path(path).parent)
+    for place in (path, path + "/", f"file://{path}", f"{path}/inside", around, f"{around}/x/../source"):
+        output = Output.model_validate({"path": place, "format": "parquet"})
+        with pytest.raises(OutputError, match="same place as the source"):
+            check(engine, frame, path, output)
+    named = Output.model_validate({"table": "Rows", "format": "parquet"})
+    with pytest.raises(OutputError, match="same place as the source"):
+        check(engine, frame, path, named, {"table": "rows"})
+
+
+def test_the_output_must_have_the_format_that_is_there(engine, frame, path, detector, tmp_path):
+    """Parquet where Delta is, Delta where Parquet is, and anything where CSV is, are refused before any work."""
+    sink.write(score(frame, detector), output_at(tmp_path, "path", "delta"))
+    with pytest.raises(OutputError, match=r"expected: parquet, or nothing\n  found: delta"):
+        check(engine, frame, path, output_at(tmp_path, "path", "parquet"))
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.csv").write_text("a\n1\n")
+    with pytest.raises(OutputError, match=r"expected: delta, or nothing\n  found: csv"):
+        check(engine, frame, path, output_at(tmp_path, "path", "delta"))
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(engine, frame, path, tmp_path):
+    """A path below a file cannot be written, and says so."""
+    (tmp_path / "file").write_text("")
+    output = Output.model_validate({"path": str(tmp_path / "file" / "out"), "format": "parquet"})
+    with pytest.raises(OutputError, match="cannot be written"):
+        check(engine, frame, path, output)
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+def test_appending_other_columns_is_refused(engine, frame, path, detector, tmp_path, format_):
+    """Rows are not appended to an output whose columns differ; the differing ones are named."""
+    sink.write(score(frame.drop("note"), detector), output_at(tmp_path, "path", format_))
+    with pytest.raises(OutputError, match="its columns differ") as error:
+        check(engine, frame, path, output_at(tmp_path, "path", format_, "append"))
+    assert "note: string" in str(error.value)
+
+
+def test_the_odd_column_is_among_the_scored(detector):
+    """The tests above do train on a column with dots, spaces, backticks and umlauts in its name."""
+    assert ODD in detector.spec.names
+    assert len(OUTPUT) == 7
+
+
+@pytest.mark.classic
+def test_an_interrupt_ends_what_the_block_does_and_nothing_else(_classic):
+    """On classic Spark a job of the block is cancelled, and another of the same session ends as it would have."""
+    pyspark = pytest.importorskip("pyspark")
+    context, ended = _classic.sparkContext, {}
+
+    def sleep(name, seconds):
+        try:
+            ended[name] = context.parallelize([0], 1).map(lambda _: time.sleep(seconds)).count()
+        except Exception as error:
+            ended[name] = error
+
+    def running(jobs):
+        deadline = time.monotonic() + 30
+        while len(context.statusTracker().getActiveJobsIds()) < jobs and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    other = pyspark.InheritableThread(target=sleep, args=("other", 6))
+    other.start()
+    running(1)
+    with pytest.raises(KeyboardInterrupt), jvm.cancelling(_classic):
+        ours = pyspark.InheritableThread(target=sleep, args=("ours", 120))
+        ours.start()
+        running(2)
+        raise KeyboardInterrupt
+    ours.join(60)
+    other.join(60)
+    assert "cancelled" in str(ended["ours"])
+    assert ended["other"] == 1

@@ -1,0 +1,1 @@
+"""The commands on a Spark session, a file for each."""

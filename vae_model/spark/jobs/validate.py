@@ -1,0 +1,52 @@
+"""`vae-anomaly validate`: config, source, model and output held against each other. Writes nothing, trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vae_model.config.sections import Config
+from vae_model.detector import Detector, choose
+from vae_model.errors import ModelFileError
+from vae_model.places import files
+from vae_model.spark import frames
+from vae_model.spark.jobs.score import prepare_score, score
+from vae_model.spark.source.table import open_source, where
+
+
+def validate(spark: Any, config: Config) -> Iterator[str]:
+    """A line for each thing that is in order. Raises the first error there is."""
+    config.require("source")
+    assert config.source  # noqa: S101 - require has raised otherwise
+    frame = open_source(spark, config.source)
+    yield f"source  ok: {config.source}, {len(frame.columns)} columns"
+    chosen = choose(frames.columns(frame), config)
+    yield "columns ok: " + ", ".join(f"{name} ({kind})" for name, (kind, _) in chosen.items())
+    where(frame, config.train.normal, "train.normal")
+    where(frame, config.source.where, "source.where")
+    yield "predicates ok"
+    detector = _model(config)
+    if detector is not None:
+        yield f"model   ok: {detector.scorer.name} in {config.model.path}"
+    else:
+        yield f"model   none yet at {config.model.path}" if config.model.path else "model   no path given"
+    if config.output is None:
+        yield "output  none given"
+        return
+    rows = prepare_score(spark, config, detector)
+    if detector is not None:
+        score(rows, detector, config.output.prefix)
+    yield f"output  ok: {config.output} ({config.output.format}, {config.output.mode})"
+
+
+def _model(config: Config) -> Detector | None:
+    """The model, if its file is there; whether it can be written, if not."""
+    if config.model.path is None:
+        return None
+    try:
+        return Detector.load(config.model.path)
+    except ModelFileError as error:
+        if "does not exist" not in error.problem:
+            raise
+        files.check_writable(config.model.path)
+        return None

@@ -1,0 +1,1 @@
+"""Where the scored rows go, and what was written there."""

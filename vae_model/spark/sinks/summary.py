@@ -1,0 +1,111 @@
+"""What a run did, read back from what it wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from pyspark.sql import functions as F
+
+from vae_model.config.sections import Config, Output
+from vae_model.places.identifiers import quote, table
+from vae_model.spark.frames import column
+
+TOP = 10
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One entry of anomaly_reasons."""
+
+    feature: str
+    share: float
+    observed: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """A flagged row: its key, score, p-value and reasons."""
+
+    key: dict[str, Any]
+    score: float
+    p_value: float
+    reasons: list[Reason]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Counts of a scored table and its highest-scoring flagged rows."""
+
+    rows: int
+    anomalies: int
+    statuses: dict[str, int]
+    top: list[Anomaly]
+    output: str
+    sql: str
+
+    @property
+    def rate(self) -> float:
+        """Share of the rows that are flagged."""
+        return self.anomalies / self.rows if self.rows else 0.0
+
+    def since(self, before: Self) -> Self:
+        """The counts of this run alone, where rows were appended to those of ``before``."""
+        statuses = {s: n - before.statuses.get(s, 0) for s, n in self.statuses.items()}
+        return replace(
+            self,
+            rows=self.rows - before.rows,
+            anomalies=self.anomalies - before.anomalies,
+            statuses={s: n for s, n in statuses.items() if n},
+        )
+
+
+def summarise(frame: Any, config: Config) -> Summary:
+    """Count a scored DataFrame and fetch its top rows."""
+    assert config.output  # noqa: S101 - there is an output that was written
+    prefix = config.output.prefix
+    flag, score, status = (column(prefix + name) for name in ("is_anomaly", "anomaly_score", "anomaly_status"))
+    counts = frame.groupBy(status.alias("s")).agg(
+        F.count(F.lit(1)).alias("n"), F.sum(F.when(flag, 1).otherwise(0)).alias("a")
+    )
+    counted = [(row["s"], int(row["n"]), int(row["a"])) for row in counts.collect()]
+    shown = config.key or [name for name in frame.columns[:3] if not name.startswith(prefix + "anomaly")]
+    top = (
+        frame.where(flag)
+        .orderBy(score.desc(), *(column(name) for name in config.key))
+        .limit(TOP)
+        .select(
+            *(column(name) for name in shown),
+            score.alias("__score"),
+            column(prefix + "anomaly_p_value").alias("__p"),
+            column(prefix + "anomaly_reasons").alias("__reasons"),
+        )
+    )
+    anomalies = [
+        Anomaly(
+            {name: row[i] for i, name in enumerate(shown)},
+            row["__score"],
+            row["__p"],
+            [Reason(r["feature"], r["share"], r["observed"], r["expected"]) for r in row["__reasons"]],
+        )
+        for row in top.collect()
+    ]
+    return Summary(
+        rows=sum(n for _, n, _ in counted),
+        anomalies=sum(a for _, _, a in counted),
+        statuses=dict(sorted((s, n) for s, n, _ in counted)),
+        top=anomalies,
+        output=str(config.output),
+        sql=_sql(config.output, config.key),
+    )
+
+
+def _sql(output: Output, key: list[str]) -> str:
+    """A query over the output, for Spark SQL."""
+    place = table(output.table) if output.table else f"{output.format}.{quote(output.path or '')}"
+    shown = ", ".join(
+        [*(quote(name) for name in key), f"{output.prefix}anomaly_score", f"{output.prefix}anomaly_reasons"]
+    )
+    # The user is shown this query; nothing runs it.
+    return f"SELECT {shown} FROM {place} WHERE {output.prefix}is_anomaly ORDER BY {output.prefix}anomaly_score DESC"  # noqa: S608

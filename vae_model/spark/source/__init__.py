@@ -1,0 +1,1 @@
+"""From a table to the rows to train on and to score."""

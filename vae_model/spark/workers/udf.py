@@ -1,0 +1,121 @@
+"""One Python evaluation per row: feature columns in, one struct out, flattened beside the original columns.
+
+The functions that travel are closures, pickled by value; all they name is ``vae_model.scoring.scorer``, so that a
+worker imports numpy, pandas, pyarrow and that part of this package, and neither this module nor the job's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from vae_model.scoring.reasons import TYPE
+from vae_model.scoring.scorer import COMPUTED, OUTPUT, Scorer, load_scorer
+from vae_model.spark.frames import column, columns
+from vae_model.spark.workers import transport
+
+_REASON = T.StructType(
+    [
+        T.StructField(field.name, T.DoubleType() if field.name == "share" else T.StringType())
+        for field in TYPE.value_type
+    ]
+)
+_TYPES = [T.DoubleType(), T.DoubleType(), T.DoubleType(), T.BooleanType(), T.ArrayType(_REASON), T.StringType()]
+RETURN_TYPE = T.StructType([T.StructField(*pair) for pair in zip(COMPUTED.names, _TYPES, strict=True)])
+"""Spark's type of the struct; as text it would be parsed by whichever Connect session is active."""
+_STRUCT = "__vae"
+
+
+def _arrow_scoring(digest: str, model: Callable[[], bytes], observe: Callable[[], None]) -> Any:
+    """The scorer over Arrow batches (Spark 4.1 and later)."""
+
+    def score(batches: Iterator[Any]) -> Iterator[pa.Array]:
+        scorer = load_scorer(digest, model)
+        for arrays in batches:
+            yield scorer(arrays if isinstance(arrays, tuple) else (arrays,))  # a single column comes bare
+            observe()
+
+    return score
+
+
+def _pandas_scoring(digest: str, model: Callable[[], bytes], observe: Callable[[], None]) -> Any:
+    """The same through pandas, for Spark 3.5 and 4.0, which have no Arrow UDF. Its columns are ``_for_pandas``'s."""
+
+    def array(family: str, given: Iterator[Any]) -> pa.Array:
+        values = pa.Array.from_pandas(next(given), next(given).to_numpy() if family in _SPOILED else None)
+        if family != "timestamp":
+            return values
+        return values.cast(pa.timestamp("us", "UTC" if pa.types.is_integer(values.type) else None))
+
+    def score(batches: Iterator[Any]) -> Iterator[pd.DataFrame]:
+        scorer = load_scorer(digest, model)
+        for batch in batches:
+            given = iter(batch if isinstance(batch, tuple) else (batch,))
+            struct = scorer([array(feature.family, given) for feature in scorer.spec.features])
+            yield pa.Table.from_struct_array(struct).to_pandas()
+            observe()
+
+    return score
+
+
+_SPOILED = ("integer", "timestamp")
+"""What pandas cannot hold as it is: whole numbers among which one is missing become floats, times lose their zone (and
+Spark gives them in the session's), and years before 1678 or after 2261 do not fit."""
+
+
+def _for_pandas(frame: Any, scorer: Scorer) -> list[Any]:
+    """The feature columns for a pandas UDF; a ``_SPOILED`` one as a whole number or text, and whether it is missing."""
+    types = {found.name: found.type for found in columns(frame)}
+    given = []
+    for feature in scorer.spec.features:
+        value = column(feature.name)
+        carried = value
+        if types[feature.name] == "timestamp_ntz":
+            carried = value.cast("string")
+        elif feature.family == "timestamp":
+            carried = F.coalesce(F.unix_micros(value), F.lit(0))
+        elif feature.family == "integer":
+            carried = F.coalesce(value, F.lit(0))
+        given += [carried, value.isNull()] if feature.family in _SPOILED else [value]
+    return given
+
+
+def scoring_udf(
+    spark: Any, data: bytes, scorer: Scorer, observe: Callable[[], None] | None = None, use_pandas: bool | None = None
+) -> Any:
+    """The one Python evaluation: feature columns in, a struct out. The package and the model are sent to the workers.
+
+    ``data`` is the model's bytes, ``scorer`` the driver's own copy; ``observe`` is called by the workers after every
+    batch. What is pickled with the function stays under 50 KB on classic Spark, whatever the model's size.
+    """
+    transport.ship_package(spark)
+    if use_pandas is None:
+        use_pandas = not hasattr(F, "arrow_udf")
+    scoring = _pandas_scoring if use_pandas else _arrow_scoring
+    digest = hashlib.sha256(data).hexdigest()
+    function = scoring(digest, transport.ship_model(spark, data), observe or (lambda: None))
+    # Spark reads the hints to learn the kind of UDF: real types, and a tuple only where there are several columns.
+    one: Any = pd.Series if use_pandas else pa.Array
+    several = len(scorer.names) > 1 or (use_pandas and scorer.spec.features[0].family in _SPOILED)
+    given: Any = Iterator[tuple[one, ...]] if several else Iterator[one]
+    returned: Any = Iterator[pd.DataFrame] if use_pandas else Iterator[pa.Array]
+    function.__annotations__ = {"batches": given, "return": returned}
+    return (F.pandas_udf if use_pandas else F.arrow_udf)(function, RETURN_TYPE)
+
+
+def add_scores(frame: Any, udf: Any, scorer: Scorer, prefix: str = "") -> Any:
+    """``frame`` with the seven output columns after its own, in order. No shuffle, no join, one Python evaluation."""
+    by_pandas = udf.evalType == F.PandasUDFType.SCALAR_ITER
+    features = _for_pandas(frame, scorer) if by_pandas else [column(name) for name in scorer.names]
+    scored = frame.withColumn(_STRUCT, udf(*features))
+    return scored.select(
+        *(column(name) for name in frame.columns),
+        *(F.col(f"{_STRUCT}.{name}").alias(prefix + name) for name in COMPUTED.names),
+        F.lit(scorer.name).alias(prefix + OUTPUT.names[-1]),
+    )
