@@ -116,7 +116,8 @@ def run_job(job: str, config: str, overrides: Sequence[str], reporter: Reporter)
 
     detector = Detector.load(str(settings.model.path)) if job == "score" else None
     with _session(settings) as spark:
-        from vae_model.spark.jobs.score import prepare_score, run_score, run_train
+        from vae_model.spark.jobs.score import prepare_score, run_score
+        from vae_model.spark.jobs.train import run_train
 
         if job == "run":
             prepare_score(spark, settings)  # nothing about the output may fail after minutes of training

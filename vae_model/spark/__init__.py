@@ -1,5 +1,6 @@
 """Everything that touches a DataFrame: ``train`` and ``score`` on one, and the jobs that a config describes."""
 
-from vae_model.spark.jobs.score import score, train
+from vae_model.spark.jobs.score import score
+from vae_model.spark.jobs.train import train
 
 __all__ = ["score", "train"]

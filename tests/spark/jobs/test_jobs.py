@@ -11,7 +11,8 @@ from vae_model import Detector
 from vae_model.config.load import parse_config
 from vae_model.errors import SchemaError, SourceError, TrainingError, VaeAnomalyError
 from vae_model.spark import frames, train
-from vae_model.spark.jobs.score import run_score, run_train
+from vae_model.spark.jobs.score import run_score
+from vae_model.spark.jobs.train import run_train
 from vae_model.spark.sinks import sink
 
 trained = {}

@@ -1,77 +1,27 @@
-"""Training and scoring on a DataFrame, and the two jobs a config describes: source to model, source to sink."""
+"""Scoring a DataFrame, and the job that a config describes: source to sink."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from vae_model.config.sections import Config, Output, Source
-from vae_model.detector import MIN_ROWS, Detector, choose
-from vae_model.errors import OutputError, SourceError, TrainingError, VaeAnomalyError
+from vae_model.detector import Detector, choose
+from vae_model.errors import OutputError, SourceError, VaeAnomalyError
 from vae_model.features import schema
-from vae_model.places import files
 from vae_model.spark import frames
 from vae_model.spark.engines import jvm
 from vae_model.spark.engines.progress import Tasks, watch
+from vae_model.spark.jobs.stage import log_stage
 from vae_model.spark.sinks import sink
 from vae_model.spark.sinks.summary import Summary, summarise
-from vae_model.spark.source import sampling
 from vae_model.spark.source.spread import spread
 from vae_model.spark.source.table import check_clash, open_source, where
 from vae_model.spark.workers import libraries, transport, udf
-from vae_model.training import fit
-
-if TYPE_CHECKING:
-    from vae_model.training.loop import Progress
 
 log = logging.getLogger(__name__)
-
-
-def train(
-    frame: Any, config: Config, progress: Callable[[Progress], None] | None = None, tasks: Tasks | None = None
-) -> Detector:
-    """Train a detector on a hash sample of the normal rows of a DataFrame (``train.normal``, ``train.rows``).
-
-    ``progress`` is told of the training's steps, ``tasks`` of the engine's tasks while the sample is read.
-
-    Raises SchemaError, SourceError or TrainingError before any training where the table does not fit.
-    """
-    chosen = choose(frames.columns(frame), config)
-    normal = where(frame, config.train.normal, "train.normal")
-    settings, started = config.train, time.monotonic()
-    try:
-        with watch(frame.sparkSession, "Sampling", tasks):
-            sample = sampling.draw(normal, config.key, list(chosen), settings.rows, settings.calibration, settings.seed)
-    except frames.ENGINE_ERRORS as error:
-        raise SourceError("The training sample could not be read.", found=frames.reason(error)) from error
-    if sample.normal_rows < MIN_ROWS:
-        raise TrainingError(
-            "Too few normal rows to train on.",
-            f"at least {MIN_ROWS} rows" + (f" that match {settings.normal!r}" if settings.normal else ""),
-            f"{sample.normal_rows} row{'' if sample.normal_rows == 1 else 's'}",
-            "Widen train.normal, or give a larger table.",
-        )
-    training, held_out = len(sample.training), len(sample.calibration)
-    if training + held_out < fit.SMALL:
-        log.info(
-            "Sample: %s of %s normal rows, few enough to train and to calibrate by turns",
-            *(f"{count:,}" for count in (training + held_out, sample.normal_rows)),
-        )
-    else:
-        log.info(
-            "Sample: %s rows to train on and %s held out, of %s normal rows",
-            *(f"{count:,}" for count in (training, held_out, sample.normal_rows)),
-        )
-    _log_stage("sampling", sample.normal_rows, started)
-    started = time.monotonic()
-    detector = Detector(config).fit_columns(sample.training, sample.calibration, chosen, progress)
-    _log_stage("training", training, started)
-    for warning in detector.warnings:
-        log.warning("%s", warning)
-    return detector
 
 
 def score(frame: Any, detector: Detector, prefix: str = "", observe: Callable[[], None] | None = None) -> Any:
@@ -85,20 +35,6 @@ def score(frame: Any, detector: Detector, prefix: str = "", observe: Callable[[]
     check_clash([column.name for column in found], prefix)
     function = udf.scoring_udf(frame.sparkSession, detector.to_bytes(), detector.scorer, observe)
     return udf.add_scores(frame, function, detector.scorer, prefix)
-
-
-def run_train(
-    spark: Any, config: Config, progress: Callable[[Progress], None] | None = None, tasks: Tasks | None = None
-) -> Detector:
-    """The training job: source to model file."""
-    config.require("source", "model.path")
-    assert config.source and config.model.path  # noqa: S101 - require has raised otherwise
-    frame = open_source(spark, config.source)
-    files.check_writable(config.model.path)
-    detector = train(frame, config, progress, tasks)
-    detector.save(config.model.path)
-    log.info("Model: %s in %s", detector.scorer.name, config.model.path)
-    return detector
 
 
 def run_score(spark: Any, config: Config, detector: Detector, tasks: Tasks | None = None) -> Summary:
@@ -120,18 +56,8 @@ def run_score(spark: Any, config: Config, detector: Detector, tasks: Tasks | Non
     written = time.monotonic()
     summary = summarise(sink.read_output(spark, output), config)
     summary = summary.since(before) if before else summary
-    _log_stage("scoring", summary.rows, started, written, {"worker_peak_mb": peak.bytes // 2**20} if peak else {})
+    log_stage("scoring", summary.rows, started, written, {"worker_peak_mb": peak.bytes // 2**20} if peak else {})
     return summary
-
-
-def _log_stage(
-    stage: str, rows: int, started: float, ended: float | None = None, more: Mapping[str, int] = MappingProxyType({})
-) -> None:
-    """One line on a stage that is over: rows, seconds, rows a second, and whatever else was measured."""
-    seconds = (ended or time.monotonic()) - started
-    measured = {"rows": rows, "seconds": round(seconds, 2), "rows_per_second": round(rows / max(seconds, 1e-9)), **more}
-    text = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in measured.items())
-    log.info("Stage %s: %s", stage, text, extra={"data": {"stage": stage, **measured}})
 
 
 def prepare_score(spark: Any, config: Config, detector: Detector | None = None) -> Any:
