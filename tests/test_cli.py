@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from vae_model.cli import app, guarded
+from vae_model.scoring.scorer import Scorer
 
 CONFIG = """
 name: pumps
@@ -67,7 +68,8 @@ def test_run_ends_with_a_summary_a_person_understands(place, cli):
     assert code == 0
     scored = pd.read_parquet(place / "scored")
     flagged = int(scored["is_anomaly"].sum())
-    assert f"Scored 600 rows: {flagged} anomalies ({flagged / 600:.3%}). Status: 600 ok." in out
+    counted = "1 anomaly" if flagged == 1 else f"{flagged} anomalies"
+    assert f"Scored 600 rows: {counted} ({flagged / 600:.3%}). Status: 600 ok." in out
     assert scored.sort_values("anomaly_score").iloc[-1]["id"] == 17
     first = out.split("share of the score")[1].strip().splitlines()[0]
     assert first.startswith("17 ") and "pressure 4000 (" in first
@@ -211,8 +213,49 @@ def test_a_connect_server_that_is_not_there_is_told_within_seconds(place, cli, m
     """Nobody at the address in SPARK_REMOTE is an error at once, and a token in the address is not shown."""
     monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:9/;token=secret")
     code, out, err = cli("run", "--config", place / "pumps.yaml", "--set", "engine=connect")
-    assert code == 2 and "The Spark Connect server does not answer" in err
+    assert code == 4 and "Error (try again): The Spark Connect server does not answer" in err
     assert "secret" not in out + err
+
+
+def test_a_row_that_cannot_be_scored_is_bad_input(place, cli):
+    """A fault of the data that only a worker meets ends with exit code 2, in the worker's words, each once."""
+    rows = pumps().assign(curve=[[1.0, 2.0 + i % 7, 3.0] for i in range(600)])
+    rows.to_parquet(place / "pumps.parquet", index=False)
+    assert cli("run", "--config", place / "pumps.yaml")[0] == 0
+    before = pd.read_parquet(place / "scored")
+    rows["curve"] = [curve if i != 400 else curve[:2] for i, curve in enumerate(rows["curve"])]
+    rows.to_parquet(place / "pumps.parquet", index=False)
+    code, _, err = cli("score", "--config", place / "pumps.yaml", "--log", "plain")
+    assert code == 2
+    assert "Error: Column 'curve' holds arrays of different lengths.\n  expected: arrays of 3 numbers\n" in err
+    assert err.count("found:") == 1 and f"{place}/scored is as it was." in err
+    pd.testing.assert_frame_equal(pd.read_parquet(place / "scored"), before)
+
+
+def test_a_job_that_fails_while_it_runs_exits_with_1(place, cli, monkeypatch):
+    """A fault of the job itself, in the midst of scoring, is neither bad input nor worth another try."""
+    cli("train", "--config", place / "pumps.yaml")
+
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Scorer, "__call__", fail)  # the embedded engine's workers are this process
+    code, _, err = cli("score", "--config", place / "pumps.yaml")
+    assert code == 1
+    assert "Error: Scoring" in err and "a bug" in err and "is as it was before" in err
+    assert not (place / "scored").exists()
+
+
+def test_a_commit_lost_to_another_writer_is_worth_another_try(place, cli, monkeypatch):
+    """What an engine says of a conflict, of lost workers or of a server that is silent ends with exit code 4."""
+    cli("train", "--config", place / "pumps.yaml")
+
+    def fail(*_):
+        raise RuntimeError("Failed to commit transaction: 0")
+
+    monkeypatch.setattr(Scorer, "__call__", fail)
+    code, _, err = cli("score", "--config", place / "pumps.yaml")
+    assert code == 4 and "Error (try again): Scoring" in err
 
 
 def test_the_config_file_itself(place, cli):
@@ -255,14 +298,14 @@ def test_a_retyped_column_at_scoring_time(place, cli):
     assert not (place / "scored").exists()
 
 
-def test_one_row_is_scored_and_no_row_is_an_error(place, cli):
-    """A table of one row is scored; an empty one is an error."""
+def test_one_row_is_scored_and_no_row_is_nothing_to_score(place, cli):
+    """A table of one row is scored; an empty one ends with the exit code that schedulers take for "skip"."""
     cli("train", "--config", place / "pumps.yaml")
     score = ("score", "--config", place / "pumps.yaml", "--set")
     code, out, _ = cli(*score, "source.where=id = 17")
-    assert code == 0 and "Scored 1 rows: 1 anomalies" in out
+    assert code == 0 and "Scored 1 row: 1 anomaly (100.000%)" in out and "\nIt is:\n" in out
     code, _, err = cli(*score, "source.where=id < 0")
-    assert code == 2 and "There is no row to score" in err
+    assert code == 99 and "There is no row to score" in err
 
 
 def test_odd_columns_are_trained_around_and_reported(place, cli):

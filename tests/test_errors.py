@@ -7,7 +7,7 @@ from multiprocessing import get_context
 import pytest
 
 from vae_model import errors
-from vae_model.errors import InputError, SchemaError, VaeAnomalyError, nearest
+from vae_model.errors import OutputError, SchemaError, StorageError, VaeAnomalyError, nearest
 
 CLASSES = sorted(
     (c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, VaeAnomalyError)),
@@ -23,10 +23,11 @@ def raise_one(_):
 @pytest.mark.parametrize("kind", CLASSES)
 def test_errors_survive_pickling_with_all_parts(kind):
     """Class, parts and text are the same after a pickle round trip."""
-    error = kind("It is wrong.", "this", "that", "Do it.")
+    error = kind("It is wrong.", "this", "that", "Do it.", True)
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert type(again) is kind
     assert (again.problem, again.expected, again.found, again.hint) == ("It is wrong.", "this", "that", "Do it.")
+    assert again.transient
     assert str(again) == str(error)
 
 
@@ -37,23 +38,41 @@ def test_errors_reach_the_parent_process_whole():
         pytest.raises(SchemaError) as caught,
     ):
         pool.submit(raise_one, 0).result()
-    assert caught.value.args == ("a", "b", "c", "d")
+    assert caught.value.args == ("a", "b", "c", "d", False)
+
+
+TREE = {
+    "VaeAnomalyError": ("Exception", 1),
+    "InputError": ("VaeAnomalyError", 2),
+    "ConfigError": ("InputError", 2),
+    "SourceError": ("InputError", 2),
+    "SchemaError": ("InputError", 2),
+    "TrainingError": ("InputError", 2),
+    "ModelFileError": ("InputError", 2),
+    "OutputError": ("InputError", 2),
+    "StorageError": ("InputError", 2),
+    "EngineError": ("InputError", 2),
+    "JobError": ("VaeAnomalyError", 1),
+    "NothingToScore": ("VaeAnomalyError", 99),
+}
+
+
+def test_the_tree_and_its_exit_codes():
+    """Every class, what it is a kind of, and the exit code that a scheduler sees."""
+    assert {c.__name__: (c.__base__.__name__, c("x").exit_code) for c in CLASSES} == TREE
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_exit_codes(kind):
-    """Everything about the input exits with 2, the root with 1."""
-    assert kind.exit_code == (2 if issubclass(kind, InputError) else 1)
-    assert kind("x").exit_code == kind.exit_code
+def test_what_may_go_well_the_next_time_exits_with_4(kind):
+    """Whatever its class, a transient error says "try again"."""
+    assert kind("x", transient=True).exit_code == 4
+    assert not kind("x").transient
 
 
-def test_every_error_but_the_root_is_an_input_error():
-    """The tree has one root, one branch, and eight leaves on the branch."""
-    leaves = {c.__name__ for c in CLASSES if InputError in c.__bases__}
-    assert leaves == {
-        "ConfigError", "SourceError", "SchemaError", "TrainingError", "ModelFileError", "OutputError",
-        "StorageError", "EngineError",
-    }  # fmt: skip
+def test_an_error_told_as_another_keeps_what_was_found():
+    """A finding about a store becomes one about the model that lies there: parts and transience stay."""
+    told = StorageError("s3://b cannot be reached.", "", "no answer", "Wait.", True).told_as(OutputError, "No model.")
+    assert (type(told), told.args) == (OutputError, ("No model.", "", "no answer", "Wait.", True))
 
 
 @pytest.mark.parametrize("kind", CLASSES)

@@ -224,7 +224,7 @@ import vae_model
 names = [name for name in vae_model.__all__ if getattr(vae_model, name) is not None]
 print(json.dumps(names))
 """
-    assert run(script, ["torch", "pyspark"]) == ["Config", "Detector", "__version__", "load_config"]
+    assert run(script, ["torch", "pyspark"]) == ["Config", "Detector", "VaeAnomalyError", "__version__", "load_config"]
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from vae_model.config.load import load_config
     from vae_model.config.sections import Config
     from vae_model.detector import Detector
+    from vae_model.errors import VaeAnomalyError
 
 __version__ = "0.1.0"
-__all__ = ["Config", "Detector", "__version__", "load_config"]
+__all__ = ["Config", "Detector", "VaeAnomalyError", "__version__", "load_config"]
 
 _HOMES = {
     "Config": "vae_model.config.sections",
     "load_config": "vae_model.config.load",
     "Detector": "vae_model.detector",
+    "VaeAnomalyError": "vae_model.errors",
 }
 
 

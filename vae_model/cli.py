@@ -1,6 +1,5 @@
-"""The command line: ``vae-anomaly validate | train | score | run | init | inspect``.
-
-Exit codes: 0 done; 1 unexpected failure; 2 the config, input or model is not usable, and nothing was written.
+"""The command line: ``vae-anomaly validate | train | score | run | init | inspect``. Its exit codes are those of
+``errors``.
 """
 
 from __future__ import annotations
@@ -111,25 +110,26 @@ def version(version: Annotated[bool, typer.Option("--version", help="Show the ve
 def run_job(job: str, config: str, overrides: Sequence[str], reporter: Reporter) -> None:
     """``train``, ``score`` or ``run``: everything that can be checked is checked before an engine starts."""
     settings = load_config(config, overrides)
-    settings.require("source", "model.path", *(["output"] if job != "train" else []))
+    needed = settings.for_training() if job == "train" else settings.for_run()[0]
     from vae_model.detector import Detector
 
-    detector = Detector.load(str(settings.model.path)) if job == "score" else None
+    saved = Detector.load(needed.model_path) if job == "score" else None
     with _session(settings) as spark:
         from vae_model.spark.jobs.score import prepare_score, run_score
         from vae_model.spark.jobs.train import run_train
 
         if job == "run":
             prepare_score(spark, settings)  # nothing about the output may fail after minutes of training
-        if job != "score":
+        detector = saved
+        if detector is None:
             with reporter.progress() as progress:
                 detector = run_train(spark, settings, progress.step, progress.tasks)
             reporter.trained(detector)
         if job != "train":
-            assert detector  # noqa: S101 - loaded or trained above
             with reporter.progress() as progress:
                 summary = run_score(spark, settings, detector, progress.tasks)
-            reporter.summary(summary)
+            if summary is not None:
+                reporter.summary(summary)
 
 
 def _session(settings: Config) -> Any:
@@ -147,7 +147,8 @@ def guarded(command: Callable[[], object]) -> int:
         with _termination_interrupts():
             command()
     except VaeAnomalyError as error:
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"Error: {error}", style="red")
+        word = "Error (try again)" if error.transient else "Error"
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"{word}: {error}", style="red")
         return error.exit_code
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

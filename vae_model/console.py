@@ -44,16 +44,19 @@ class _JsonLines(logging.Formatter):
 
 
 class _LogLines:
-    """Progress as lines: a fifth of the training at a time, tasks every ``QUIET`` seconds."""
+    """Progress as lines: each fifth of the training once, tasks every ``QUIET`` seconds."""
 
     QUIET = 10
 
     def __init__(self) -> None:
         self._started = self._spoke = time.monotonic()
+        self._fifths = 0
 
     def step(self, step: Step) -> None:
         """Training is at this step."""
-        if step.step % max(step.steps // 5, 1) < 100 or step.step == step.steps:
+        fifths = 5 * step.step // step.steps
+        if fifths > self._fifths:
+            self._fifths = fifths
             log.info(
                 "Training: step %d of %d, loss %.3f, %.0f s left", step.step, step.steps, step.loss, step.seconds_left
             )
@@ -136,7 +139,8 @@ class Reporter:
         self.out.print(_spec_table(detector))
         summary = detector.header["training"]
         self.out.print(
-            f"Trained on {summary['rows'] - summary['trimmed']:,} rows in {summary['steps']:,} steps: "
+            f"Trained on {_counted(summary['rows'] - summary['trimmed'], 'row')} "
+            f"in {_counted(summary['steps'], 'step')}: "
             f"{', '.join(map(_member, summary['members']))}.\n"
             f"Decision: {detector.calibration.describe()}.\n"
         )
@@ -148,14 +152,16 @@ class Reporter:
             return
         statuses = ", ".join(f"{count:,} {status}" for status, count in summary.statuses.items())
         self.out.print(
-            f"Scored {summary.rows:,} rows: {summary.anomalies:,} anomalies ({summary.rate:.3%}). Status: {statuses}."
+            f"Scored {_counted(summary.rows, 'row')}: {_counted(summary.anomalies, 'anomaly', 'anomalies')} "
+            f"({summary.rate:.3%}). Status: {statuses}."
         )
         if not summary.top:
             self.out.print(
                 "No row is flagged. A larger decision.false_alarm_rate flags more; `score` needs no training for it."
             )
         else:
-            self.out.print(f"\nThe {len(summary.top)} highest scores among them:")
+            many = len(summary.top) > 1
+            self.out.print(f"\nThe {len(summary.top)} highest scores among them:" if many else "\nIt is:")
             self.out.print(_top_table(summary, full=not sys.stdout.isatty()))
         self.out.print(f"\nOutput: {summary.output}\nSQL:    {summary.sql}")
 
@@ -168,13 +174,17 @@ class Reporter:
         for note in detector.warnings:
             self.out.print(f"Note: {note}")
         for title, values in (("Training", header["training"]), ("Versions", header["versions"])):
-            self.out.print(f"{title}: " + ", ".join(f"{key} {_plain(value)}" for key, value in values.items()))
+            self.out.print(f"{title}: " + ", ".join(f"{key} {_shown(value)}" for key, value in values.items()))
         self.out.print(f"Decision: {calibration.describe()}")
         self.out.print("Config:")
         self.out.print(json.dumps(header["config"], indent=2, ensure_ascii=False))
 
 
-def _plain(value: Any) -> str:
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _shown(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vae_model.config.sections import Config, Decision
 from vae_model.decisions.calibration import Calibration
@@ -105,7 +106,13 @@ class Detector:
         self.config = config
         return self
 
-    def score(self, frame: Any) -> Any:
+    @overload
+    def score(self, frame: pd.DataFrame | NDArray[Any]) -> pd.DataFrame: ...
+
+    @overload
+    def score(self, frame: Any) -> pa.Table: ...
+
+    def score(self, frame: Any) -> pd.DataFrame | pa.Table:
         """Score rows: the seven output columns, one row for each row, as pandas (with the index) or as Arrow.
 
         Raises SchemaError where a feature column is missing or of another type than in training.
@@ -129,7 +136,7 @@ class Detector:
         try:
             files.write(str(path), self.to_bytes())
         except StorageError as error:
-            raise OutputError(f"The model cannot be written to {path}.", found=error.found, hint=error.hint) from None
+            raise error.told_as(OutputError, f"The model cannot be written to {path}.") from None
         except OSError as error:
             raise OutputError(f"The model cannot be written to {path}.", found=str(error)) from error
 
@@ -139,7 +146,7 @@ class Detector:
         try:
             data = files.read(str(path))
         except StorageError as error:
-            raise ModelFileError(f"Model file {path} cannot be read.", found=error.found, hint=error.hint) from None
+            raise error.told_as(ModelFileError, f"Model file {path} cannot be read.") from None
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             raise ModelFileError(

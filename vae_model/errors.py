@@ -1,15 +1,28 @@
-"""Every error the package raises on purpose.
+"""Every error the package raises on purpose, and what a scheduler is told of it.
 
-    VaeAnomalyError          anything below; the command line's exit code is its ``exit_code``
-    └── InputError           something given is not usable; nothing was written (exit code 2)
-        ├── ConfigError      the config file, one of its keys, or a ``--set``
-        ├── SourceError      a table cannot be opened, is empty, or a predicate does not fit it
-        ├── SchemaError      a column is missing, retyped, unsupported, or clashes with an output column
-        ├── TrainingError    the rows that were given cannot be trained on
-        ├── ModelFileError   a model file is missing, truncated, altered, or of a newer format
-        ├── OutputError      the output cannot be written where, or as, the config says
-        ├── StorageError     a bucket or file system is missing, denied, or does not answer
-        └── EngineError      the engine that was asked for cannot be had here
+    VaeAnomalyError          anything below
+    ├── InputError           something given is not usable; nothing was written (exit code 2)
+    │   ├── ConfigError      the config file, one of its keys, or a ``--set``
+    │   ├── SourceError      a table cannot be opened or read, or a predicate does not fit it
+    │   ├── SchemaError      a column is missing, retyped, unsupported, or clashes with an output column
+    │   ├── TrainingError    the rows that were given cannot be trained on
+    │   ├── ModelFileError   a model file is missing, truncated, altered, or of a newer format
+    │   ├── OutputError      the output cannot be written where, or as, the config says
+    │   ├── StorageError     a bucket or file system is missing, denied, or does not answer
+    │   └── EngineError      the engine that was asked for cannot be had here
+    ├── JobError             the job failed while it ran; the message says what became of the output (exit code 1)
+    └── NothingToScore       there is no row to score; the output is as it was (exit code 99)
+
+The exit codes of the command line:
+
+    0    done
+    1    the job failed, or something that nobody expected
+    2    the config, the input or the model is not usable; nothing was written
+    3    a gate said no (kept free for gates)
+    4    try again: the engine, the storage or a server did not answer, another job wrote at the same time, workers were
+         lost. Any of the errors above, with ``transient`` set
+    99   nothing to score (what Airflow's BashOperator takes for "skip")
+    130  interrupted
 
 A message says what is wrong, what was expected, what was found, and what to do.
 """
@@ -18,29 +31,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TypeVar
+
+TRY_AGAIN = 4
+"""Exit code of what may go well the next time, with nothing changed."""
 
 
 class VaeAnomalyError(Exception):
     """The root of every error raised on purpose.
 
-    The parts travel as positional arguments, so an error survives pickling from a worker to the driver.
+    ``transient`` says whether the same job may succeed when it is run again with nothing changed. The parts travel as
+    positional arguments, so that an error survives pickling from a worker to the driver.
     """
 
-    exit_code = 1
+    code = 1
+    """The exit code of this kind of error, where it is not transient."""
 
-    def __init__(self, problem: str, expected: str = "", found: str = "", hint: str = "") -> None:
-        super().__init__(problem, expected, found, hint)
+    def __init__(
+        self, problem: str, expected: str = "", found: str = "", hint: str = "", transient: bool = False
+    ) -> None:
+        super().__init__(problem, expected, found, hint, transient)
         self.problem, self.expected, self.found, self.hint = problem, expected, found, hint
+        self.transient = transient
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with."""
+        return TRY_AGAIN if self.transient else self.code
 
     def __str__(self) -> str:
         parts = [("expected", self.expected), ("found", self.found), ("to do", self.hint)]
         return "\n".join([self.problem, *(f"  {label}: {text}" for label, text in parts if text)])
 
+    def told_as(self, kind: type[Told], problem: str) -> Told:
+        """The same finding as an error of another kind, about something else: a model, an output."""
+        return kind(problem, self.expected, self.found, self.hint, self.transient)
+
+
+Told = TypeVar("Told", bound=VaeAnomalyError)
+
 
 class InputError(VaeAnomalyError):
     """Something that was given (config, table, model, output) is not usable. Nothing was written."""
 
-    exit_code = 2
+    code = 2
 
 
 class ConfigError(InputError):
@@ -48,7 +82,7 @@ class ConfigError(InputError):
 
 
 class SourceError(InputError):
-    """A source table cannot be opened, is empty, or a predicate does not fit it."""
+    """A source table cannot be opened or read, or a predicate does not fit it."""
 
 
 class SchemaError(InputError):
@@ -64,7 +98,7 @@ class ModelFileError(InputError):
 
 
 class OutputError(InputError):
-    """The output cannot be written where, or in the format, the config says."""
+    """The output cannot be written where, or in the format, the config says. Nothing was written."""
 
 
 class StorageError(InputError):
@@ -73,6 +107,16 @@ class StorageError(InputError):
 
 class EngineError(InputError):
     """The engine that was asked for cannot be had here."""
+
+
+class JobError(VaeAnomalyError):
+    """The job failed while it ran. The message says what became of the output."""
+
+
+class NothingToScore(VaeAnomalyError):  # noqa: N818 - it is no fault
+    """There is no row to score. The output is as it was."""
+
+    code = 99
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

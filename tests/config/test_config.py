@@ -402,27 +402,30 @@ def test_an_unknown_override_is_refused_like_an_unknown_key(refused):
 # --- Values
 
 
-def test_require_returns_the_config_where_all_is_there():
-    """Nothing missing: require gives the config back."""
-    config = parse_config({"source": {"path": "a"}, "model": {"path": "b"}})
-    assert config.require("source", "model.path") is config
+def test_a_job_gets_what_it_needs():
+    """Nothing missing: a job's parts are given as they stand in the config."""
+    config = parse_config({"source": {"path": "a"}, "model": {"path": "b"}, "output": {"path": "c"}})
+    assert config.for_reading() is config.source
+    assert config.for_training() == (config.source, "b")
+    assert config.for_scoring() == (config.source, config.output)
+    assert config.for_run() == (config.for_training(), config.for_scoring())
 
 
-def test_require_names_one_missing_key():
+def test_one_missing_key_is_named():
     """One key missing: the message is in the singular."""
     with pytest.raises(ConfigError) as caught:
-        parse_config({"source": {"path": "a"}}).require("source", "model.path")
+        parse_config({"source": {"path": "a"}}).for_training()
     assert str(caught.value) == (
         "The config lacks 'model.path'.\n  to do: Add it. `vae-anomaly init` writes a complete example."
     )
 
 
-def test_require_names_all_missing_keys():
+def test_all_missing_keys_are_named():
     """Several keys missing, some of them inside a missing section: all are named."""
     with pytest.raises(ConfigError) as caught:
-        Config().require("source", "model.path", "output.path")
+        Config().for_run()
     assert str(caught.value) == (
-        "The config lacks 'source' and 'model.path' and 'output.path'.\n"
+        "The config lacks 'source' and 'model.path' and 'output'.\n"
         "  to do: Add them. `vae-anomaly init` writes a complete example."
     )
 

@@ -22,8 +22,6 @@ def reached(path):
 def test_only_classic_sparks_modules_reach_past_the_dataframe_api():
     """No module but spark/engines/classic.py and jvm.py names an RDD, a SparkContext, the JVM, or persistence."""
     found = {path: reached(path) & FORBIDDEN for path in PACKAGE.rglob("*.py") if path not in CLASSIC}
-    # jvm.broadcast is this project's own function, and the one way to it.
-    found[PACKAGE / "spark" / "workers" / "transport.py"] -= {"broadcast"}
     assert {name: names for name, names in found.items() if names} == {}
 
 
@@ -38,7 +36,8 @@ def test_a_connect_client_scores_without_a_jvm(engine, detector, rows, path, req
     """On a session that has no JVM, scoring does all it does elsewhere; where there is one, it is classic Spark's."""
     from tests.spark.workers.test_udf import assert_same_scores, collected
     from vae_model.spark import score
-    from vae_model.spark.engines import jvm
+    from vae_model.spark.engines.lookup import engine_of
 
-    assert jvm.is_classic(engine) == ("spark" in request.node.callspec.id)
+    names = {"sail": "Sail", "spark": "classic Spark", "connect": "Spark Connect"}
+    assert engine_of(engine).name == names[request.node.callspec.id]
     assert_same_scores(collected(score(engine.read.parquet(path), detector)), detector.score(rows))

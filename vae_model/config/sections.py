@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -196,6 +196,20 @@ class Output(Place):
     """Put before the name of each added column."""
 
 
+class TrainJob(NamedTuple):
+    """What a config must say to train."""
+
+    source: Source
+    model_path: str
+
+
+class ScoreJob(NamedTuple):
+    """What a config must say to score."""
+
+    source: Source
+    output: Output
+
+
 class Config(Section):
     """One job: what to read, what normal is, where the model and the scored rows go."""
 
@@ -225,18 +239,35 @@ class Config(Section):
             raise ValueError(f"key columns cannot be features: {', '.join(both)}")
         return self
 
-    def require(self, *paths: str) -> Self:
-        """Return self if every dotted key in ``paths`` is set; raise ConfigError naming all that are not."""
-        missing = []
-        for path in paths:
-            value: Any = self
-            for part in path.split("."):
-                value = getattr(value, part, None)
-            if value is None:
-                missing.append(path)
-        if missing:
-            raise ConfigError(
-                "The config lacks " + " and ".join(f"'{path}'" for path in missing) + ".",
-                hint=f"Add {'it' if len(missing) == 1 else 'them'}. `vae-anomaly init` writes a complete example.",
-            )
-        return self
+    def for_reading(self) -> Source:
+        """The source. Raises ConfigError where the config names none."""
+        if self.source is None:
+            raise self._lacks("source")
+        return self.source
+
+    def for_training(self) -> TrainJob:
+        """What training needs. Raises ConfigError naming all that is lacking."""
+        if self.source is None or self.model.path is None:
+            raise self._lacks("source", "model.path")
+        return TrainJob(self.source, self.model.path)
+
+    def for_scoring(self) -> ScoreJob:
+        """What scoring with a given model needs. Raises ConfigError naming all that is lacking."""
+        if self.source is None or self.output is None:
+            raise self._lacks("source", "output")
+        return ScoreJob(self.source, self.output)
+
+    def for_run(self) -> tuple[TrainJob, ScoreJob]:
+        """What a run from source to model file to output needs. Raises ConfigError naming all that is lacking."""
+        if self.source is None or self.model.path is None or self.output is None:
+            raise self._lacks("source", "model.path", "output")
+        return self.for_training(), self.for_scoring()
+
+    def _lacks(self, *paths: str) -> ConfigError:
+        """The error that names those of some dotted keys that are not set."""
+        values = {"source": self.source, "model.path": self.model.path, "output": self.output}
+        missing = [path for path in paths if values[path] is None]
+        return ConfigError(
+            "The config lacks " + " and ".join(f"'{path}'" for path in missing) + ".",
+            hint=f"Add {'it' if len(missing) == 1 else 'them'}. `vae-anomaly init` writes a complete example.",
+        )

@@ -57,6 +57,8 @@ _STORES = {
         "Check the account's name and the network.",
     ),
 }
+_BUSY = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "429", "500", "502", "503", "504")
+"""What a store answers when the same question may be answered a moment later."""
 _SPELLINGS = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs"}
 _RENAMING = ("file", "hdfs", "webhdfs")
 """Where a rename is one step. Elsewhere it is a copy and a delete, but a new object appears whole."""
@@ -138,17 +140,17 @@ def explained(path: str, writing: bool = False) -> Iterator[None]:
     except Exception as error:
         if protocol(path) == "file":
             raise
-        found, hint = _explain(path, error, writing)
+        found, hint, transient = _explain(path, error, writing)
         if not found:
             raise
-        raise StorageError(f"{path} cannot be reached.", found=found, hint=hint) from None
+        raise StorageError(f"{path} cannot be reached.", found=found, hint=hint, transient=transient) from None
     finally:
         for logger, level in zip(loud, levels, strict=True):
             logger.setLevel(level)
 
 
-def _explain(path: str, error: Exception, writing: bool) -> tuple[str, str]:
-    """What a library's error means, and what to do; nothing for a file that is merely not there."""
+def _explain(path: str, error: Exception, writing: bool) -> tuple[str, str, bool]:
+    """What a library's error means, what to do, and whether to try again; nothing for a file that is not there."""
     store = _STORES.get(
         protocol(path), _Store("", "host", "Check the credentials.", "Check the address and the network.")
     )
@@ -161,23 +163,26 @@ def _explain(path: str, error: Exception, writing: bool) -> tuple[str, str]:
     )
     text = credentials.redact(str(error).strip().partition("\n")[0])[:300] or type(error).__name__
     if code in ("NoSuchBucket", "ContainerNotFound") or (writing and isinstance(error, FileNotFoundError)):
-        return f"there is no {bucket}", f"Create it, or check its name. {store.address}"
+        return f"there is no {bucket}", f"Create it, or check its name. {store.address}", False
     if isinstance(error, FileNotFoundError):
-        return "", ""
+        return "", "", False
     if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
-        return f"the credentials are not accepted ({code})", store.credentials
+        return f"the credentials are not accepted ({code})", store.credentials, False
     if isinstance(error, PermissionError) or code in ("401", "403"):
         return (
             f"access to the {bucket} is denied: {text}",
             "Use credentials that may list, read, write and delete there.",
+            False,
         )
     if "Timeout" in kinds:
-        return f"the {bucket} does not answer", f"{store.address} {store.credentials}"
+        return f"the {bucket} does not answer", f"{store.address} {store.credentials}", True
+    if code in _BUSY:
+        return f"the {bucket} is busy ({code}): {text}", "Try again later.", True
     if re.search("Credential|Authentication|SSO|TokenRetrieval|ProfileNotFound", kinds) or "credentials" in text:
-        return f"there are no credentials for the {bucket}: {text}", store.credentials
+        return f"there are no credentials for the {bucket}: {text}", store.credentials, False
     if re.search("Connect|HTTPClient|ServiceRequest", kinds):
-        return f"the {bucket} does not answer: {text}", store.address
-    return text, ""
+        return f"the {bucket} does not answer: {text}", store.address, True
+    return text, "", False
 
 
 def canonical(path: str) -> str:
@@ -270,7 +275,7 @@ def check_writable(path: str, folder: bool = False) -> None:
                 with suppress(FileNotFoundError):  # removed by another job, whose probe it was too
                     ask(fs, "rm_file", f"{parent}/{PROBE}")
     except StorageError as error:
-        raise OutputError(f"{path} cannot be written.", found=error.found, hint=error.hint) from None
+        raise error.told_as(OutputError, f"{path} cannot be written.") from None
 
 
 def _check_local(path: Path, folder: bool) -> None:
@@ -286,6 +291,14 @@ def _check_local(path: Path, folder: bool) -> None:
         raise OutputError(
             f"{path} cannot be written.", f"a folder that can be written in at {parent}", str(error)
         ) from None
+
+
+def names_in(folder: str, pattern: str) -> list[str]:
+    """The names in a folder that match a pattern, sorted. Raises OSError or StorageError."""
+    fs, inner = locate(folder)
+    with explained(folder):
+        names = (posixpath.basename(str(entry)) for entry in fs.ls(inner, detail=False))
+        return sorted(name for name in names if re.fullmatch(pattern, name))
 
 
 def present_format(path: str) -> str | None:

@@ -10,6 +10,7 @@ from vae_model.errors import ConfigError, OutputError
 from vae_model.places import identifiers
 from vae_model.spark.jobs.score import run_score
 from vae_model.spark.sinks import sink
+from vae_model.spark.sinks.reading import read_output
 from vae_model.spark.source.table import open_source
 
 ANY = st.text(min_size=1, max_size=12)
@@ -58,7 +59,7 @@ def test_tables_by_full_name_are_read_and_written(engine, path, detector, tmp_pa
         assert run_score(engine, config, detector).rows == 1200
     appended = config.model_copy(update={"output": config.output.model_copy(update={"mode": "append"})})
     assert run_score(engine, appended, detector).rows == 1200
-    assert sink.read_output(engine, config.output).count() == 2400
+    assert read_output(engine, config.output).count() == 2400
     for table in (source, output):
         engine.sql(f"DROP TABLE {identifiers.table(table)}")
 

@@ -9,11 +9,11 @@ import pytest
 from tests.spark.conftest import SMALL
 from vae_model import Detector
 from vae_model.config.load import parse_config
-from vae_model.errors import SchemaError, SourceError, TrainingError, VaeAnomalyError
+from vae_model.errors import NothingToScore, SchemaError, SourceError, TrainingError, VaeAnomalyError
 from vae_model.spark import frames, train
 from vae_model.spark.jobs.score import run_score
 from vae_model.spark.jobs.train import run_train
-from vae_model.spark.sinks import sink
+from vae_model.spark.sinks.reading import read_output
 
 trained = {}
 """The model each engine trained, to hold them against each other."""
@@ -52,7 +52,7 @@ def test_train_then_score_finds_the_planted_row(engine, planted, tmp_path):
     detector = run_train(engine, config)
     summary = run_score(engine, config, Detector.load(config.model.path))
     assert (summary.rows, summary.statuses) == (1200, {"ok": 1200})
-    assert summary.anomalies == sink.read_output(engine, config.output).where("is_anomaly").count() > 0
+    assert summary.anomalies == read_output(engine, config.output).where("is_anomaly").count() > 0
     first = summary.top[0]
     assert first.key == {"id": 7}
     assert (first.reasons[0].feature, first.reasons[0].observed) == ("count", "5000")
@@ -82,7 +82,7 @@ def test_the_decision_of_the_config_wins_and_makes_other_bytes(engine, path, det
         "path": str(tmp_path / "other"), "format": "delta"})  # fmt: skip
     loose = run_score(engine, config, detector)
     assert loose.anomalies > 2 * strict.anomalies
-    names = frames.to_arrow(sink.read_output(engine, config.output).select("anomaly_model").distinct())
+    names = frames.to_arrow(read_output(engine, config.output).select("anomaly_model").distinct())
     assert names.column(0).to_pylist() != [detector.scorer.name]
 
 
@@ -125,16 +125,16 @@ def test_unsupported_types_are_named_with_how_to_exclude_them(engine, tmp_path):
     config = job("", tmp_path, source=source, key=[], features={"exclude": ["tags", "nested"]}, train={})
     summary = run_score(engine, config, run_train(engine, config))
     assert summary.rows == 100
-    assert sink.read_output(engine, config.output).where("nested.x = 1").count() == 100
+    assert read_output(engine, config.output).where("nested.x = 1").count() == 100
 
 
 def test_nothing_to_score_is_an_error_and_the_output_stays(engine, path, detector, tmp_path):
     """A source with no row to score leaves the previous output as it was."""
     config = job(path, tmp_path)
     before = run_score(engine, config, detector)
-    with pytest.raises(SourceError, match="no row to score"):
+    with pytest.raises(NothingToScore, match="no row to score"):
         run_score(engine, job(path, tmp_path, source={"path": path, "where": "id < 0"}), detector)
-    assert sink.read_output(engine, config.output).count() == before.rows
+    assert read_output(engine, config.output).count() == before.rows
 
 
 def test_a_failure_on_a_worker_becomes_one_message(engine, path, detector, tmp_path):

@@ -13,8 +13,10 @@ from vae_model.config.sections import Output, Source
 from vae_model.errors import OutputError
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark import frames, score
-from vae_model.spark.engines import jvm
-from vae_model.spark.sinks import sink
+from vae_model.spark.engines.engine import Capabilities
+from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.sinks import delta, sink
+from vae_model.spark.sinks.reading import read_output
 
 
 def output_at(tmp_path, kind, format_, mode="replace"):
@@ -25,7 +27,13 @@ def output_at(tmp_path, kind, format_, mode="replace"):
 
 def read(engine, output):
     """An output as pandas, by id."""
-    return frames.to_arrow(sink.read_output(engine, output)).to_pandas().sort_values("id", ignore_index=True)
+    return frames.to_arrow(read_output(engine, output)).to_pandas().sort_values("id", ignore_index=True)
+
+
+def write(frame, output):
+    """Write, and give what was written as pandas, by id."""
+    with sink.write(frame, output) as rows:
+        return frames.to_arrow(rows).to_pandas().sort_values("id", ignore_index=True)
 
 
 def failing(frame, detector):
@@ -44,8 +52,8 @@ def test_replace_writes_what_was_scored(frame, engine, detector, tmp_path, kind,
     """What is read back from a replaced output is the scored frame, odd names and nested reasons included."""
     output = output_at(tmp_path, kind, format_)
     scored = score(frame, detector)
-    sink.write(scored, output)
-    sink.write(scored, output)
+    write(scored, output)
+    write(scored, output)
     expected = frames.to_arrow(scored).to_pandas().sort_values("id", ignore_index=True)
     found = read(engine, output)
     assert list(found.columns) == list(expected.columns)
@@ -58,7 +66,7 @@ def test_append_adds_rows(frame, engine, detector, tmp_path, kind, format_):
     output = output_at(tmp_path, kind, format_, "append")
     scored = score(frame, detector)
     for times in (1, 2):
-        sink.write(scored, output)
+        write(scored, output)
         assert len(read(engine, output)) == times * 1200
 
 
@@ -74,10 +82,10 @@ def test_append_adds_rows(frame, engine, detector, tmp_path, kind, format_):
 )
 def test_a_failed_job_leaves_the_previous_output_as_it_was(frame, engine, detector, tmp_path, kind, format_, mode):
     """A row that fails on a worker, late in the job, changes nothing of what could be read before."""
-    sink.write(score(frame.where("id < 500"), detector), output_at(tmp_path, kind, format_))
+    write(score(frame.where("id < 500"), detector), output_at(tmp_path, kind, format_))
     before = read(engine, output_at(tmp_path, kind, format_))
     with pytest.raises(frames.ENGINE_ERRORS):
-        sink.write(failing(frame, detector), output_at(tmp_path, kind, format_, mode))
+        write(failing(frame, detector), output_at(tmp_path, kind, format_, mode))
     after = read(engine, output_at(tmp_path, kind, format_))
     assert len(before) == 500
     pd.testing.assert_frame_equal(after, before)
@@ -88,7 +96,7 @@ def test_a_failed_job_leaves_the_previous_output_as_it_was(frame, engine, detect
 def test_a_killed_swap_puts_the_previous_output_back(frame, engine, detector, tmp_path, monkeypatch):
     """A Parquet output whose swap is interrupted is moved back, and no staged folder stays."""
     output = output_at(tmp_path, "path", "parquet")
-    sink.write(score(frame.where("id < 100"), detector), output)
+    write(score(frame.where("id < 100"), detector), output)
     from fsspec.implementations.local import LocalFileSystem
 
     real = LocalFileSystem.mv
@@ -100,7 +108,7 @@ def test_a_killed_swap_puts_the_previous_output_back(frame, engine, detector, tm
 
     monkeypatch.setattr(LocalFileSystem, "mv", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        sink.write(score(frame, detector), output)
+        write(score(frame, detector), output)
     monkeypatch.undo()
     assert len(pd.read_parquet(tmp_path / "out")) == 100
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("out")) == ["out"]
@@ -109,7 +117,7 @@ def test_a_killed_swap_puts_the_previous_output_back(frame, engine, detector, tm
 def test_the_previous_rows_survive_even_a_swap_that_cannot_be_undone(frame, engine, detector, tmp_path, monkeypatch):
     """Where neither the new rows nor the old ones can be moved in, the old ones stay on disk."""
     output = output_at(tmp_path, "path", "parquet")
-    sink.write(score(frame.where("id < 100"), detector), output)
+    write(score(frame.where("id < 100"), detector), output)
     from fsspec.implementations.local import LocalFileSystem
 
     real = LocalFileSystem.mv
@@ -121,7 +129,7 @@ def test_the_previous_rows_survive_even_a_swap_that_cannot_be_undone(frame, engi
 
     monkeypatch.setattr(LocalFileSystem, "mv", broken)
     with pytest.raises(OSError, match="the disk is gone"):
-        sink.write(score(frame, detector), output)
+        write(score(frame, detector), output)
     (kept,) = tmp_path.glob("out.*.old")
     assert len(pd.read_parquet(kept)) == 100
 
@@ -145,7 +153,7 @@ def test_the_output_must_not_be_the_source(engine, frame, path):
 
 def test_the_output_must_have_the_format_that_is_there(engine, frame, path, detector, tmp_path):
     """Parquet where Delta is, Delta where Parquet is, and anything where CSV is, are refused before any work."""
-    sink.write(score(frame, detector), output_at(tmp_path, "path", "delta"))
+    write(score(frame, detector), output_at(tmp_path, "path", "delta"))
     with pytest.raises(OutputError, match=r"expected: parquet, or nothing\n  found: delta"):
         check(engine, frame, path, output_at(tmp_path, "path", "parquet"))
     shutil.rmtree(tmp_path / "out")
@@ -166,7 +174,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(engine, fra
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_appending_other_columns_is_refused(engine, frame, path, detector, tmp_path, format_):
     """Rows are not appended to an output whose columns differ; the differing ones are named."""
-    sink.write(score(frame.drop("note"), detector), output_at(tmp_path, "path", format_))
+    write(score(frame.drop("note"), detector), output_at(tmp_path, "path", format_))
     with pytest.raises(OutputError, match="its columns differ") as error:
         check(engine, frame, path, output_at(tmp_path, "path", format_, "append"))
     assert "note: string" in str(error.value)
@@ -198,7 +206,7 @@ def test_an_interrupt_ends_what_the_block_does_and_nothing_else(_classic):
     other = pyspark.InheritableThread(target=sleep, args=("other", 6))
     other.start()
     running(1)
-    with pytest.raises(KeyboardInterrupt), jvm.cancelling(_classic):
+    with pytest.raises(KeyboardInterrupt), engine_of(_classic).cancelling(_classic):
         ours = pyspark.InheritableThread(target=sleep, args=("ours", 120))
         ours.start()
         running(2)
@@ -207,3 +215,64 @@ def test_an_interrupt_ends_what_the_block_does_and_nothing_else(_classic):
     other.join(60)
     assert "cancelled" in str(ended["ours"])
     assert ended["other"] == 1
+
+
+@SINKS
+def test_what_was_written_is_this_runs_rows(frame, engine, detector, tmp_path, kind, format_):
+    """Whoever appended before, and whatever names the columns have: the rows of a run are those it wrote."""
+    output = output_at(tmp_path, kind, format_, "append")
+    for low, high in ((0, 300), (300, 500), (500, 1200)):
+        scored = score(frame.where(f"id >= {low} AND id < {high}"), detector)
+        written = write(scored, output)
+        assert written["id"].tolist() == list(range(low, high))
+        expected = frames.to_arrow(scored).to_pandas().sort_values("id", ignore_index=True)
+        assert list(written.columns) == list(expected.columns)
+        pd.testing.assert_frame_equal(written.drop(columns="at"), expected.drop(columns="at"), rtol=1e-6)
+    assert len(read(engine, output)) == 1200
+
+
+@pytest.mark.parametrize("kind", ["path", "table"])
+def test_another_writers_rows_are_not_counted(frame, engine, detector, tmp_path, kind):
+    """Rows that another job appends to a Delta table between this run's commit and its summary are not this run's."""
+    output = output_at(tmp_path, kind, "delta", "append")
+    write(score(frame.where("id < 100"), detector), output)
+    with sink.write(score(frame.where("id >= 100 AND id < 300"), detector), output):
+        pass
+    own, other = (score(frame.where(w), detector) for w in ("id >= 300 AND id < 400", "id >= 400"))
+    with sink.write(own, output) as rows, sink.write(other, output):
+        assert rows.count() == 100
+
+
+def test_rows_of_a_run_are_told_apart_by_the_tables_history(frame, engine, detector, tmp_path, monkeypatch):
+    """Where this process does not reach a table's files, Spark's history of the table tells; Sail, which has none, says
+    that it cannot.
+    """
+    output = output_at(tmp_path, "table", "delta", "append")
+    write(score(frame.where("id < 100"), detector), output)
+    monkeypatch.setattr(delta, "_files_of_commit", lambda *_: [])
+    with sink.write(score(frame.where("id >= 100 AND id < 300"), detector), output) as rows:
+        if engine_of(engine).name == "Sail":
+            assert rows is None
+        else:
+            assert sorted(row["id"] for row in rows.select("id").collect()) == list(range(100, 300))
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+def test_a_mode_that_an_engine_lacks_is_refused(frame, engine, tmp_path, monkeypatch, format_):
+    """A mode that needs what the engine cannot do, or that the format has not, is an error that lists the others."""
+    output = output_at(tmp_path, "path", format_, "append")
+    needy = type(sink.SINKS[format_])()
+    needy.modes = {"replace": (), "append": ("merge",)}
+    monkeypatch.setitem(sink.SINKS, format_, needy)
+    sink.check_mode(engine, output)
+    monkeypatch.setattr(type(engine_of(engine)), "can", Capabilities(merge=False))
+    with pytest.raises(OutputError) as caught:
+        sink.check_mode(engine, output)
+    name = engine_of(engine).name
+    assert str(caught.value) == (
+        f"output.mode append cannot be had here.\n  expected: for {format_} on {name}: replace\n"
+        f"  found: {name} cannot do: merge\n  to do: Change output.mode, output.format or engine."
+    )
+    needy.modes = {"replace": ()}
+    with pytest.raises(OutputError, match="found: no such mode"):
+        sink.check_mode(engine, output)

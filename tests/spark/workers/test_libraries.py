@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vae_model.errors import EngineError
+from vae_model.spark.engines import sail
 from vae_model.spark.workers import libraries
 
 ROOT = Path(__file__).parents[3]
@@ -15,7 +16,7 @@ GOOD = {"numpy": "2.4.6", "pandas": "2.3.3", "pyarrow": "26.0.1", "vae_model.sco
 
 def test_the_workers_of_every_engine_pass(engine):
     """The workers of each engine have what scoring needs, though none but the embedded engine's has the project."""
-    libraries.check(engine)
+    libraries.check_workers(engine)
 
 
 def test_workers_that_run_this_python_are_not_started_to_be_asked(engine, request, monkeypatch):
@@ -23,9 +24,9 @@ def test_workers_that_run_this_python_are_not_started_to_be_asked(engine, reques
     if "connect" in request.node.callspec.id:
         pytest.skip("its workers may have another Python")
     if "sail" in request.node.callspec.id:
-        monkeypatch.setattr(libraries, "is_ours", lambda _: True)  # the fixture's session is not the package's own
+        monkeypatch.setattr(sail, "is_ours", lambda _: True)  # the fixture's session is not the package's own
     monkeypatch.setattr(type(engine), "range", None)
-    libraries.check(engine)
+    libraries.check_workers(engine)
 
 
 def test_the_oldest_versions_are_the_packages_own():
@@ -50,14 +51,14 @@ def test_the_oldest_versions_are_the_packages_own():
 def test_a_worker_without_a_library_is_told_with_the_remedy(changed, words):
     """A missing, broken or old library is named, with the version that is needed and how to get it."""
     with pytest.raises(EngineError) as error:
-        libraries.hold(GOOD | changed)
+        libraries.check_versions(GOOD | changed)
     for word in words:
         assert word in str(error.value)
 
 
 def test_good_workers_are_left_in_peace():
     """Versions that are new enough raise nothing."""
-    libraries.hold(GOOD)
+    libraries.check_versions(GOOD)
 
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"

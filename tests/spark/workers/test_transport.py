@@ -13,6 +13,8 @@ from pyspark.sql import types as T
 
 from tests.conftest import WORKER
 from vae_model.errors import EngineError
+from vae_model.spark.engines import engine as engine_module
+from vae_model.spark.engines.engine import CLOSURE_LIMIT
 from vae_model.spark.workers import transport, udf
 
 
@@ -35,13 +37,13 @@ def test_the_function_of_a_model_is_small(engine, detector, request):
     """What is pickled with the scoring function stays under 50 KB on classic Spark, and under a megabyte elsewhere."""
     data = detector.to_bytes()
     weight = len(cloudpickle.dumps(udf.scoring_udf(engine, data, detector.scorer).func))
-    assert weight < (50_000 if "spark" in request.node.callspec.id else transport.CLOSURE_LIMIT)
+    assert weight < (50_000 if "spark" in request.node.callspec.id else CLOSURE_LIMIT)
     assert len(data) > 50_000
 
 
 def test_a_model_too_large_for_the_engine_is_refused(engine, request, monkeypatch):
     """Where there are no artifacts, a model above gRPC's limit is an error of ours; elsewhere it simply travels."""
-    monkeypatch.setattr(transport, "MESSAGE_LIMIT", 2 << 20)
+    monkeypatch.setattr(engine_module, "MESSAGE_LIMIT", 2 << 20)
     if "sail" not in request.node.callspec.id:
         transport.ship_model(engine, os.urandom(3 << 20))
         return

@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vae_model.errors import EngineError
 from vae_model.places import files
-from vae_model.spark.engines.reachable import knock
+from vae_model.spark.engines.reachable import check_reachable
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 
 
 @contextmanager
-def start(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
+def start(needs_delta: bool, needs_s3: bool) -> Iterator[SparkSession]:
     """Classic Spark: what spark-submit set up, else local[*]."""
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not submitted:
@@ -47,7 +50,7 @@ def start(needs_delta: bool, needs_s3: bool) -> Iterator[Any]:
         if needs_delta:
             builder = _with_delta(builder, packages)
     else:
-        _knock_at_master()
+        _check_master()
     try:
         spark = builder.getOrCreate()
     except Exception as error:
@@ -84,7 +87,7 @@ def _without_maven(needs_delta: bool) -> str:
     )
 
 
-def _knock_at_master() -> None:
+def _check_master() -> None:
     """Raise EngineError where the standalone master that spark-submit was given does not answer."""
     from pyspark import SparkConf, SparkContext
 
@@ -93,13 +96,14 @@ def _knock_at_master() -> None:
     if not master.startswith("spark://"):
         return
     try:
-        knock((host, int(port)) for host, _, port in (a.rpartition(":") for a in master[8:].split(",")))
+        check_reachable((host, int(port)) for host, _, port in (a.rpartition(":") for a in master[8:].split(",")))
     except (OSError, ValueError) as error:
         raise EngineError(
             "The Spark master does not answer.",
             "an address such as spark://host:7077 in --master",
             f"{master}: {error}",
             "Check that the cluster runs, and its address.",
+            transient=True,
         ) from None
 
 
@@ -159,7 +163,7 @@ def delta_package(spark: str) -> str:
     return f"io.delta:delta-spark_{'' if release.startswith('4.0.') else f'{series}_'}2.13:{release}"
 
 
-def _check_delta(spark: Any) -> None:
+def _check_delta(spark: SparkSession) -> None:
     """Raise EngineError where the session's classes lack Delta."""
     try:
         spark._jvm.java.lang.Thread.currentThread().getContextClassLoader().loadClass(DELTA_CATALOG)

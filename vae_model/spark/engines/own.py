@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
-_started: list[Any] = []
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_started: list[SparkSession] = []
 
 
 @contextmanager
-def marked(spark: Any) -> Iterator[Any]:
+def marked(spark: SparkSession) -> Iterator[SparkSession]:
     """A session of our own, until the end of the block."""
     _started.append(spark)
     try:
@@ -19,6 +22,6 @@ def marked(spark: Any) -> Iterator[Any]:
         _started.remove(spark)
 
 
-def is_ours(spark: Any) -> bool:
+def is_ours(spark: SparkSession) -> bool:
     """Whether the session has this process's credentials and network; a given one may have its own."""
     return any(spark is one for one in _started)

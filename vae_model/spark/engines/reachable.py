@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 
-def knock(addresses: Iterable[tuple[str, int]], timeout: float = 10) -> None:
+def check_reachable(addresses: Iterable[tuple[str, int]], timeout: float = 10) -> None:
     """Return as soon as one of the addresses accepts a connection. Raises OSError where none does."""
     addresses = list(addresses)
     for host, port in addresses[:-1]:

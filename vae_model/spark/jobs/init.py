@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
@@ -17,6 +17,9 @@ from vae_model.features.spec import combine
 from vae_model.places import files
 from vae_model.spark import frames
 from vae_model.spark.source.table import open_source
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 LOOK = 20_000
 """At most this many rows are looked at."""
@@ -55,13 +58,13 @@ def locate(source: str, format_: str | None, engine: str) -> Config:
     return parse_config({"engine": engine, "source": values}, "The command line")
 
 
-def starter_config(spark: Any, place: Config) -> str:
+def starter_config(spark: SparkSession, place: Config) -> str:
     """The text of a starter config for the source of ``place``."""
-    assert place.source  # noqa: S101 - locate has set it
-    frame = open_source(spark, place.source)
+    source = place.for_reading()
+    frame = open_source(spark, source)
     looks = _look(frame)
     if not looks[0].rows:
-        raise SourceError("There is no row to look at.", found=f"{place.source} is empty")
+        raise SourceError("There is no row to look at.", found=f"{source} is empty")
     excluded: dict[str, str] = {}
     key: list[str] = []
     kept: list[_Look] = []
@@ -73,10 +76,10 @@ def starter_config(spark: Any, place: Config) -> str:
             key.append(look.column.name)
         else:
             excluded[look.column.name] = reason
-    return _text(place.source, place.engine, key, excluded, kept, {look.column.name: look for look in looks})
+    return _text(source, place.engine, key, excluded, kept, {look.column.name: look for look in looks})
 
 
-def _look(frame: Any) -> list[_Look]:
+def _look(frame: DataFrame) -> list[_Look]:
     """Count present and distinct values of each column over the first rows."""
     found = frames.columns(frame)
     known = [column.name for column in found if column.family is not None]

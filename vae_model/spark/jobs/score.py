@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
+from vae_model import errors
 from vae_model.config.sections import Config, Output, Source
 from vae_model.detector import Detector, choose
-from vae_model.errors import OutputError, SourceError, VaeAnomalyError
+from vae_model.errors import JobError, NothingToScore, SourceError, VaeAnomalyError
 from vae_model.features import schema
 from vae_model.spark import frames
-from vae_model.spark.engines import jvm
+from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.progress import Tasks, watch
 from vae_model.spark.jobs.stage import log_stage
 from vae_model.spark.sinks import sink
@@ -21,10 +24,15 @@ from vae_model.spark.source.spread import spread
 from vae_model.spark.source.table import check_clash, open_source, where
 from vae_model.spark.workers import libraries, transport, udf
 
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
 log = logging.getLogger(__name__)
 
 
-def score(frame: Any, detector: Detector, prefix: str = "", observe: Callable[[], None] | None = None) -> Any:
+def score(
+    frame: DataFrame, detector: Detector, prefix: str = "", observe: Callable[[], None] | None = None
+) -> DataFrame:
     """``frame`` with the seven output columns after its own. Lazy: rows are scored when the result is used.
 
     ``observe`` is called by the workers after every batch.
@@ -37,53 +45,59 @@ def score(frame: Any, detector: Detector, prefix: str = "", observe: Callable[[]
     return udf.add_scores(frame, function, detector.scorer, prefix)
 
 
-def run_score(spark: Any, config: Config, detector: Detector, tasks: Tasks | None = None) -> Summary:
-    """The scoring job: source to sink, and the summary read back from what was written."""
-    config.require("source", "output")
-    assert config.source and config.output  # noqa: S101 - require has raised otherwise
-    output = config.output
+def run_score(spark: SparkSession, config: Config, detector: Detector, tasks: Tasks | None = None) -> Summary | None:
+    """The scoring job: source to sink, and the summary of the rows it wrote, read back from what was written.
+
+    No summary where the engine cannot tell the rows that were appended from those that were there.
+    """
+    source, output = config.for_scoring()
     detector = decide_as_configured(detector, config)
-    frame = spread(prepare_score(spark, config, detector), config.source.partitions)
-    existing = sink.existing(spark, output) if output.mode == "append" else None
-    before = None if existing is None else summarise(existing, config)
-    peak = jvm.PeakMemory(spark) if jvm.is_classic(spark) else None
+    frame = spread(prepare_score(spark, config, detector), source.partitions)
+    peak = engine_of(spark).peak_memory(spark)
     started = time.monotonic()
-    try:
-        with watch(spark, "Scoring", tasks), transport.as_rows(spark):
-            sink.write(score(frame, detector, output.prefix, peak.observer() if peak else None), output)
-    except frames.ENGINE_ERRORS as error:
-        raise _write_error(error, config.source, output) from error
-    written = time.monotonic()
-    summary = summarise(sink.read_output(spark, output), config)
-    summary = summary.since(before) if before else summary
+    with ExitStack() as stack:
+        try:
+            with watch(spark, "Scoring", tasks), transport.as_rows(spark):
+                scored = score(frame, detector, output.prefix, peak.observer() if peak else None)
+                rows = stack.enter_context(sink.write(scored, output))
+        except frames.ENGINE_ERRORS as error:
+            raise _write_error(error, source, output) from error
+        written = time.monotonic()
+        summary = None if rows is None else summarise(rows, output, config.key)
+    if summary is None:
+        log.warning("The rows that were appended to %s cannot be told from those that were there: no summary", output)
+        return None
     log_stage("scoring", summary.rows, started, written, {"worker_peak_mb": peak.bytes // 2**20} if peak else {})
     return summary
 
 
-def prepare_score(spark: Any, config: Config, detector: Detector | None = None) -> Any:
+def prepare_score(spark: SparkSession, config: Config, detector: Detector | None = None) -> DataFrame:
     """The rows to score, after every check that needs no work: source, columns, predicate, output.
 
-    Without a detector (before training) the feature columns are held against the config instead of the model.
+    Without a detector (before training) the feature columns are held against the config instead of the model. Raises
+    NothingToScore where there is no row, and an InputError where something does not fit.
     """
-    assert config.source and config.output  # noqa: S101 - the callers have required them
-    frame = open_source(spark, config.source)
+    source, output = config.for_scoring()
+    frame = open_source(spark, source)
     found = frames.columns(frame)
     if detector is None:
         choose(found, config)
     else:
         schema.check(found, detector.spec.trained, config.key)
-    check_clash(frame.columns, config.output.prefix)
-    sink.check_output(spark, config.source, config.output, frame)
-    rows = where(frame, config.source.where, "source.where")
-    libraries.check(spark)
+    check_clash(frame.columns, output.prefix)
+    sink.check_output(spark, source, output, frame)
+    rows = where(frame, source.where, "source.where")
+    libraries.check_workers(spark)
     try:
         empty = rows.isEmpty()
     except frames.ENGINE_ERRORS as error:
-        raise SourceError(f"The source {config.source} cannot be read.", found=frames.reason(error)) from error
-    if empty:
         raise SourceError(
+            f"The source {source} cannot be read.", found=frames.reason(error), transient=frames.is_transient(error)
+        ) from error
+    if empty:
+        raise NothingToScore(
             "There is no row to score.",
-            found=f"{config.source} is empty" + (f" where {config.source.where}" if config.source.where else ""),
+            found=f"{source} is empty" + (f" where {source.where}" if source.where else ""),
         )
     return rows
 
@@ -91,8 +105,8 @@ def prepare_score(spark: Any, config: Config, detector: Detector | None = None) 
 def decide_as_configured(detector: Detector, config: Config) -> Detector:
     """The detector, deciding as the config says now; a decision changed since training makes other bytes."""
     trained = detector.config
-    if trained.features != config.features or trained.key != config.key:
-        log.warning("features or key in the config differ from the model's: the model's are used (train again)")
+    if trained.features != config.features:
+        log.warning("features in the config differ from the model's: the model's are used (train again)")
     if trained.decision == config.decision:
         return detector
     changed = detector.with_decision(config.decision)
@@ -104,16 +118,27 @@ def decide_as_configured(detector: Detector, config: Config) -> Detector:
 
 
 def _write_error(error: Exception, source: Source, output: Output) -> VaeAnomalyError:
-    """An engine's error while scoring and writing; a message of our own from a worker is shown as it was."""
+    """An engine's error while scoring and writing; an error of our own from a worker is told as it was."""
     text = str(error)
-    marker = "vae_model.errors."
-    if marker in text:
-        own = text.split(marker, 1)[1].partition(": ")[2]
-        lines = own.splitlines()
-        kept = [lines[0], *(line for line in lines[1:4] if line.strip().startswith(("expected:", "found:", "to do:")))]
-        return VaeAnomalyError("\n".join(kept), found=f"while scoring {source}; {output} is as it was")
+    if own := _own_error(text, f"It was met while scoring {source}. {output} is as it was."):
+        return own
     if explained := libraries.explain(text):
         return explained
-    return OutputError(
-        f"Scoring {source} into {output} failed.", found=frames.reason(error), hint=f"{output} is as it was before."
+    return JobError(
+        f"Scoring {source} into {output} failed.",
+        found=frames.reason(error),
+        hint=f"{output} is as it was before.",
+        transient=frames.is_transient(error),
     )
+
+
+def _own_error(text: str, where: str) -> VaeAnomalyError | None:
+    """The error of this package that a worker's traceback ends with, put together again from its text."""
+    raised = re.search(r"vae_model\.errors\.(\w+): (.*(?:\n {2}(?:expected|found|to do): .*)*)", text)
+    kind = getattr(errors, raised[1], None) if raised else None
+    if raised is None or not (isinstance(kind, type) and issubclass(kind, VaeAnomalyError)):
+        return None
+    problem, *lines = raised[2].splitlines()
+    parts = dict(line.strip().partition(": ")[::2] for line in lines)
+    hint = " ".join(filter(None, [parts.get("to do"), where]))
+    return kind(problem, parts.get("expected", ""), parts.get("found", ""), hint)

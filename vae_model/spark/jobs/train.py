@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vae_model.config.sections import Config
 from vae_model.detector import MIN_ROWS, Detector, choose
@@ -19,13 +19,15 @@ from vae_model.spark.source.table import open_source, where
 from vae_model.training import fit
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
     from vae_model.training.loop import Progress
 
 log = logging.getLogger(__name__)
 
 
 def train(
-    frame: Any, config: Config, progress: Callable[[Progress], None] | None = None, tasks: Tasks | None = None
+    frame: DataFrame, config: Config, progress: Callable[[Progress], None] | None = None, tasks: Tasks | None = None
 ) -> Detector:
     """Train a detector on a hash sample of the normal rows of a DataFrame (``train.normal``, ``train.rows``).
 
@@ -40,7 +42,11 @@ def train(
         with watch(frame.sparkSession, "Sampling", tasks):
             sample = sampling.draw(normal, config.key, list(chosen), settings.rows, settings.calibration, settings.seed)
     except frames.ENGINE_ERRORS as error:
-        raise SourceError("The training sample could not be read.", found=frames.reason(error)) from error
+        raise SourceError(
+            "The training sample could not be read.",
+            found=frames.reason(error),
+            transient=frames.is_transient(error),
+        ) from error
     if sample.normal_rows < MIN_ROWS:
         raise TrainingError(
             "Too few normal rows to train on.",
@@ -69,14 +75,13 @@ def train(
 
 
 def run_train(
-    spark: Any, config: Config, progress: Callable[[Progress], None] | None = None, tasks: Tasks | None = None
+    spark: SparkSession, config: Config, progress: Callable[[Progress], None] | None = None, tasks: Tasks | None = None
 ) -> Detector:
     """The training job: source to model file."""
-    config.require("source", "model.path")
-    assert config.source and config.model.path  # noqa: S101 - require has raised otherwise
-    frame = open_source(spark, config.source)
-    files.check_writable(config.model.path)
+    source, model_path = config.for_training()
+    frame = open_source(spark, source)
+    files.check_writable(model_path)
     detector = train(frame, config, progress, tasks)
-    detector.save(config.model.path)
-    log.info("Model: %s in %s", detector.scorer.name, config.model.path)
+    detector.save(model_path)
+    log.info("Model: %s in %s", detector.scorer.name, model_path)
     return detector

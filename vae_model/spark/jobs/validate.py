@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from vae_model.config.sections import Config
 from vae_model.detector import Detector, choose
@@ -13,17 +13,19 @@ from vae_model.spark import frames
 from vae_model.spark.jobs.score import prepare_score, score
 from vae_model.spark.source.table import open_source, where
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
-def validate(spark: Any, config: Config) -> Iterator[str]:
+
+def validate(spark: SparkSession, config: Config) -> Iterator[str]:
     """A line for each thing that is in order. Raises the first error there is."""
-    config.require("source")
-    assert config.source  # noqa: S101 - require has raised otherwise
-    frame = open_source(spark, config.source)
-    yield f"source  ok: {config.source}, {len(frame.columns)} columns"
+    source = config.for_reading()
+    frame = open_source(spark, source)
+    yield f"source  ok: {source}, {len(frame.columns)} columns"
     chosen = choose(frames.columns(frame), config)
     yield "columns ok: " + ", ".join(f"{name} ({kind})" for name, (kind, _) in chosen.items())
     where(frame, config.train.normal, "train.normal")
-    where(frame, config.source.where, "source.where")
+    where(frame, source.where, "source.where")
     yield "predicates ok"
     detector = _model(config)
     if detector is not None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 from vae_model.config.sections import Output
-from vae_model.errors import OutputError
+from vae_model.errors import JobError, OutputError
 from vae_model.places import credentials, files, identifiers
-from vae_model.spark.engines import jvm
+from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS
-from vae_model.spark.sinks.writer import replacing, writer
+from vae_model.spark.sinks.reading import read_output
+from vae_model.spark.sinks.writer import writer
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 STAGED = "_vae_anomaly_staged_"
 """Before the run's number: the name of a folder in the output, which readers pass over for its underscore."""
@@ -25,38 +29,52 @@ LINGER = 3.0
 """Seconds for which tasks that were told to end may still write: Spark gives their Python two."""
 
 
-def write(frame: Any, output: Output) -> None:
-    """Write a DataFrame as the Parquet folder ``output.path``, replacing it or adding to it.
+class Parquet:
+    """Parquet folders and tables."""
 
-    A job that fails, or is stopped, before the swap leaves the output as it was. Raises OutputError where the rows lie
-    out of this machine's reach or the swap fails, and whatever the engine raises.
-    """
-    path = (output.path or "").rstrip("/")
-    (_rename_in if files.renames(path) else _copy_in)(frame, path, output.mode == "append")
+    modes: ClassVar[Mapping[str, tuple[str, ...]]] = {"replace": (), "append": ()}
+
+    @contextmanager
+    def write(self, frame: DataFrame, output: Output) -> Iterator[DataFrame | None]:
+        """Write a DataFrame to ``output``, replacing what is there or adding to it; within the block, its rows.
+
+        A job that fails, or is stopped, before the swap leaves the output as it was. Raises OutputError where the rows
+        lie out of this machine's reach, JobError where the swap fails half-way, and whatever the engine raises.
+        """
+        if output.table is not None:
+            with _table(frame, output.table, output.mode == "append") as rows:
+                yield rows
+            return
+        path = (output.path or "").rstrip("/")
+        new = (_rename_in if files.renames(path) else _copy_in)(frame, path, output.mode == "append")
+        spark = frame.sparkSession
+        yield spark.read.parquet(*map(files.for_engine, new)) if new else read_output(spark, output)
 
 
-def write_parquet_table(frame: Any, table: str, output: Output) -> None:
+@contextmanager
+def _table(frame: DataFrame, table: str, append: bool) -> Iterator[DataFrame]:
     """Score into a table beside the output, then copy: Sail cannot rename tables, but a copy of rows that are already
-    scored does not fail half-way for a reason of ours.
+    scored does not fail half-way for a reason of ours. Within the block: the rows, in that table.
     """
     spark = frame.sparkSession
     target, staged = identifiers.table(table), identifiers.table(table, f"_staged_{uuid4().hex[:8]}")
     try:
-        with jvm.cancelling(spark):
+        with engine_of(spark).cancelling(spark):
             writer(frame, "parquet").saveAsTable(staged)
         rows = spark.table(staged)
-        if output.mode == "append" and spark.catalog.tableExists(target):
+        if append and spark.catalog.tableExists(target):
             rows.write.insertInto(target)  # by position: the columns were found the same
         else:
-            replacing(writer(rows, "parquet"), output).saveAsTable(target)
+            writer(rows, "parquet").mode("append" if append else "overwrite").saveAsTable(target)
+        yield rows
     finally:
         with suppress(*ENGINE_ERRORS):
             spark.sql(f"DROP TABLE IF EXISTS {staged}")
 
 
-def _save(frame: Any, staged: str) -> None:
+def _save(frame: DataFrame, staged: str) -> None:
     """Have the engine write a new folder."""
-    with jvm.cancelling(frame.sparkSession):
+    with engine_of(frame.sparkSession).cancelling(frame.sparkSession):
         writer(frame, "parquet").mode("error").save(files.for_engine(staged))
     if not files.exists(staged):
         raise OutputError(
@@ -91,8 +109,9 @@ def _is_data(name: str) -> bool:
     return not name.endswith("/") and not any(part.startswith(("_", ".")) for part in name.split("/"))
 
 
-def _rename_in(frame: Any, path: str, append: bool) -> None:
-    """Stage beside the folder, then replace it by two renames, or add a rename for each new file.
+def _rename_in(frame: DataFrame, path: str, append: bool) -> list[str]:
+    """Stage beside the folder, then replace it by two renames, or add a rename for each new file. Returned are the
+    files that were added, none where they are all there is.
 
     A reader that opens the folder between the two finds nothing for that moment. A failure in it is undone.
     """
@@ -105,9 +124,10 @@ def _rename_in(frame: Any, path: str, append: bool) -> None:
         else:
             _save(frame, f"{path}.{run}.staged")
         if append and fs.exists(target):
-            for name in filter(_is_data, (posixpath.basename(str(file)) for file in fs.ls(staged, detail=False))):
+            names = [*filter(_is_data, (posixpath.basename(str(file)) for file in fs.ls(staged, detail=False)))]
+            for name in names:
                 fs.mv(f"{staged}/{name}", f"{target}/{name}")
-            return
+            return [f"{path}/{name}" for name in names]
         if fs.exists(target):
             fs.mv(target, old, recursive=True)
         try:
@@ -118,14 +138,16 @@ def _rename_in(frame: Any, path: str, append: bool) -> None:
             raise
         with suppress(OSError):
             fs.rm(old, recursive=True)
+    return []
 
 
-def _copy_in(frame: Any, path: str, append: bool) -> None:
+def _copy_in(frame: DataFrame, path: str, append: bool) -> list[str]:
     """Stage in the folder, under a name that readers pass over (so that rights on the folder are enough), then copy.
 
     An object store has no renames: the new files are copied into place, within the store, and to replace, the old ones
     are deleted after that. A reader in between finds rows of both, never too few. A failure while copying is undone;
-    one while deleting is told, and leaves rows of both until the job has run again.
+    one while deleting is told, and leaves rows of both until the job has run again. Returned are the files that were
+    added to others, none where they are all there is.
     """
     run = uuid4().hex[:8]
     fs, target = files.locate(path)
@@ -141,6 +163,7 @@ def _copy_in(frame: Any, path: str, append: bool) -> None:
             _remove_all(fs, old, path)
             if "_SUCCESS" in new:  # what some schedulers wait for
                 fs.cp_file(f"{staged}/_SUCCESS", f"{target}/_SUCCESS")
+    return [f"{path}/{posixpath.basename(copy)}" for copy in copies.values()] if append else []
 
 
 def _each(do: Callable[..., object], *arguments: Iterable[str]) -> None:
@@ -160,7 +183,7 @@ def _copy_all(fs: Any, copies: dict[str, str], path: str) -> None:
                 with suppress(FileNotFoundError):
                     fs.rm_file(copy)
         except Exception as second:
-            raise OutputError(
+            raise JobError(
                 f"New rows of {path} were copied in part, and could not be removed again.",
                 found=credentials.redact(f"{error}; then {second}"),
                 hint=f"Remove what is called {posixpath.commonprefix(list(copies.values()))}*.",
@@ -173,7 +196,7 @@ def _remove_all(fs: Any, files: list[str], path: str) -> None:
     try:
         _each(fs.rm_file, files)  # one by one: s3fs passes over what a bulk delete was not allowed
     except Exception as error:
-        raise OutputError(
+        raise JobError(
             f"The previous rows of {path} could not all be removed: it now holds them beside the new ones.",
             found=credentials.redact(str(error)),
             hint="Use credentials that may delete there, then run again.",

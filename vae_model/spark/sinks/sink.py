@@ -5,23 +5,47 @@ previous output readable.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
 
 from vae_model.config.sections import Output, Place, Source
 from vae_model.errors import InputError, OutputError, StorageError
 from vae_model.places import files, identifiers
 from vae_model.scoring.scorer import OUTPUT
+from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
-from vae_model.spark.frames import OUTPUT_TYPES
-from vae_model.spark.sinks import delta, parquet
+from vae_model.spark.frames import from_arrow
+from vae_model.spark.sinks.delta import Delta
+from vae_model.spark.sinks.parquet import Parquet
+from vae_model.spark.sinks.reading import existing
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
 
 
-def check_output(spark: Any, source: Source, output: Output, frame: Any) -> None:
+class Sink(Protocol):
+    """A format that scored rows are written in."""
+
+    @property
+    def modes(self) -> Mapping[str, tuple[str, ...]]:
+        """The modes it has, and for each what the engine must be able to do (names of ``Capabilities``)."""
+
+    def write(self, frame: DataFrame, output: Output) -> AbstractContextManager[DataFrame | None]:
+        """Write a DataFrame; within the block, the rows that were written."""
+
+
+SINKS: dict[str, Sink] = {"delta": Delta(), "parquet": Parquet()}
+"""By ``output.format``."""
+
+
+def check_output(spark: SparkSession, source: Source, output: Output, frame: DataFrame) -> None:
     """Before any work: the output is not the source, is of the format that is there, can be written, and (append)
     has the columns of ``frame``, the source, with the output columns after them. Raises OutputError.
     """
+    check_mode(spark, output)
     if _same_place(spark, source, output):
         raise OutputError(
             "The output is the same place as the source.", "two places", f"both are {output}", "Change output."
@@ -41,7 +65,7 @@ def check_output(spark: Any, source: Source, output: Output, frame: Any) -> None
         return
     old = [(f.name, f.dataType.simpleString()) for f in there_now.schema]
     new = [(f.name, f.dataType.simpleString()) for f in frame.schema]
-    new += [(output.prefix + name, type_) for name, type_ in zip(OUTPUT.names, OUTPUT_TYPES, strict=True)]
+    new += [(output.prefix + f.name, f.dataType.simpleString()) for f in from_arrow(OUTPUT)]
     if old != new:
         differs = [f"{name}: {type_}" for name, type_ in set(old) ^ set(new)] or ["their order"]
         raise OutputError(
@@ -52,12 +76,28 @@ def check_output(spark: Any, source: Source, output: Output, frame: Any) -> None
         )
 
 
+def check_mode(spark: SparkSession, output: Output) -> None:
+    """Raise OutputError where the format has no such mode, or the engine cannot do what the mode needs."""
+    engine, modes = engine_of(spark), SINKS[output.format].modes
+    allowed = [mode for mode, needs in modes.items() if all(getattr(engine.can, need) for need in needs)]
+    if output.mode in allowed:
+        return
+    lacking = [need for need in modes.get(output.mode, ()) if not getattr(engine.can, need)]
+    found = f"{engine.name} cannot do: {', '.join(lacking).replace('_', ' ')}" if lacking else "no such mode"
+    raise OutputError(
+        f"output.mode {output.mode} cannot be had here.",
+        f"for {output.format} on {engine.name}: {' or '.join(allowed)}",
+        found,
+        "Change output.mode, output.format or engine.",
+    )
+
+
 def _check_folder(output: Output, path: str) -> None:
     """Raise OutputError where something of another format lies, or nothing can be written."""
     try:
         there = files.present_format(path)
     except StorageError as error:
-        raise OutputError(f"The output {path} cannot be written.", found=error.found, hint=error.hint) from None
+        raise error.told_as(OutputError, f"The output {path} cannot be written.") from None
     if there not in (None, output.format):
         raise OutputError(
             f"The output {path} holds something else.",
@@ -68,7 +108,7 @@ def _check_folder(output: Output, path: str) -> None:
     files.check_writable(path, folder=True)
 
 
-def _check_schema(spark: Any, table: str) -> None:
+def _check_schema(spark: SparkSession, table: str) -> None:
     """Raise OutputError where the schema that a table should be in does not exist."""
     schema = identifiers.schema(table)
     if schema and not spark.catalog.databaseExists(schema):
@@ -80,7 +120,7 @@ def _check_schema(spark: Any, table: str) -> None:
         )
 
 
-def _same_place(spark: Any, source: Place, output: Place) -> bool:
+def _same_place(spark: SparkSession, source: Place, output: Place) -> bool:
     if source.table and output.table:
         return _qualified(spark, source.table) == _qualified(spark, output.table)
     if source.table or output.table:
@@ -89,32 +129,17 @@ def _same_place(spark: Any, source: Place, output: Place) -> bool:
     return one == other or one.startswith(other + "/") or other.startswith(one + "/")
 
 
-def _qualified(spark: Any, table: str) -> list[str]:
+def _qualified(spark: SparkSession, table: str) -> list[str]:
     """The parts of a table's name with those it leaves out; Spark folds case."""
     parts = identifiers.parts(table)
     outer = [spark.catalog.currentCatalog(), spark.catalog.currentDatabase()] if len(parts) < 3 else []
     return [part.lower() for part in [*outer, *parts][-3:]]
 
 
-def existing(spark: Any, output: Output) -> Any:
-    """What is at the output now, as a DataFrame; None where there is nothing."""
-    if output.table is not None:
-        return read_output(spark, output) if spark.catalog.tableExists(identifiers.table(output.table)) else None
-    return read_output(spark, output) if files.present_format(output.path or "") == output.format else None
+def write(frame: DataFrame, output: Output) -> AbstractContextManager[DataFrame | None]:
+    """Write the scored rows. Until all of them are scored, a reader finds the previous output.
 
-
-def read_output(spark: Any, output: Output) -> Any:
-    """The output as a DataFrame."""
-    if output.table is not None:
-        return spark.table(identifiers.table(output.table))
-    return spark.read.format(output.format).load(files.for_engine(output.path or ""))
-
-
-def write(frame: Any, output: Output) -> None:
-    """Write the scored rows. Until all of them are scored, a reader finds the previous output."""
-    if output.format == "delta":
-        delta.write(frame, output)
-    elif output.table is not None:
-        parquet.write_parquet_table(frame, output.table, output)
-    else:
-        parquet.write(frame, output)
+    Within the block: the rows that this run wrote, as they were written; None where the engine cannot tell them from
+    those that were there.
+    """
+    return SINKS[output.format].write(frame, output)

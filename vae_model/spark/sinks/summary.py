@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
 
-from vae_model.config.sections import Config, Output
+from vae_model.config.sections import Output
 from vae_model.places.identifiers import quote, table
 from vae_model.spark.frames import column
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 TOP = 10
 
@@ -50,30 +53,19 @@ class Summary:
         """Share of the rows that are flagged."""
         return self.anomalies / self.rows if self.rows else 0.0
 
-    def since(self, before: Self) -> Self:
-        """The counts of this run alone, where rows were appended to those of ``before``."""
-        statuses = {s: n - before.statuses.get(s, 0) for s, n in self.statuses.items()}
-        return replace(
-            self,
-            rows=self.rows - before.rows,
-            anomalies=self.anomalies - before.anomalies,
-            statuses={s: n for s, n in statuses.items() if n},
-        )
 
-
-def summarise(frame: Any, config: Config) -> Summary:
-    """Count a scored DataFrame and fetch its top rows."""
-    assert config.output  # noqa: S101 - there is an output that was written
-    prefix = config.output.prefix
+def summarise(frame: DataFrame, output: Output, key: list[str]) -> Summary:
+    """Count scored rows and fetch the highest; ``key`` are the columns that name a row."""
+    prefix = output.prefix
     flag, score, status = (column(prefix + name) for name in ("is_anomaly", "anomaly_score", "anomaly_status"))
     counts = frame.groupBy(status.alias("s")).agg(
         F.count(F.lit(1)).alias("n"), F.sum(F.when(flag, 1).otherwise(0)).alias("a")
     )
     counted = [(row["s"], int(row["n"]), int(row["a"])) for row in counts.collect()]
-    shown = config.key or [name for name in frame.columns[:3] if not name.startswith(prefix + "anomaly")]
+    shown = key or [name for name in frame.columns[:3] if not name.startswith(prefix + "anomaly")]
     top = (
         frame.where(flag)
-        .orderBy(score.desc(), *(column(name) for name in config.key))
+        .orderBy(score.desc(), *(column(name) for name in key))
         .limit(TOP)
         .select(
             *(column(name) for name in shown),
@@ -96,8 +88,8 @@ def summarise(frame: Any, config: Config) -> Summary:
         anomalies=sum(a for _, _, a in counted),
         statuses=dict(sorted((s, n) for s, n, _ in counted)),
         top=anomalies,
-        output=str(config.output),
-        sql=_sql(config.output, config.key),
+        output=str(output),
+        sql=_sql(output, key),
     )
 
 

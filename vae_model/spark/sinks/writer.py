@@ -1,10 +1,11 @@
-"""Writers of DataFrames: the sizes of files and row groups, and Spark's modes for ours."""
+"""Writers of DataFrames: the sizes of files and row groups."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from vae_model.config.sections import Output
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, DataFrameWriter
 
 FILE_CELLS = 1 << 26
 """Values in one output file at most, some hundred MB: one huge partition does not become one huge file."""
@@ -13,7 +14,7 @@ ROW_GROUP_CELLS = 1 << 23
 forty columns take a gigabyte more, and the pages for it more time than the rows."""
 
 
-def writer(frame: Any, format_: str) -> Any:
+def writer(frame: DataFrame, format_: str) -> DataFrameWriter:
     """A writer of a DataFrame whose files and row groups are of a sensible size."""
     columns = len(frame.columns)
     sized = frame.write.format(format_).option("maxRecordsPerFile", rows_per_file(columns))
@@ -23,8 +24,3 @@ def writer(frame: Any, format_: str) -> Any:
 def rows_per_file(columns: int) -> int:
     """The most rows one output file should hold."""
     return max(100_000, FILE_CELLS // columns)
-
-
-def replacing(saver: Any, output: Output) -> Any:
-    """A writer in Spark's mode for the config's."""
-    return saver.mode({"replace": "overwrite", "append": "append"}[output.mode])

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
-from vae_model.spark.engines import jvm
+from vae_model.spark.engines.lookup import engine_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +24,10 @@ TASKS_A_CORE = 4
 """At least so many: neighbours are not of one size, and a core that has drawn small ones takes the next."""
 
 
-def spread(frame: Any, partitions: int | None) -> Any:
+def spread(frame: DataFrame, partitions: int | None) -> DataFrame:
     """``frame`` in as many partitions as asked for; else as it comes, but for two cases.
 
-    Both on classic Spark only, which tells the layout of a table without running a job:
+    Both only where the engine tells how a table lies without running a job (classic Spark):
 
     - fewer partitions than cores, and not small: repartitioned to one a core, by a shuffle (``repartition``);
     - many more partitions than its size makes sensible: neighbours are put together, without a shuffle (``coalesce``).
@@ -32,20 +35,20 @@ def spread(frame: Any, partitions: int | None) -> Any:
     if partitions is not None:
         log.info("Partitions: %d, as source.partitions asks (a shuffle)", partitions)
         return frame.repartition(partitions)
-    layout = jvm.layout(frame) if jvm.is_classic(frame.sparkSession) else None
-    if layout is None:
+    now = engine_of(frame.sparkSession).partitioning(frame)
+    if now is None:
         return frame
-    if 0 < layout.partitions < layout.cores and layout.size >= WORTH_A_SHUFFLE:
+    if 0 < now.partitions < now.cores and now.size >= WORTH_A_SHUFFLE:
         log.info(
             "Partitions: %d for %d cores: the rows are shuffled into %d, or some cores would do nothing",
-            layout.partitions, layout.cores, layout.cores,
+            now.partitions, now.cores, now.cores,
         )  # fmt: skip
-        return frame.repartition(layout.cores)
-    sensible = max(TASKS_A_CORE * layout.cores, math.ceil(layout.size / TASK_BYTES))
-    if layout.partitions > 2 * sensible:
+        return frame.repartition(now.cores)
+    sensible = max(TASKS_A_CORE * now.cores, math.ceil(now.size / TASK_BYTES))
+    if now.partitions > 2 * sensible:
         log.info(
             "Partitions: %d, of %.1f MB together: put together into %d, without a shuffle",
-            layout.partitions, layout.size / 1e6, sensible,
+            now.partitions, now.size / 1e6, sensible,
         )  # fmt: skip
         return frame.coalesce(sensible)
     return frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
@@ -16,8 +16,11 @@ from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import ENGINE_ERRORS, reason
 
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
-def open_source(spark: Any, source: Source) -> Any:
+
+def open_source(spark: SparkSession, source: Source) -> DataFrame:
     """The source as a DataFrame, its schema known. Raises SourceError where it cannot be opened."""
     _look_at(spark, source)
     try:
@@ -43,7 +46,7 @@ def open_source(spark: Any, source: Source) -> Any:
     return frame
 
 
-def _look_at(spark: Any, source: Source) -> None:
+def _look_at(spark: SparkSession, source: Source) -> None:
     """Raise SourceError where the bucket is missing, denied or out of reach: an engine would try for minutes.
 
     Only for an engine of our own, which has the same credentials and network as this process.
@@ -53,7 +56,7 @@ def _look_at(spark: Any, source: Source) -> None:
     try:
         files.exists(re.split(r"/[^/]*[*?\[{]", source.path)[0])  # the folder of a pattern
     except StorageError as error:
-        raise SourceError(f"The source {source} cannot be opened.", found=error.found, hint=error.hint) from None
+        raise error.told_as(SourceError, f"The source {source} cannot be opened.") from None
     except InputError:  # fsspec's library for it is not installed; the engine's own may do
         return
 
@@ -72,7 +75,7 @@ def _source_hint(source: Source, found: str = "") -> str:
     return "Check source.path and source.format."
 
 
-def where(frame: Any, predicate: str | None, key: str) -> Any:
+def where(frame: DataFrame, predicate: str | None, key: str) -> DataFrame:
     """Rows of ``frame`` that match a SQL predicate from the config; ``key`` is its dotted name, for the message."""
     if predicate is None:
         return frame

@@ -6,16 +6,18 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from vae_model.errors import EngineError, VaeAnomalyError
+from vae_model.errors import EngineError, JobError, VaeAnomalyError
 from vae_model.spark import frames
-from vae_model.spark.engines import jvm
-from vae_model.spark.engines.own import is_ours
+from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.workers import transport
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 REQUIRED = {"numpy": "1.26", "pandas": "2.2", "pyarrow": "15"}
 """The libraries a worker needs, and the oldest version of each."""
@@ -24,23 +26,23 @@ _PIP = "pip install " + " ".join(f"'{name}>={version}'" for name, version in REQ
 _REMEDY = f"In the workers' environment: {_PIP}. Which Python they run: PYSPARK_PYTHON or spark.pyspark.python."
 
 
-def check(spark: Any) -> None:
+def check_workers(spark: SparkSession) -> None:
     """Ask one worker for its libraries, in a job of one row. Raises EngineError naming all that are missing or old.
 
     Where the workers run this process's Python it is asked instead: to start one takes seconds.
     """
     transport.ship_package(spark)
     probe = _probe(list(REQUIRED))
-    if jvm.runs_this_python(spark) if jvm.is_classic(spark) else is_ours(spark):
-        hold(json.loads(probe(0)))
+    if engine_of(spark).workers_run_this_python(spark):
+        check_versions(json.loads(probe(0)))
         return
     try:
         row = spark.range(1).select(F.udf(probe, T.StringType(), useArrow=False)("id")).collect()
     except frames.ENGINE_ERRORS as error:
         raise explain(str(error)) or EngineError(
-            "The workers cannot run Python.", found=frames.reason(error), hint=_REMEDY
+            "The workers cannot run Python.", "", frames.reason(error), _REMEDY, frames.is_transient(error)
         ) from error
-    hold(json.loads(row[0][0]))
+    check_versions(json.loads(row[0][0]))
 
 
 def _probe(needed: list[str]) -> Callable[[int], str]:
@@ -65,7 +67,7 @@ def _probe(needed: list[str]) -> Callable[[int], str]:
     return probe
 
 
-def hold(found: dict[str, str]) -> None:
+def check_versions(found: dict[str, str]) -> None:
     """Hold what a worker found (a version, or an error, by library) against what is needed. Raises EngineError."""
     wrong = {name: found[name] for name, oldest in REQUIRED.items() if _version(found[name]) < _version(oldest)}
     if wrong:
@@ -116,9 +118,10 @@ def explain(text: str) -> VaeAnomalyError | None:
             "Set PYSPARK_PYTHON (or spark.pyspark.python) to the workers' own path.",
         )
     if re.search(r"Python worker exited unexpectedly|ExecutorLostFailure|OutOfMemory|exceeding memory limits", text):
-        return VaeAnomalyError(
+        return JobError(
             "Workers were lost while scoring, more often than Spark retries. The output is as it was.",
-            hint="If memory ran out: raise spark.executor.memoryOverhead (README, Memory), or lower "
-            "spark.sql.execution.arrow.maxRecordsPerBatch.",
+            hint="If memory ran out: raise spark.executor.memoryOverhead (docs/operating.md, Memory), or lower "
+            "spark.sql.execution.arrow.maxRecordsPerBatch. Else run the job again.",
+            transient=True,
         )
     return None

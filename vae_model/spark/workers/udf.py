@@ -8,26 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
-from vae_model.scoring.reasons import TYPE
 from vae_model.scoring.scorer import COMPUTED, OUTPUT, Scorer, load_scorer
-from vae_model.spark.frames import column, columns
+from vae_model.spark.frames import column, columns, from_arrow
 from vae_model.spark.workers import transport
 
-_REASON = T.StructType(
-    [
-        T.StructField(field.name, T.DoubleType() if field.name == "share" else T.StringType())
-        for field in TYPE.value_type
-    ]
-)
-_TYPES = [T.DoubleType(), T.DoubleType(), T.DoubleType(), T.BooleanType(), T.ArrayType(_REASON), T.StringType()]
-RETURN_TYPE = T.StructType([T.StructField(*pair) for pair in zip(COMPUTED.names, _TYPES, strict=True)])
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+RETURN_TYPE = from_arrow(COMPUTED)
 """Spark's type of the struct; as text it would be parsed by whichever Connect session is active."""
 _STRUCT = "__vae"
 
@@ -69,7 +63,7 @@ _SPOILED = ("integer", "timestamp")
 Spark gives them in the session's), and years before 1678 or after 2261 do not fit."""
 
 
-def _for_pandas(frame: Any, scorer: Scorer) -> list[Any]:
+def _for_pandas(frame: DataFrame, scorer: Scorer) -> list[Any]:
     """The feature columns for a pandas UDF; a ``_SPOILED`` one as a whole number or text, and whether it is missing."""
     types = {found.name: found.type for found in columns(frame)}
     given = []
@@ -87,7 +81,11 @@ def _for_pandas(frame: Any, scorer: Scorer) -> list[Any]:
 
 
 def scoring_udf(
-    spark: Any, data: bytes, scorer: Scorer, observe: Callable[[], None] | None = None, use_pandas: bool | None = None
+    spark: SparkSession,
+    data: bytes,
+    scorer: Scorer,
+    observe: Callable[[], None] | None = None,
+    use_pandas: bool | None = None,
 ) -> Any:
     """The one Python evaluation: feature columns in, a struct out. The package and the model are sent to the workers.
 
@@ -109,7 +107,7 @@ def scoring_udf(
     return (F.pandas_udf if use_pandas else F.arrow_udf)(function, RETURN_TYPE)
 
 
-def add_scores(frame: Any, udf: Any, scorer: Scorer, prefix: str = "") -> Any:
+def add_scores(frame: DataFrame, udf: Any, scorer: Scorer, prefix: str = "") -> DataFrame:
     """``frame`` with the seven output columns after its own, in order. No shuffle, no join, one Python evaluation."""
     by_pandas = udf.evalType == F.PandasUDFType.SCALAR_ITER
     features = _for_pandas(frame, scorer) if by_pandas else [column(name) for name in scorer.names]

@@ -1,0 +1,165 @@
+"""An engine: what its sessions can do beyond the DataFrame API.
+
+``Engine`` is any Spark Connect server, whose sessions have the DataFrame API and nothing else. ``sail.Sail`` and
+``jvm.Classic`` say what differs on theirs. An engine keeps nothing of a session.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from pyspark.errors import PySparkException
+
+from vae_model.errors import EngineError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
+
+CLOSURE_LIMIT = 1 << 20
+"""Bytes of a model that travel inside the function on Spark Connect. The function is part of every plan that is sent,
+so that a larger model goes once, as an artifact."""
+MESSAGE_LIMIT = 100 << 20
+"""gRPC refuses a message of 128 MiB: the largest closure where there are no artifacts (Sail)."""
+
+Bytes = Callable[[], bytes]
+"""A function that gives bytes on a worker."""
+State = Callable[[], tuple[int, int]]
+"""A function that gives the tasks that are done, and all of them; 0 and 0 where the engine does not tell."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do. Each was tried on it; a sink's mode names those that it needs."""
+
+    merge: bool = True
+    """MERGE INTO a Delta table."""
+    replace_where: bool = True
+    """Delta's overwrite of the rows that match a predicate."""
+    transactions: bool = True
+    """Delta's ``txnAppId`` and ``txnVersion``: a repeated append is passed over."""
+    streaming: bool = True
+    """Structured Streaming with ``foreachBatch``."""
+    artifacts: bool = True
+    """Files and modules sent to the workers of a session."""
+    cancel: bool = False
+    """The job of one thread ended from outside it, and no other's."""
+    peak_memory: bool = False
+    """The memory of its Python workers told to the driver."""
+
+
+@dataclass(frozen=True)
+class Partitioning:
+    """How the rows of a DataFrame that has not been computed are spread."""
+
+    partitions: int
+    cores: int
+    size: int
+    """Spark's own estimate, in bytes; of files, what they take on disk."""
+
+
+class PeakMemory(Protocol):
+    """The largest resident set of any Python worker."""
+
+    @property
+    def bytes(self) -> int:
+        """So far."""
+
+    def observer(self) -> Callable[[], None]:
+        """A function for a worker to call now and then."""
+
+
+class Engine:
+    """Spark Connect."""
+
+    name: ClassVar[str] = "Spark Connect"
+    can: ClassVar[Capabilities] = Capabilities()
+
+    def workers_run_this_python(self, spark: SparkSession) -> bool:
+        """Whether the workers are known to run this very Python, with its libraries."""
+        return False
+
+    def add_package(self, spark: SparkSession, name: str, data: bytes) -> None:
+        """Put a zip of modules on the workers' import path. A server that takes none may have the modules itself:
+        its workers are asked before they are used.
+        """
+        _add_artifact(spark, name, data, pyfile=True)
+
+    def send(self, spark: SparkSession, name: str, data: bytes) -> Bytes:
+        """Send bytes to the workers; ``name`` is unique to them. What is pickled with the answer is small.
+
+        Up to ``CLOSURE_LIMIT`` bytes travel in the function itself, more as an artifact of the session. Raises
+        EngineError where neither can take them.
+        """
+        if len(data) > CLOSURE_LIMIT and self.can.artifacts and _add_artifact(spark, name, data, file=True):
+            return _artifact(name)
+        if len(data) > MESSAGE_LIMIT:
+            raise EngineError(
+                "The model is too large for this engine.",
+                f"at most {MESSAGE_LIMIT >> 20} MiB",
+                f"{len(data) >> 20} MiB",
+                "Use fewer columns, or engine: spark.",
+            )
+        return lambda: data
+
+    @contextmanager
+    def watching(self, spark: SparkSession) -> Iterator[State]:
+        """The tasks of what the session runs inside the block."""
+        last = (0, 0)
+
+        def remember(stages: object, inflight_tasks: int, operation_id: str | None, done: bool) -> None:
+            nonlocal last
+            running = list(stages or ())  # type: ignore[call-overload]
+            last = sum(s.num_completed_tasks for s in running), sum(s.num_tasks for s in running)
+
+        if not hasattr(spark, "registerProgressHandler"):  # Connect before Spark 4
+            yield lambda: last
+            return
+        spark.registerProgressHandler(remember)
+        try:
+            yield lambda: last
+        finally:
+            spark.removeProgressHandler(remember)
+
+    def partitioning(self, frame: DataFrame) -> Partitioning | None:
+        """How rows are spread, without running any job; None where that cannot be told."""
+        return None
+
+    def peak_memory(self, spark: SparkSession) -> PeakMemory | None:
+        """A meter of the workers' memory; None where there is none."""
+        return None
+
+    def cancelling(self, spark: SparkSession) -> AbstractContextManager[None]:
+        """What the engine does for this block ends when the block is interrupted, where the engine ``can.cancel``."""
+        return nullcontext()
+
+
+def _artifact(name: str) -> Bytes:
+    def read() -> bytes:
+        from pathlib import Path
+
+        from pyspark import SparkFiles  # the session's own files, wherever the server put them
+
+        return Path(SparkFiles.get(name)).read_bytes()
+
+    return read
+
+
+def _add_artifact(spark: SparkSession, name: str, data: bytes, **kind: bool) -> bool:
+    """Send a file to the server of a Connect session; whether it takes any."""
+    with tempfile.TemporaryDirectory(prefix="vae-anomaly-") as folder:
+        path = Path(folder, name)
+        path.write_bytes(data)
+        try:
+            spark.addArtifact(str(path), **kind)
+        except PySparkException as error:
+            log.debug("%s was not sent: %s", name, error)
+            return False
+    return True

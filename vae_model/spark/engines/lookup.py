@@ -1,0 +1,31 @@
+"""The engine of a session, looked up once."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from vae_model.spark.engines.engine import Engine
+from vae_model.spark.engines.jvm import Classic
+from vae_model.spark.engines.sail import Sail
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_found: weakref.WeakKeyDictionary[SparkSession, Engine] = weakref.WeakKeyDictionary()
+
+
+def engine_of(spark: SparkSession) -> Engine:
+    """The engine of a session."""
+    engine = _found.get(spark)
+    if engine is None:
+        engine = _found[spark] = _find(spark)
+    return engine
+
+
+def _find(spark: SparkSession) -> Engine:
+    if not type(spark).__module__.startswith("pyspark.sql.connect"):
+        return Classic()
+    # Sail answers as the Spark that it stands for, but for this: Spark would say "4.2.0" and a commit.
+    answer = str(spark.sql("SELECT version()").collect()[0][0])
+    return Engine() if answer.startswith(spark.version) else Sail()

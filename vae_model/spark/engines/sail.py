@@ -1,0 +1,125 @@
+"""The embedded engine: a Sail server in this process, reached by Spark Connect. No JVM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ClassVar
+
+from vae_model.errors import EngineError
+from vae_model.places import files
+from vae_model.spark.engines.connect import client_session
+from vae_model.spark.engines.engine import Capabilities, Engine
+from vae_model.spark.engines.own import is_ours
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = logging.getLogger(__name__)
+
+SETTINGS = {
+    "RUST_LOG": "error",
+    "SAIL_EXECUTION__BATCH_SIZE": "16384",
+    "SAIL_PARQUET__COMPRESSION": "snappy",
+    "SAIL_PARQUET__DICTIONARY_PAGE_SIZE_LIMIT": str(1 << 17),
+}
+"""The embedded engine's, where the environment has no others. Batches of twice Sail's own rows are half the trips into
+Python. Snappy is Spark's codec; Sail's own takes twice the time. A column whose values differ gives up its dictionary
+after 128 KB, not after a megabyte: looking them all up took more than half of all the writing (docs/performance.md).
+"""
+CHANNEL = [("grpc.compression_enabled_algorithms_bitset", 1)]
+"""Nothing is compressed on its way: Sail would gzip what a client of this very process asks for, at 40 MB a second."""
+
+
+class Sail(Engine):
+    """Sail: Spark Connect without Spark."""
+
+    name: ClassVar[str] = "Sail"
+    can: ClassVar[Capabilities] = Capabilities(transactions=False, streaming=False, artifacts=False)
+
+    def workers_run_this_python(self, spark: SparkSession) -> bool:
+        """Its workers are threads of the server's process: of this one, where the server was started here."""
+        return is_ours(spark)
+
+    def add_package(self, spark: SparkSession, name: str, data: bytes) -> None:
+        """Nothing: it takes no modules."""
+
+
+@contextmanager
+def start(needs_delta: bool, needs_s3: bool) -> Iterator[SparkSession]:
+    """A session of a server that is started here, and stopped at the end. Raises EngineError without pysail."""
+    if not find_spec("pysail"):
+        raise EngineError(
+            "The embedded engine needs pysail, which is not installed.",
+            hint="pip install pysail, or set engine: spark, or SPARK_REMOTE.",
+        )
+    with _environment(SETTINGS | (_s3_settings() if needs_s3 else {})), _server() as spark:
+        yield spark
+
+
+@contextmanager
+def _server() -> Iterator[SparkSession]:
+    from pysail.spark import SparkConnectServer
+    from threadpoolctl import threadpool_limits
+
+    server = SparkConnectServer()
+    server.start()
+    try:
+        host, port = server.listening_address
+        log.info("Engine: Sail, embedded")
+        # Sail scores on one thread a core in this process: BLAS threads on top of them only collide.
+        with threadpool_limits(1, user_api="blas"), client_session(f"sc://{host}:{port}", CHANNEL) as spark:
+            _take_back_signals()
+            yield spark
+    except BaseException:
+        server.stop()
+        _drain()
+        raise
+    server.stop()
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Variables for the server, where the environment has no others; taken back at the end."""
+    added = {name: value for name, value in settings.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _drain(quiet: float = 0.2, patience: float = 10) -> None:
+    """Wait until no thread of the server has been in Python for a moment: the interpreter must not end under one."""
+    ours = {thread.ident for thread in threading.enumerate()}
+    end = time.monotonic() + patience
+    last = time.monotonic()
+    while time.monotonic() < min(last + quiet, end):
+        if sys._current_frames().keys() - ours:
+            last = time.monotonic()
+        time.sleep(0.01)
+
+
+def _take_back_signals() -> None:
+    """Put Python's handlers back: Sail's server takes SIGINT and SIGTERM for its own end, and the job waits for it."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.getsignal(number) or signal.SIG_DFL)
+
+
+def _s3_settings() -> dict[str, str]:
+    """Sail reads the AWS variables as others do, but for a server that is not Amazon's it wants two of its own."""
+    endpoint, settings = files.s3_endpoint(), {}
+    if endpoint.startswith("http://"):
+        settings["AWS_ALLOW_HTTP"] = "true"
+    if endpoint and "AWS_DEFAULT_REGION" not in os.environ:
+        settings["AWS_REGION"] = "us-east-1"
+    return settings

@@ -1,0 +1,26 @@
+"""Reading what an output holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vae_model.config.sections import Output
+from vae_model.places import files, identifiers
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def existing(spark: SparkSession, output: Output) -> DataFrame | None:
+    """What is at the output now, as a DataFrame; None where there is nothing."""
+    if output.table is not None:
+        return read_output(spark, output) if spark.catalog.tableExists(identifiers.table(output.table)) else None
+    return read_output(spark, output) if files.present_format(output.path or "") == output.format else None
+
+
+def read_output(spark: SparkSession, output: Output, version: int | None = None) -> DataFrame:
+    """The output as a DataFrame; of Delta, as it was at a version."""
+    reader = spark.read if version is None else spark.read.option("versionAsOf", version)
+    if output.table is not None:
+        return reader.table(identifiers.table(output.table))
+    return reader.format(output.format).load(files.for_engine(output.path or ""))
