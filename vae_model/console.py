@@ -190,8 +190,9 @@ def _shown(value: Any) -> str:
 
 def _spec_table(detector: Detector) -> Table:
     table = Table("feature", "kind", "type", "fitted", title="Features", title_justify="left", box=None, pad_edge=False)
-    for feature in detector.spec.features:
-        table.add_row(*(Text(cell) for cell in (feature.name, feature.kind, feature.family, feature.describe())))
+    for feature, kind in zip(detector.spec.features, detector.spec.kinds, strict=True):
+        fitted = kind.describe(feature)
+        table.add_row(*(Text(cell) for cell in (feature.name, feature.kind, feature.family, fitted)))
     for name, reason in detector.spec.unused.items():
         table.add_row(Text(name), "-", "-", Text(f"not used: {reason}"))
     return table

@@ -16,6 +16,7 @@ from vae_model.config.sections import Config, Decision
 from vae_model.decisions.calibration import Calibration
 from vae_model.errors import ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
+from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec
 from vae_model.places import files
 from vae_model.scoring import model_file
@@ -55,7 +56,7 @@ class Detector:
         chosen = choose(schema.arrow_columns(rows.schema), self.config)
         if calibration is not None:
             held_out = _table(calibration)
-            schema.check(schema.arrow_columns(held_out.schema), chosen)
+            schema.check_fits_model(schema.arrow_columns(held_out.schema), chosen)
             return self.fit_columns(rows, held_out, chosen, progress, cross=False)
         order = np.random.default_rng(settings.seed).permutation(len(rows))
         held_out_rows = round(settings.calibration * len(rows))
@@ -66,11 +67,11 @@ class Detector:
         self,
         rows: pa.Table,
         held_out: pa.Table,
-        chosen: Mapping[str, tuple[str, str]],
+        chosen: Mapping[str, Chosen],
         progress: Callable[[Progress], None] | None = None,
         cross: bool = True,
     ) -> Self:
-        """``fit`` on the chosen columns: name -> (kind, family). Where ``cross`` allows, few rows are cross-fitted."""
+        """``fit`` on the chosen columns. Where ``cross`` allows, few rows are cross-fitted."""
         config = self.config
         if len(rows) + len(held_out) < MIN_ROWS or not len(held_out):
             raise TrainingError(
@@ -118,7 +119,7 @@ class Detector:
         Raises SchemaError where a feature column is missing or of another type than in training.
         """
         scorer, table = self.scorer, _table(frame)
-        schema.check(schema.arrow_columns(table.schema), scorer.spec.trained)
+        schema.check_fits_model(schema.arrow_columns(table.schema), scorer.spec.trained)
         batches = table.select(scorer.names).combine_chunks().to_batches()
         structs = [scorer(batch.columns) for batch in batches]
         flat = [pa.Table.from_struct_array(struct) for struct in structs] or [
@@ -228,8 +229,8 @@ class Detector:
         self._bytes, self._header = data, header
 
 
-def choose(columns: Sequence[schema.Column], config: Config) -> dict[str, tuple[str, str]]:
-    """The feature columns the config takes from a table: name -> (kind, family). Raises SchemaError."""
+def choose(columns: Sequence[schema.Column], config: Config) -> dict[str, Chosen]:
+    """The feature columns the config takes from a table, and what for. Raises SchemaError."""
     features = config.features
     return schema.select(columns, config.key, features.include, features.exclude, features.kinds)
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from vae_model.errors import SchemaError
-from vae_model.features.schema import Column, arrow_columns, check, family, select
+from vae_model.features.schema import Column, arrow_columns, check_fits_model, select
 
 
 def columns(**types):
@@ -22,43 +22,6 @@ def refused(function, *arguments, **named):
     with pytest.raises(SchemaError) as caught:
         function(*arguments, **named)
     return str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("type_", "expected"),
-    [
-        (pa.int8(), "integer"),
-        (pa.uint64(), "integer"),
-        (pa.float16(), "float"),
-        (pa.float64(), "float"),
-        (pa.decimal128(10, 2), "decimal"),
-        (pa.decimal256(40, 2), "decimal"),
-        (pa.bool_(), "boolean"),
-        (pa.string(), "string"),
-        (pa.large_string(), "string"),
-        (pa.string_view(), "string"),
-        (pa.dictionary(pa.int8(), pa.string()), "string"),
-        (pa.dictionary(pa.int32(), pa.int64()), "integer"),
-        (pa.date32(), "date"),
-        (pa.date64(), "date"),
-        (pa.timestamp("ns"), "timestamp"),
-        (pa.timestamp("s", tz="Europe/Paris"), "timestamp"),
-        (pa.list_(pa.float32()), "array"),
-        (pa.large_list(pa.int16()), "array"),
-        (pa.list_(pa.float64(), 3), "array"),
-        (pa.list_(pa.string()), None),
-        (pa.list_(pa.list_(pa.float64())), None),
-        (pa.struct([("a", pa.int64())]), None),
-        (pa.map_(pa.string(), pa.int64()), None),
-        (pa.binary(), None),
-        (pa.time64("us"), None),
-        (pa.duration("s"), None),
-    ],
-    ids=str,
-)
-def test_family_of_a_type(type_, expected):
-    """Types that encode alike are one family; a type no feature can be made from has none."""
-    assert family(type_) == expected
 
 
 def test_kinds_are_inferred_in_table_order():
@@ -160,7 +123,7 @@ def test_columns_named_twice_are_refused():
     given = [Column("a", "integer", "int64"), Column("b", "float", "double"), Column("a", "float", "double")]
     message = "Columns named twice: a.\n  to do: Rename one of each."
     assert refused(choose, given) == message
-    assert refused(check, given, {"a": ("numeric", "integer")}) == message
+    assert refused(check_fits_model, given, {"a": ("numeric", "integer")}) == message
 
 
 TRAINED = {
@@ -189,14 +152,14 @@ FITTING = {
 )
 def test_tables_that_fit_a_model(change):
     """Numbers of any width, strings of any layout and columns the model does not know are no problem."""
-    assert check(columns(**{**FITTING, **change}), TRAINED) is None
+    assert check_fits_model(columns(**{**FITTING, **change}), TRAINED) is None
 
 
 def test_every_column_that_does_not_fit_a_model_is_named():
     """Missing and retyped columns, the key's too, make one message with what was expected and found."""
     found = {**FITTING, "n": pa.string(), "s": pa.int64(), "b": pa.int8(), "T": pa.date32()}
     del found["t"]
-    assert refused(check, columns(**found), TRAINED, key=["row_id"]) == (
+    assert refused(check_fits_model, columns(**found), TRAINED, key=["row_id"]) == (
         "The table does not fit the model:\n"
         "  - column 'row_id' is not in the table; the table has n, s, v, b, T\n"
         "  - column 't' is not in the table; did you mean 'T'?\n"
@@ -208,5 +171,5 @@ def test_every_column_that_does_not_fit_a_model_is_named():
 
 def test_a_date_is_no_timestamp():
     """A date has no time of day: it does not stand in for a timestamp."""
-    message = refused(check, columns(t=pa.date32()), {"t": ("datetime", "timestamp")})
+    message = refused(check_fits_model, columns(t=pa.date32()), {"t": ("datetime", "timestamp")})
     assert message.endswith("column 't': expected timestamp (datetime when the model was trained), found date32[day]")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vae_model.errors import SchemaError, TrainingError
+from vae_model.errors import ModelFileError, SchemaError, TrainingError
 from vae_model.features.categories import MAX_SLOTS
 from vae_model.features.schema import arrow_columns, select
 from vae_model.features.spec import FeatureSpec, combine
@@ -38,6 +38,11 @@ def columns(rows=ROWS, seed=0):
 def fit(table, **kinds):
     """A spec of all columns of a table."""
     return FeatureSpec.fit(table, select(arrow_columns(table.schema), (), None, (), kinds))
+
+
+def described(spec):
+    """What each feature says of itself."""
+    return [kind.describe(feature) for kind, feature in zip(spec.kinds, spec.features, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +225,13 @@ def test_a_value_that_cannot_be_encoded_names_its_column(spec, table):
     assert message.startswith("Column 'at' could not be encoded as datetime.\n  expected: timestamp\n  found: ")
 
 
+def test_a_training_value_that_cannot_be_encoded_names_its_column():
+    """In training, too, an Arrow error comes back with the column's name."""
+    with pytest.raises(SchemaError) as caught:
+        fit(pa.table({"at": pa.array([0, 10**15], pa.timestamp("s"))}))
+    assert str(caught.value).startswith("Column 'at' could not be encoded as datetime.\n  expected: timestamp\n")
+
+
 @pytest.mark.parametrize("nanoseconds", [1_700_000_000_123_456_789, 7])
 def test_a_training_column_of_nanoseconds_is_fitted(nanoseconds):
     """Timestamps finer than a microsecond are trained on like any others."""
@@ -270,6 +282,20 @@ def test_json_round_trip(spec, table):
     assert again.trained == spec.trained
 
 
+def test_a_kind_of_a_later_version_is_refused(spec):
+    """A model with a kind that is not known here says which column has it, and what to do."""
+    values = json.loads(json.dumps(spec.to_json()))
+    values["features"][4]["kind"] = "sequence"
+    with pytest.raises(ModelFileError) as caught:
+        FeatureSpec.from_json(values)
+    assert str(caught.value) == (
+        "The model has a kind of feature that this version of spark-vae-anomaly does not know.\n"
+        "  expected: one of numeric, boolean, categorical, datetime, vector\n"
+        "  found: sequence for column 'at'\n"
+        "  to do: Upgrade spark-vae-anomaly."
+    )
+
+
 def test_fitting_is_repeatable(table, spec):
     """The same rows give the same spec."""
     assert fit(table) == spec
@@ -318,19 +344,19 @@ def test_values_of_any_size_stay_finite_in_a_narrow_column():
 )
 def test_features_describe_themselves(spec, name, words):
     """One line says what a feature became."""
-    assert next(f for f in spec.features if f.name == name).describe() == words
+    assert dict(zip(spec.names, described(spec), strict=True))[name] == words
 
 
 def test_a_number_describes_itself_by_mean_and_deviation():
     """A number says what is usual."""
-    assert fit(pa.table({"x": np.repeat([1.0, 3.0], 50)})).features[0].describe() == "2 ± 1"
+    assert described(fit(pa.table({"x": np.repeat([1.0, 3.0], 50)}))) == ["2 ± 1"]
 
 
 def test_pooled_values_are_told():
     """A category says how many of its values are pooled, and shows the first six."""
     values = [v for v in "abcdefgh" for _ in range(6)] + ["rare"]
-    feature = fit(pa.table({"s": values, "x": np.arange(49.0)})).features[0]
-    assert feature.describe() == "9 values (a, b, c, d, e, f, …), 1 rare ones pooled"
+    spec = fit(pa.table({"s": values, "x": np.arange(49.0)}))
+    assert described(spec)[0] == "9 values (a, b, c, d, e, f, …), 1 rare ones pooled"
 
 
 @pytest.mark.parametrize("chunks", [[], [[1]], [[1], [2, 3]], [[], [1]]])

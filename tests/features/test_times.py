@@ -59,8 +59,8 @@ def test_a_naive_timestamp_is_taken_as_utc():
     """12:00 without a zone is 12:00 UTC, not 12:00 somewhere else."""
     elsewhere = NOON.replace(tzinfo=timezone(timedelta(hours=2)))
     naive, aware = times.matrix(stamps(NOON)), times.matrix(stamps(elsewhere, tz="Europe/Paris"))
-    assert times.describe(0, *naive[0, :2], is_date=False) == "12:00"
-    assert times.describe(0, *aware[0, :2], is_date=False) == "10:00"
+    assert times.point_in_words("time of day", *naive[0, :2]) == "12:00"
+    assert times.point_in_words("time of day", *aware[0, :2]) == "10:00"
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
@@ -89,7 +89,7 @@ def test_any_moment_is_told_back_in_words(moment):
     """Time of day, weekday and month of any year, before 1970 or after, come back from the circles."""
     moment = moment.replace(second=0, microsecond=0)
     (row,) = times.matrix(stamps(moment))
-    words = [times.describe(part, *row[2 * part : 2 * part + 2], is_date=False) for part in range(3)]
+    words = [times.point_in_words(part, *row[2 * i : 2 * i + 2]) for i, part in enumerate(times.PARTS)]
     assert words == [f"{moment:%H:%M}", times.WEEKDAYS[moment.weekday()], times.MONTHS[moment.month - 1]]
 
 
@@ -98,11 +98,11 @@ def test_any_moment_is_told_back_in_words(moment):
 def test_any_date_is_told_back_in_words(day):
     """A date's two parts are the weekday and the month."""
     (row,) = times.matrix(pa.array([day]))
-    words = [times.describe(part, *row[2 * part : 2 * part + 2], is_date=True) for part in range(2)]
+    words = [times.point_in_words(part, *row[2 * i : 2 * i + 2]) for i, part in enumerate(times.PARTS[1:])]
     assert words == [times.WEEKDAYS[day.weekday()], times.MONTHS[day.month - 1]]
 
 
 def test_a_point_just_before_midnight_is_midnight():
     """Words are rounded to the minute and never say 24:00."""
     angle = 2 * np.pi * (1 - 1e-9)
-    assert times.describe(0, np.sin(angle), np.cos(angle), is_date=False) == "00:00"
+    assert times.point_in_words("time of day", np.sin(angle), np.cos(angle)) == "00:00"

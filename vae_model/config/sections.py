@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveInt,
@@ -16,11 +17,11 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from vae_model.errors import ConfigError
 from vae_model.places import credentials, identifiers
 
-Kind = Literal["numeric", "boolean", "categorical", "datetime", "vector"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -30,6 +31,17 @@ def _without_credentials(name: str) -> str:
     return name
 
 
+def _known_kind(name: Any) -> Any:
+    from vae_model.features.kinds import KINDS  # brings pyarrow, which `vae-anomaly --help` need not wait for
+
+    if isinstance(name, str) and name in KINDS:
+        return name
+    *others, last = map(repr, KINDS)
+    raise PydanticCustomError("kind", "Input should be {expected}", {"expected": f"{', '.join(others)} or {last}"})
+
+
+KindName = Annotated[str, BeforeValidator(_known_kind)]
+"""The name of a kind of feature."""
 Name = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
 """A path or a table's name."""
 
@@ -105,7 +117,7 @@ class Features(Section):
     """The columns to use; all but the key when left out."""
     exclude: list[str] = Field(default_factory=list)
     """Columns to leave out of the model. They still pass through to the output."""
-    kinds: dict[str, Kind] = Field(default_factory=dict)
+    kinds: dict[str, KindName] = Field(default_factory=dict)
     """Kinds set by hand: numeric, boolean, categorical, datetime or vector. For example {origin: categorical}."""
 
     @model_validator(mode="after")

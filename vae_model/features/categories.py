@@ -1,11 +1,17 @@
-"""Categories as slot numbers: the frequent values have a slot each, the rest share one."""
+"""Categories and booleans: the number of a slot. The frequent values have a slot each, the rest share one."""
 
 from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from vae_model.features.feature import Feature, Fit, Kind
 
 MAX_SLOTS = 127
 """At most this many values get a slot of their own in the network."""
@@ -13,6 +19,69 @@ MIN_COUNT = 5
 """A value seen less often than this in training has no slot of its own: there is too little to learn from."""
 MAX_VALUES = 50_000
 """At most this many values are remembered as seen."""
+MANY_VALUES = 1000
+"""With more distinct values than this, a note says that most of them are not told apart."""
+
+
+class SlotKind(Kind):
+    """A kind that makes a column a category to the network: each row is in one of a few slots."""
+
+    @abstractmethod
+    def encode(self, feature: Feature, array: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """(N,) the slot of each row: -1 missing, ``feature.slots`` for what has no slot of its own; and (N,) whether
+        the value never occurred in training.
+        """
+
+
+class Categories(SlotKind):
+    """Strings, or whole numbers and booleans by the words they are written in."""
+
+    name = "categorical"
+    families: ClassVar[tuple[str, ...]] = ("string", "integer", "boolean")
+    default_of: ClassVar[tuple[str, ...]] = ("string", "null")  # nulls alone could be of any kind: a name is needed
+
+    def fit(self, bare: Feature, array: pa.Array) -> Fit:
+        """The values, most frequent first, and how many of them have a slot."""
+        values, slots, gini, distinct = vocabulary(array)
+        notes = []
+        if distinct > MANY_VALUES:
+            notes.append(f"{distinct:,} distinct values; the {slots} most frequent are told apart")
+        if distinct == 1:
+            notes.append(f"constant ({values[0]!r}) in the training rows")
+        return Fit(replace(bare, values=tuple(values), slots=slots, gini=gini), notes)
+
+    def encode(self, feature: Feature, array: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """(N,) the slot of each row, and (N,) whether its value is unseen."""
+        return codes(array, feature.value_set, feature.slots)
+
+    def describe(self, feature: Feature) -> str:
+        """How many values there are, the first six, and how many have no slot."""
+        count, pooled = len(feature.values), len(feature.values) - feature.slots
+        shown = ", ".join(feature.values[:6]) + (", …" if count > 6 else "")
+        return f"{count} values ({shown})" + (f", {pooled} rare ones pooled" if pooled else "")
+
+    def words(
+        self, feature: Feature, value: pa.Scalar, expected_U: NDArray[np.float64], parts_U: NDArray[np.float32]
+    ) -> tuple[str, str]:
+        """The value, and the likeliest other one."""
+        slot = int(expected_U[0])
+        return self.in_words(value.as_py()), feature.values[slot] if slot < feature.slots else "(a rare value)"
+
+    def in_words(self, value: Any) -> str:
+        """One value of the column."""
+        return str(value)
+
+
+class Booleans(Categories):
+    """Categories of two values, true and false."""
+
+    name = "boolean"
+    families = ("boolean",)
+    default_of = ("boolean",)
+
+    def in_words(self, value: Any) -> str:
+        """As Arrow and SQL write it, not as Python does."""
+        return str(value).lower()
 
 
 def text(array: pa.Array) -> pa.Array:

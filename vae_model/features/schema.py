@@ -1,4 +1,4 @@
-"""Which columns of a table are features, and whether a table fits a fitted spec. Knows columns by name and family."""
+"""Which columns of a table are features, and whether a table to be scored fits a model. Reads no row."""
 
 from __future__ import annotations
 
@@ -7,31 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.types as pat
 
 from vae_model.errors import SchemaError, nearest
-
-KIND_OF_FAMILY = {
-    "integer": "numeric",
-    "float": "numeric",
-    "decimal": "numeric",
-    "boolean": "boolean",
-    "string": "categorical",
-    "date": "datetime",
-    "timestamp": "datetime",
-    "array": "vector",
-    "null": "categorical",
-}
-"""The kind a column gets when the config does not set one. A column of nulls alone has no type; it fits any."""
-
-FAMILIES_OF_KIND = {
-    "numeric": ("integer", "float", "decimal", "boolean"),
-    "boolean": ("boolean",),
-    "categorical": ("string", "integer", "boolean"),
-    "datetime": ("date", "timestamp"),
-    "vector": ("array",),
-}
-"""The column types a kind can be made from."""
+from vae_model.features.families import family
+from vae_model.features.feature import Chosen
+from vae_model.features.kinds import KINDS, default_kind
 
 
 class Column(NamedTuple):
@@ -39,7 +19,7 @@ class Column(NamedTuple):
 
     name: str
     family: str | None
-    """The group of types that encode alike; None where no feature can be made of it."""
+    """The family of its type; None where no feature can be made of it."""
     type: str
     """The type in the words of the table's engine, for messages."""
 
@@ -49,38 +29,14 @@ def arrow_columns(schema: pa.Schema) -> list[Column]:
     return [Column(field.name, family(field.type), str(field.type)) for field in schema]
 
 
-def family(type_: pa.DataType) -> str | None:
-    """The family of an Arrow type, or None for a type no feature can be made from."""
-    if pat.is_dictionary(type_):
-        return family(type_.value_type)
-    if pat.is_null(type_):
-        return "null"
-    tests = {
-        "boolean": pat.is_boolean,
-        "integer": pat.is_integer,
-        "float": pat.is_floating,
-        "decimal": pat.is_decimal,
-        "string": lambda t: pat.is_string(t) or pat.is_large_string(t) or pat.is_string_view(t),
-        "date": pat.is_date,
-        "timestamp": pat.is_timestamp,
-    }
-    for name, test in tests.items():
-        if test(type_):
-            return name
-    is_list = pat.is_list(type_) or pat.is_large_list(type_) or pat.is_fixed_size_list(type_)
-    if is_list and family(type_.value_type) in ("integer", "float", "decimal"):
-        return "array"
-    return None
-
-
 def select(
     columns: Sequence[Column],
     key: Sequence[str],
     include: Sequence[str] | None,
     exclude: Sequence[str],
     kinds: Mapping[str, str],
-) -> dict[str, tuple[str, str]]:
-    """The feature columns of a table: name -> (kind, family), in table order.
+) -> dict[str, Chosen]:
+    """The feature columns of a table, by name, in table order. ``kinds`` are those that the config sets.
 
     Raises SchemaError naming every column that is missing, named twice, of an unsupported type, or of a type that
     does not fit the kind set for it.
@@ -98,12 +54,12 @@ def select(
                 f"(to leave it out of the model: features: {{exclude: [{name}]}})"
             )
             continue
-        kind = kinds.get(name, KIND_OF_FAMILY[group])
-        if group != "null" and group not in FAMILIES_OF_KIND[kind]:
-            fits = " or ".join(FAMILIES_OF_KIND[kind])
-            problems.append(f"column {name!r} cannot be {kind}: expected {fits}, found {type_}")
+        kind = kinds.get(name) or default_kind(group)
+        families = KINDS[kind].families
+        if group not in (*families, "null"):  # a column of nulls alone has no type: it fits any kind
+            problems.append(f"column {name!r} cannot be {kind}: expected {' or '.join(families)}, found {type_}")
             continue
-        chosen[name] = (kind, group)
+        chosen[name] = Chosen(kind, group)
     if problems:
         raise SchemaError("\n".join(["The table does not fit the config:", *(f"  - {line}" for line in problems)]))
     if not chosen:
@@ -111,19 +67,19 @@ def select(
     return chosen
 
 
-def check(columns: Sequence[Column], trained: Mapping[str, tuple[str, str]], key: Sequence[str] = ()) -> None:
-    """Hold a table to be scored against the model: every feature and key column there, of a type it was trained on.
+def check_fits_model(columns: Sequence[Column], trained: Mapping[str, Chosen], key: Sequence[str] = ()) -> None:
+    """Check that a table can be scored: every feature and key column is there, and of a type that fits training.
 
-    ``trained`` is name -> (kind, family). Raises SchemaError naming every column that does not fit.
+    ``trained`` is what each feature column was taken for. Raises SchemaError naming every column that does not fit.
     """
     names = _distinct_names(columns)
     problems = [_missing(name, names) for name in [*key, *trained] if name not in names]
-    numbers = FAMILIES_OF_KIND["numeric"]
     for name, group, type_ in columns:
         if name not in trained:
             continue
         kind, expected = trained[name]
-        if group not in (expected, "null") and not (kind == "numeric" and group in numbers):
+        others = KINDS[kind].families if KINDS[kind].interchangeable else ()
+        if group not in (expected, "null", *others):
             problems.append(f"column {name!r}: expected {expected} ({kind} when the model was trained), found {type_}")
     if problems:
         raise SchemaError("\n".join(["The table does not fit the model:", *(f"  - {line}" for line in problems)]))

@@ -1,7 +1,7 @@
-"""The fitted feature spec: how each source column becomes columns of the model's matrix, and back into words.
+"""The fitted feature spec: how each source column becomes columns of the model's matrix.
 
-Shapes: N rows, F numeric columns of the matrix ("units"), C categorical columns. A feature is a source column; a
-number has one unit, a date four, a timestamp six, an array one an element. Booleans are categories of two values.
+Shapes: N rows, F numeric columns of the matrix ("units"), C categorical columns. A feature is a source column; its kind
+says whether it has units, and how many, or is a category.
 """
 
 from __future__ import annotations
@@ -9,90 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.errors import SchemaError, TrainingError
-from vae_model.features import categories, numbers, times
+from vae_model.errors import ModelFileError, SchemaError, TrainingError
 from vae_model.features.batch import Batch
+from vae_model.features.categories import SlotKind
+from vae_model.features.families import FAMILIES
+from vae_model.features.feature import Chosen, Feature, Kind
+from vae_model.features.kinds import KINDS
+from vae_model.features.units import UnitsKind, standardise
+
+T = TypeVar("T")
 
 LIMIT = float(np.finfo(np.float32).max) ** 0.25
 """Standardised values stop here: a square of a square still fits a 32-bit float."""
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One source column, fitted."""
-
-    name: str
-    kind: str
-    family: str
-    center: tuple[float, ...] = ()
-    scale: tuple[float, ...] = ()
-    values: tuple[str, ...] = ()
-    slots: int = 0
-    gini: float = 0.0
-
-    @property
-    def is_category(self) -> bool:
-        """Whether the column is a category to the network."""
-        return self.kind in ("categorical", "boolean")
-
-    @cached_property
-    def value_set(self) -> pa.Array:
-        """The values seen in training, as Arrow."""
-        return pa.array(self.values, pa.string())
-
-    def matrix(self, array: pa.Array) -> NDArray[np.float64]:
-        """The column's units before standardisation, (N, units)."""
-        if self.kind == "datetime":
-            return times.matrix(array)
-        if self.kind == "vector":
-            return numbers.vectors(array, len(self.center) or numbers.width_of(array), self.name)
-        return numbers.matrix(array)
-
-    @cached_property
-    def center_U(self) -> NDArray[np.float64]:
-        """Training means of the units."""
-        return np.array(self.center)
-
-    @cached_property
-    def scale_U(self) -> NDArray[np.float64]:
-        """Training standard deviations of the units; 0 for a constant."""
-        return np.array(self.scale)
-
-    def standardise(self, raw_NU: NDArray[np.float64], out_NU: NDArray[np.float32]) -> None:
-        """Units less their center, in units of their scale, into ``out_NU``. A constant unit (scale 0) becomes 0 where
-        equal to its constant, else 1: whole numbers are compared exactly, others as closely as a trip through float32
-        leaves them.
-        """
-        x_NU = raw_NU - self.center_U
-        if all(self.scale):
-            np.divide(x_NU, self.scale_U, out=out_NU, casting="same_kind")
-            return
-        for unit, (center, scale) in enumerate(zip(self.center, self.scale, strict=True)):
-            if scale:
-                x_NU[:, unit] /= scale
-            else:
-                observed = ~np.isnan(raw_NU[:, unit])
-                tolerance = 0 if center == round(center) else 1e-7 * abs(center)
-                x_NU[observed, unit] = np.abs(x_NU[observed, unit]) > tolerance
-        out_NU[:] = x_NU
-
-    def describe(self) -> str:
-        """One line a person can check."""
-        if self.is_category:
-            pooled = len(self.values) - self.slots
-            shown = ", ".join(self.values[:6]) + (", …" if len(self.values) > 6 else "")
-            return f"{len(self.values)} values ({shown})" + (f", {pooled} rare ones pooled" if pooled else "")
-        if self.kind == "vector":
-            return f"{len(self.center)} numbers"
-        if self.kind == "datetime":
-            return ", ".join(times.PARTS[self.family == "date" :]) + " (UTC)"
-        return f"constant {self.center[0]:.6g}" if not self.scale[0] else f"{self.center[0]:.6g} ± {self.scale[0]:.6g}"
 
 
 @dataclass(frozen=True)
@@ -104,37 +38,25 @@ class FeatureSpec:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, table: pa.Table, chosen: Mapping[str, tuple[str, str]]) -> Self:
-        """Fit every chosen column (name -> (kind, family)) on the training rows.
+    def fit(cls, table: pa.Table, chosen: Mapping[str, Chosen]) -> Self:
+        """Fit every chosen column on the training rows.
 
-        Columns that are all null are left out and reported. Raises TrainingError where nothing is left.
+        Columns that are all null are left out and reported. Raises SchemaError where a column cannot be encoded, and
+        TrainingError where nothing is left to learn from.
         """
         features, unused, notes = [], {}, []
-        for name, (kind, group) in chosen.items():
-            feature = Feature(name, kind, group)
-            array = _plain(combine(table.column(name)), group)
+        for name, (kind, family) in chosen.items():
+            array = _typed(combine(table.column(name)), family)
             if array.null_count == len(array):
                 unused[name] = "all null in the training rows"
-            elif feature.is_category:
-                values, slots, gini, distinct = categories.vocabulary(array)
-                features.append(Feature(name, kind, group, values=tuple(values), slots=slots, gini=gini))
-                if distinct > 1000:
-                    notes.append(f"{name}: {distinct:,} distinct values; the {slots} most frequent are told apart")
-                if distinct == 1:
-                    notes.append(f"{name}: constant ({values[0]!r}) in the training rows")
+                continue
+            fit = _naming(KINDS[kind].fit, Feature(name, kind, family), array)
+            notes += [f"{name}: {note}" for note in fit.notes]
+            if fit.feature is None:
+                unused[name] = fit.unusable
             else:
-                raw = feature.matrix(array)
-                if np.isinf(raw).any():
-                    notes.append(f"{name}: {int(np.isinf(raw).any(axis=1).sum()):,} infinite values taken as missing")
-                if not np.isfinite(raw).any():
-                    unused[name] = "no finite value in the training rows"
-                    continue
-                fitted = [numbers.location_scale(raw[:, unit]) for unit in range(raw.shape[1])]
-                center, scale = zip(*fitted, strict=True)
-                if not any(scale):
-                    notes.append(f"{name}: constant in the training rows")
-                features.append(Feature(name, kind, group, center=center, scale=scale))
-        if all(f.gini == 0 if f.is_category else not any(f.scale) for f in features):
+                features.append(fit.feature)
+        if all(feature.is_constant for feature in features):
             raise TrainingError(
                 "There is nothing to learn: every feature is constant or null in the training rows.",
                 found=f"features {', '.join(chosen)}",
@@ -148,19 +70,41 @@ class FeatureSpec:
         return [f.name for f in self.features]
 
     @property
-    def trained(self) -> dict[str, tuple[str, str]]:
-        """Name -> (kind, family), to hold another table's schema against."""
-        return {f.name: (f.kind, f.family) for f in self.features}
+    def trained(self) -> dict[str, Chosen]:
+        """What each column was taken for in training, to hold another table's schema against."""
+        return {f.name: Chosen(f.kind, f.family) for f in self.features}
+
+    @cached_property
+    def kinds(self) -> list[Kind]:
+        """The kind of each feature."""
+        return [KINDS[f.kind] for f in self.features]
 
     @cached_property
     def numeric(self) -> list[Feature]:
         """The features with units in ``x_NF``."""
-        return [f for f in self.features if not f.is_category]
+        return [feature for _, feature, _, _ in self._with_units]
 
     @cached_property
     def categorical(self) -> list[Feature]:
         """The features with a column in ``codes_NC``."""
-        return [f for f in self.features if f.is_category]
+        return [feature for _, feature, _ in self._with_slots]
+
+    @cached_property
+    def _with_units(self) -> list[tuple[int, Feature, UnitsKind, slice]]:
+        """Of each feature that has units: its index, itself, its kind, and where its units are."""
+        found, start = [], 0
+        for index, (feature, kind) in enumerate(zip(self.features, self.kinds, strict=True)):
+            if isinstance(kind, UnitsKind):
+                stop = start + len(feature.center)
+                found.append((index, feature, kind, slice(start, stop)))
+                start = stop
+        return found
+
+    @cached_property
+    def _with_slots(self) -> list[tuple[int, Feature, SlotKind]]:
+        """Of each feature that is a category: its index, itself, and its kind."""
+        both = enumerate(zip(self.features, self.kinds, strict=True))
+        return [(index, feature, kind) for index, (feature, kind) in both if isinstance(kind, SlotKind)]
 
     @cached_property
     def center_F(self) -> NDArray[np.float64]:
@@ -175,9 +119,8 @@ class FeatureSpec:
     @cached_property
     def feature_of_unit(self) -> NDArray[np.intp]:
         """For each residual (units first, then categories), the index of its feature in ``features``."""
-        index = {f.name: i for i, f in enumerate(self.features)}
-        of_units = [index[f.name] for f in self.numeric for _ in f.center]
-        return np.array(of_units + [index[f.name] for f in self.categorical], dtype=np.intp)
+        of_units = [index for index, feature, _, _ in self._with_units for _ in feature.center]
+        return np.array(of_units + [index for index, _, _ in self._with_slots], dtype=np.intp)
 
     @cached_property
     def share_R(self) -> NDArray[np.float32]:
@@ -186,41 +129,39 @@ class FeatureSpec:
         return np.asarray(1 / np.bincount(of_unit)[of_unit], dtype=np.float32)
 
     @cached_property
-    def units(self) -> list[slice]:
-        """Of each feature, its residuals: units first, then categories."""
-        of_unit = self.feature_of_unit
-        first = {int(index): start for start, index in reversed(list(enumerate(of_unit)))}
-        counts = np.bincount(of_unit, minlength=len(self.features))
-        return [slice(first[index], first[index] + int(count)) for index, count in enumerate(counts)]
+    def residuals(self) -> list[slice]:
+        """Of each feature, where its residuals are: those of units come first, then those of categories."""
+        found = {index: own for index, _, _, own in self._with_units}
+        after = len(self.center_F)
+        found |= {index: slice(after + c, after + c + 1) for c, (index, _, _) in enumerate(self._with_slots)}
+        return [found[index] for index in range(len(self.features))]
 
     def encode(self, arrays: Sequence[pa.Array]) -> Batch:
         """Encode one Arrow array a feature, in the order of ``names``. Raises an error naming the column."""
         rows = len(arrays[0])
         x_NF = np.empty((rows, len(self.center_F)), dtype=np.float32)
-        codes_NC = np.empty((rows, len(self.categorical)), dtype=np.int32)
-        unseen_NC = np.zeros((rows, len(self.categorical)), dtype=bool)
+        codes_NC = np.empty((rows, len(self._with_slots)), dtype=np.int32)
+        unseen_NC = np.zeros((rows, len(self._with_slots)), dtype=bool)
         missing_N = np.zeros(rows)
         non_finite_N = np.zeros(rows, dtype=bool)
-        category = 0
+        for c, (index, feature, slot_kind) in enumerate(self._with_slots):
+            array = _typed(arrays[index], feature.family)
+            codes_N, unseen_NC[:, c] = _naming(slot_kind.encode, feature, array)
+            codes_NC[:, c] = codes_N
+            missing_N += codes_N < 0
         with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all measure is clipped below
-            for feature, unit, given in zip(self.features, self.units, arrays, strict=True):
-                array = _plain(given, feature.family)
-                if feature.is_category:
-                    slot, unseen = _naming(feature, categories.codes, array, feature.value_set, feature.slots)
-                    codes_NC[:, category], unseen_NC[:, category] = slot, unseen
-                    missing_N += slot < 0
-                    category += 1
-                else:
-                    feature.standardise(_naming(feature, feature.matrix, array), x_NF[:, unit])
+            for index, feature, kind, own in self._with_units:
+                array = _typed(arrays[index], feature.family)
+                standardise(feature, _naming(kind.encode, feature, array), x_NF[:, own])
         if not -LIMIT <= x_NF.min(initial=0) <= x_NF.max(initial=0) <= LIMIT:  # nor where anything is missing
-            for feature, unit, given in zip(self.features, self.units, arrays, strict=True):
-                if feature.is_category or np.abs(x_NF[:, unit]).max(initial=0) <= LIMIT:
+            for index, feature, kind, own in self._with_units:
+                if np.abs(x_NF[:, own]).max(initial=0) <= LIMIT:
                     continue
-                infinite_NU = np.isinf(feature.matrix(_plain(given, feature.family)))
+                infinite_NU = np.isinf(kind.encode(feature, _typed(arrays[index], feature.family)))
                 non_finite_N |= infinite_NU.any(axis=1)
-                x_NU = np.where(infinite_NU, np.nan, x_NF[:, unit])
+                x_NU = np.where(infinite_NU, np.nan, x_NF[:, own])
                 missing_N += np.isnan(x_NU).all(axis=1)
-                x_NF[:, unit] = np.clip(x_NU, -LIMIT, LIMIT)
+                x_NF[:, own] = np.clip(x_NU, -LIMIT, LIMIT)
         return Batch(x_NF, codes_NC, unseen_NC, missing_N / len(self.features), non_finite_N)
 
     def encode_table(self, table: pa.Table) -> Batch:
@@ -233,10 +174,18 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """From what ``to_json`` gave."""
+        """From what ``to_json`` gave. Raises ModelFileError where a kind is not known."""
         known: Any = Feature
         lists = [{k: tuple(v) if isinstance(v, list) else v for k, v in f.items()} for f in values["features"]]
         features = tuple(known(**fields) for fields in lists)
+        for feature in features:
+            if feature.kind not in KINDS:
+                raise ModelFileError(
+                    "The model has a kind of feature that this version of spark-vae-anomaly does not know.",
+                    f"one of {', '.join(KINDS)}",
+                    f"{feature.kind} for column {feature.name!r}",
+                    "Upgrade spark-vae-anomaly.",
+                )
         return cls(features, dict(values["unused"]), tuple(values["notes"]))
 
 
@@ -247,30 +196,17 @@ def combine(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
-_TYPE_OF_FAMILY = {
-    "integer": pa.int64(),
-    "float": pa.float64(),
-    "decimal": pa.float64(),
-    "boolean": pa.bool_(),
-    "string": pa.string(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us"),
-    "array": pa.list_(pa.float64()),
-    "null": pa.null(),
-}
-
-
-def _plain(array: pa.Array, family: str) -> pa.Array:
+def _typed(array: pa.Array, family: str) -> pa.Array:
     """The array without its dictionary, and with a type where it had none."""
     if pa.types.is_dictionary(array.type):
         return array.dictionary_decode()
-    return pa.nulls(len(array), _TYPE_OF_FAMILY[family]) if pa.types.is_null(array.type) else array
+    return pa.nulls(len(array), FAMILIES[family].type) if pa.types.is_null(array.type) else array
 
 
-def _naming(feature: Feature, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function; an Arrow error in it comes back as one that names the column."""
+def _naming(function: Callable[[Feature, pa.Array], T], feature: Feature, array: pa.Array) -> T:
+    """Call a kind's function; an Arrow error in it comes back as one that names the column."""
     try:
-        return function(*arguments)
+        return function(feature, array)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise SchemaError(
             f"Column {feature.name!r} could not be encoded as {feature.kind}.", feature.family, str(error)

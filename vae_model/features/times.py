@@ -5,16 +5,51 @@ UTC, not the session's time zone: a score must not depend on where it was comput
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vae_model.features.feature import Feature
+from vae_model.features.units import UnitsKind
+
 DAY = 86_400_000_000
 """Microseconds in a day."""
 PARTS = ("time of day", "day of week", "month")
+"""The circles a moment has a place on; a date has no time of day."""
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = ("January", "February", "March", "April", "May", "June", "July",
           "August", "September", "October", "November", "December")  # fmt: skip
+
+
+class Times(UnitsKind):
+    """A date or a timestamp as points on circles, two units each: sine and cosine."""
+
+    name = "datetime"
+    families = ("date", "timestamp")
+    default_of = ("date", "timestamp")
+
+    def encode(self, feature: Feature, array: pa.Array) -> NDArray[np.float64]:
+        """Sine and cosine of each part, (N, 4) of a date and (N, 6) of a timestamp."""
+        return matrix(array)
+
+    def describe(self, feature: Feature) -> str:
+        """The parts."""
+        return ", ".join(_parts(feature)) + " (UTC)"
+
+    def words(
+        self, feature: Feature, value: pa.Scalar, expected_U: NDArray[np.float64], parts_U: NDArray[np.float32]
+    ) -> tuple[str, str]:
+        """The moment, and what was expected of the part that deviates most."""
+        worst = int(np.argmax(parts_U)) // 2
+        part = _parts(feature)[worst]
+        return moment_in_words(value), f"{part}: {point_in_words(part, *expected_U[2 * worst : 2 * worst + 2])}"
+
+
+def _parts(feature: Feature) -> tuple[str, ...]:
+    """The parts of the feature's moments, in the order of their units."""
+    return PARTS[feature.family == "date" :]
 
 
 def matrix(array: pa.Array) -> NDArray[np.float64]:
@@ -35,11 +70,20 @@ def matrix(array: pa.Array) -> NDArray[np.float64]:
     return out
 
 
-def describe(part: int, sine: float, cosine: float, is_date: bool) -> str:
-    """A point on a part's circle in words: ``14:05``, ``Tuesday``, ``July``."""
+def moment_in_words(value: Any) -> str:
+    """A date or a timestamp in ISO format, in UTC where it has a zone."""
+    if getattr(value.type, "tz", None):  # Spark gives them in its session's zone
+        value = value.cast(pa.timestamp(value.type.unit, "UTC"))
+    try:
+        return str(value.as_py().isoformat())
+    except (OverflowError, ValueError):  # beyond the years Python's calendar knows
+        return f"{value.cast(pa.int64()).as_py()} {getattr(value.type, 'unit', 'days')} since 1970"
+
+
+def point_in_words(part: str, sine: float, cosine: float) -> str:
+    """A point on a part's circle: ``14:05``, ``Tuesday``, ``July``."""
     turn = np.arctan2(sine, cosine) / (2 * np.pi) % 1
-    name = PARTS[part + is_date]
-    if name == "time of day":
+    if part == "time of day":
         minutes = round(turn * 1440) % 1440
         return f"{minutes // 60:02d}:{minutes % 60:02d}"
-    return WEEKDAYS[round(turn * 7) % 7] if name == "day of week" else MONTHS[round(turn * 12) % 12]
+    return WEEKDAYS[round(turn * 7) % 7] if part == "day of week" else MONTHS[round(turn * 12) % 12]

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_model.config.sections import Config
+from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec
 from vae_model.scoring.ensemble import NETWORKS, Ensemble, layout
 from vae_model.training import trimming
@@ -21,8 +22,6 @@ from vae_model.training import trimming
 if TYPE_CHECKING:
     from vae_model.training.loop import Progress, Trained
 
-Chosen = Mapping[str, tuple[str, str]]
-"""Feature columns: name -> (kind, family)."""
 Report = Callable[["Progress"], None]
 
 SMALL = 500
@@ -51,7 +50,9 @@ class Fitted:
         return out
 
 
-def fit(rows: pa.Table, held_out: pa.Table, chosen: Chosen, config: Config, progress: Report | None = None) -> Fitted:
+def fit(
+    rows: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None
+) -> Fitted:
     """Learn from ``rows``; the ``held_out`` rows calibrate."""
     learnt = _learn(rows, chosen, config, progress)
     batch = learnt.ensemble.spec.encode_table(held_out)
@@ -62,7 +63,7 @@ def fit(rows: pa.Table, held_out: pa.Table, chosen: Chosen, config: Config, prog
     return replace(learnt, ensemble=ensemble, scores=ensemble.scores(batch))
 
 
-def cross_fit(rows: pa.Table, chosen: Chosen, config: Config, progress: Report | None = None) -> Fitted:
+def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None) -> Fitted:
     """Learn from all rows, and calibrate by all: each is scored by a model of the other folds.
 
     This is cross-conformal prediction (Vovk, "Cross-conformal predictors", 2015) with one model of all rows in the end,
@@ -80,7 +81,7 @@ def cross_fit(rows: pa.Table, chosen: Chosen, config: Config, progress: Report |
     return replace(learnt, ensemble=replace(learnt.ensemble, ordinary=ordinary), scores=scores)
 
 
-def _learn(rows: pa.Table, chosen: Chosen, config: Config, progress: Report | None) -> Fitted:
+def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None) -> Fitted:
     """Spec, members and their distances; nothing to calibrate by yet."""
     from vae_model.training.loop import train  # torch is the driver's: imported only here
 

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from vae_model.config.load import parse_config
 from vae_model.config.sections import Config, Source
 from vae_model.errors import SourceError
-from vae_model.features.schema import KIND_OF_FAMILY, Column
+from vae_model.features.families import FAMILIES
+from vae_model.features.kinds import KINDS, default_kind
+from vae_model.features.schema import Column
 from vae_model.features.spec import combine
 from vae_model.places import files
 from vae_model.spark import frames
@@ -37,6 +39,11 @@ class _Look:
     rows: int
     present: int
     distinct: int
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether a value holds several others: such a column is not counted, and neither a key nor a category."""
+        return self.column.family is not None and FAMILIES[self.column.family].is_nested
 
     @property
     def looks_like_id(self) -> bool:
@@ -90,8 +97,9 @@ def _look(frame: DataFrame) -> list[_Look]:
         raise SourceError("The table cannot be read.", found=frames.reason(error)) from error
     looks = []
     for column in found:
-        if column.family in (None, "array"):  # not counted: neither is a key or a category
-            looks.append(_Look(column, rows, rows, rows))
+        uncounted = _Look(column, rows, rows, rows)
+        if column.family is None or uncounted.is_nested:
+            looks.append(uncounted)
             continue
         values = combine(first.column(known.index(column.name)))
         looks.append(_Look(column, rows, rows - values.null_count, pc.count_distinct(values).as_py()))
@@ -105,7 +113,7 @@ def _reason_to_exclude(look: _Look) -> str | None:
         return "all null"
     if look.looks_like_id:
         return f"looks like an identifier: {look.distinct:,} distinct values in {look.present:,} rows"
-    if look.distinct <= 1 and look.column.family != "array":
+    if look.distinct <= 1 and not look.is_nested:
         return "constant"
     if look.column.family == "string" and look.distinct > MANY:
         return f"{look.distinct:,} distinct strings: too many for a category"
@@ -137,10 +145,10 @@ def _text(
         "features:",
         "  exclude:  # these still pass through to the output" if excluded else "  exclude: []",
         *(f"    - {_quoted(column)}  # {reason}" for column, reason in excluded.items()),
-        "  # The kinds found; change one (numeric, boolean, categorical, datetime, vector), or exclude the column.",
+        f"  # The kinds found; change one ({', '.join(KINDS)}), or exclude the column.",
         "  kinds:" if kept else "  kinds: {}",
         *(
-            f"    {_quoted(look.column.name)}: {KIND_OF_FAMILY[look.column.family or '']}  # {_note(look)}"
+            f"    {_quoted(look.column.name)}: {default_kind(look.column.family or '')}  # {_note(look)}"
             for look in kept
         ),
         "",
@@ -165,7 +173,7 @@ def _text(
 
 
 def _note(look: _Look) -> str:
-    if look.column.family == "array":
+    if look.is_nested:
         return look.column.type
     missing = 1 - look.present / look.rows
     return (

@@ -39,7 +39,7 @@ def score(
     Raises SchemaError where a feature is missing or retyped, or an output column would clash.
     """
     found = frames.columns(frame)
-    schema.check(found, detector.spec.trained)
+    schema.check_fits_model(found, detector.spec.trained)
     check_clash([column.name for column in found], prefix)
     function = udf.scoring_udf(frame.sparkSession, detector.to_bytes(), detector.scorer, observe)
     return udf.add_scores(frame, function, detector.scorer, prefix)
@@ -83,7 +83,7 @@ def prepare_score(spark: SparkSession, config: Config, detector: Detector | None
     if detector is None:
         choose(found, config)
     else:
-        schema.check(found, detector.spec.trained, config.key)
+        schema.check_fits_model(found, detector.spec.trained, config.key)
     check_clash(frame.columns, output.prefix)
     sink.check_output(spark, source, output, frame)
     rows = where(frame, source.where, "source.where")

@@ -23,7 +23,7 @@ def validate(spark: SparkSession, config: Config) -> Iterator[str]:
     frame = open_source(spark, source)
     yield f"source  ok: {source}, {len(frame.columns)} columns"
     chosen = choose(frames.columns(frame), config)
-    yield "columns ok: " + ", ".join(f"{name} ({kind})" for name, (kind, _) in chosen.items())
+    yield "columns ok: " + ", ".join(f"{name} ({taken.kind})" for name, taken in chosen.items())
     where(frame, config.train.normal, "train.normal")
     where(frame, source.where, "source.where")
     yield "predicates ok"
