@@ -80,11 +80,11 @@ def init(
 ) -> None:
     """Write a commented starter config by looking at a table."""
     reporter = Reporter(LogFormat.auto)
-    from vae_model.spark.jobs.init import locate, starter_config
+    from vae_model.spark.jobs.init import named_source, starter_config
 
     if files.exists(output) and not force:
         raise ConfigError(f"{output} exists.", hint="Choose another --output, or give --force to overwrite it.")
-    place = locate(source, format_, engine)
+    place = named_source(source, format_, engine)
     with _session(place) as spark:
         text = starter_config(spark, place)
     files.write(output, text.encode())

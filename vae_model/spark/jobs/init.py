@@ -53,7 +53,7 @@ class _Look:
         return self.column.family in ("string", "integer") and (many or (bool(name) and self.distinct > 20))
 
 
-def locate(source: str, format_: str | None, engine: str) -> Config:
+def named_source(source: str, format_: str | None, engine: str) -> Config:
     """The config of a source named on the command line: a path if it looks like one or exists, else a table."""
     is_path = "/" in source or re.search(r"\.(parquet|csv|json|orc)$", source) or files.present_format(source)
     if not is_path:
