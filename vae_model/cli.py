@@ -87,7 +87,7 @@ def init(
     place = named_source(source, format_, engine)
     with _session(place) as spark:
         text = starter_config(spark, place)
-    files.write(output, text.encode())
+    files.put(output, text.encode())
     reporter.line(f"Wrote {output}. Read it, edit it, then: vae-anomaly run --config {output}")
 
 

@@ -135,7 +135,7 @@ class Detector:
     def save(self, path: str) -> None:
         """Write the model file, whole or not at all. Raises OutputError."""
         try:
-            files.write(str(path), self.to_bytes())
+            files.put(str(path), self.to_bytes())
         except StorageError as error:
             raise error.told_as(OutputError, f"The model cannot be written to {path}.") from None
         except OSError as error:
@@ -145,7 +145,7 @@ class Detector:
     def load(cls, path: str) -> Self:
         """Read a model file. Raises ModelFileError where it is missing, truncated, altered or of a newer format."""
         try:
-            data = files.read(str(path))
+            data = files.get(str(path))
         except StorageError as error:
             raise error.told_as(ModelFileError, f"Model file {path} cannot be read.") from None
         except OSError as error:

@@ -120,17 +120,17 @@ def test_engines_are_given_paths_as_they_are_written(path, given):
 def test_local_files_are_read_back_however_they_are_spelled(tmp_path, spelling):
     """A plain path and a file URI name the same file; parents are made."""
     path = spelling.format(tmp_path / "new" / "m.vae")
-    files.write(path, b"one")
-    files.write(path, b"two")
-    assert files.read(path) == (tmp_path / "new" / "m.vae").read_bytes() == b"two"
+    files.put(path, b"one")
+    files.put(path, b"two")
+    assert files.get(path) == (tmp_path / "new" / "m.vae").read_bytes() == b"two"
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["m.vae"]
 
 
 @given(name=st.text(string.ascii_letters + "äé%+ #@=,'", min_size=1, max_size=20), data=st.binary())
 def test_any_bytes_under_any_name(name, data):
     """What is written is what is read, whatever the name and the bytes, on a store without renames."""
-    files.write(f"memory://folder/{name}", data)
-    assert files.read(f"memory://folder/{name}") == data
+    files.put(f"memory://folder/{name}", data)
+    assert files.get(f"memory://folder/{name}") == data
 
 
 def test_a_failed_local_write_leaves_the_old_bytes(tmp_path, monkeypatch):
@@ -138,15 +138,15 @@ def test_a_failed_local_write_leaves_the_old_bytes(tmp_path, monkeypatch):
     from fsspec.implementations.local import LocalFileSystem
 
     path = str(tmp_path / "m.vae")
-    files.write(path, b"old")
+    files.put(path, b"old")
 
     def broken(self, source, target, **options):
         raise OSError("the disk is gone")
 
     monkeypatch.setattr(LocalFileSystem, "mv", broken)
     with pytest.raises(OSError, match="the disk is gone"):
-        files.write(path, b"new")
-    assert files.read(path) == b"old"
+        files.put(path, b"new")
+    assert files.get(path) == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["m.vae"]
 
 
@@ -160,7 +160,7 @@ def test_an_object_is_written_by_one_request(memory, monkeypatch):
         return real(self, path, *more, **options)
 
     monkeypatch.setattr(type(memory), "pipe_file", pipe_file)
-    files.write("memory://b/m.vae", b"data")
+    files.put("memory://b/m.vae", b"data")
     assert names == ["/b/m.vae"]
     assert memory.find("/") == ["/b/m.vae"]
 
@@ -169,7 +169,7 @@ def test_a_folder_is_no_file(tmp_path):
     """A folder where a model should go is found before any work, and not written over."""
     assert "is a folder" in told(OutputError, files.check_writable, str(tmp_path))
     with pytest.raises(IsADirectoryError):
-        files.write(str(tmp_path), b"")
+        files.put(str(tmp_path), b"")
     files.check_writable(str(tmp_path), folder=True)
 
 
@@ -186,16 +186,16 @@ def test_s3_objects_are_read_back(s3):
     path = f"s3://{BUCKET}/models/m.vae"
     assert not files.exists(path)
     with pytest.raises(FileNotFoundError):
-        files.read(path)
+        files.get(path)
     files.check_writable(path)
     assert s3.keys() == []
-    files.write(path, b"one")
-    files.write(path.replace("s3:", "s3a:"), b"two")
-    assert files.read(path) == s3.get("models/m.vae") == b"two"
+    files.put(path, b"one")
+    files.put(path.replace("s3:", "s3a:"), b"two")
+    assert files.get(path) == s3.get("models/m.vae") == b"two"
     assert files.exists(f"s3://{BUCKET}/models") and files.exists(f"s3a://{BUCKET}")
     s3.put("models/m.vae", b"three")
     s3.put("other/new.parquet", b"")
-    assert files.read(path) == b"three"
+    assert files.get(path) == b"three"
     assert files.exists(f"s3://{BUCKET}/other")
     s3.s3.delete_object(Bucket=BUCKET, Key="models/m.vae")
     assert not files.exists(path)
@@ -219,7 +219,7 @@ def test_a_bucket_that_is_missing(s3):
     assert "there is no bucket attic" in told(ModelFileError, Detector.load, "s3://attic/m.vae")
     assert "there is no bucket attic" in told(ConfigError, load_config, "s3://attic/job.yaml")
     assert "there is no bucket attic" in told(StorageError, files.exists, "s3a://attic/rows")
-    assert "there is no bucket attic" in told(StorageError, files.write, "s3://attic/m.vae", b"")
+    assert "there is no bucket attic" in told(StorageError, files.put, "s3://attic/m.vae", b"")
     message = told(OutputError, files.check_writable, "s3://attic/m.vae")
     assert message == (
         "s3://attic/m.vae cannot be written.\n  found: there is no bucket attic\n"
@@ -263,7 +263,7 @@ def test_someone_who_may_only_read(s3):
     """Reading goes well, and that nothing can be written is found before any work."""
     s3.put("m.vae", b"data")
     with only_allowed(s3, "s3:GetObject", "s3:ListBucket"):
-        assert files.read(f"s3://{BUCKET}/m.vae") == b"data"
+        assert files.get(f"s3://{BUCKET}/m.vae") == b"data"
         assert "is denied" in told(OutputError, files.check_writable, f"s3://{BUCKET}/m.vae")
         assert "is denied" in told(OutputError, files.check_writable, f"s3://{BUCKET}/out", True)
     assert s3.keys() == ["m.vae"]
@@ -312,8 +312,30 @@ def test_a_server_that_says_nothing(s3, monkeypatch):
     """A server that takes a connection and never answers is given up within seconds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
-        monkeypatch.setattr(files, "PATIENCE", 2)
+        monkeypatch.setattr(files, "ANSWER_WITHIN", 2)
         assert f"the bucket {BUCKET} does not answer" in told(OutputError, files.check_writable, f"s3://{BUCKET}/x")
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (TimeoutError("read timed out"), True),
+        (type("EndpointConnectionError", (Exception,), {})("Could not connect"), True),
+        (type("ClientError", (Exception,), {"response": {"Error": {"Code": "SlowDown"}}})("reduce your rate"), True),
+        (type("HttpError", (Exception,), {"code": 503})("backend error"), True),
+        (type("ClientError", (Exception,), {"response": {"Error": {"Code": "NoSuchBucket"}}})("none"), False),
+        (type("ClientError", (Exception,), {"response": {"Error": {"Code": "ExpiredToken"}}})("old"), False),
+        (PermissionError("Forbidden"), False),
+        (ValueError("Invalid endpoint"), False),
+    ],
+    ids=lambda value: getattr(value, "args", [value])[0] if isinstance(value, Exception) else str(value),
+)
+def test_what_is_worth_another_try(error, transient):
+    """A store that is silent or busy may answer the next time; a missing bucket or a denied one will not."""
+    with pytest.raises(StorageError) as caught, files.explained("s3://b/x"):
+        raise error
+    assert caught.value.transient is transient
+    assert caught.value.exit_code == (4 if transient else 2)
 
 
 def test_an_address_that_is_none(s3, monkeypatch):
@@ -330,7 +352,7 @@ def test_a_library_that_is_not_installed(monkeypatch, path, extra):
         raise ImportError("Install it to access it")
 
     monkeypatch.setattr(fsspec, "get_filesystem_class", missing)
-    message = told(InputError, files.read, path)
+    message = told(InputError, files.get, path)
     assert message == (
         f"The place {path} cannot be reached.\n  found: Install it to access it\n"
         f"  to do: pip install 'spark-vae-anomaly[{extra}]'"
@@ -339,7 +361,7 @@ def test_a_library_that_is_not_installed(monkeypatch, path, extra):
 
 def test_a_file_system_nobody_knows():
     """An unknown protocol is an error about the place."""
-    assert "The place nowhere://b/m cannot be reached" in told(InputError, files.read, "nowhere://b/m")
+    assert "The place nowhere://b/m cannot be reached" in told(InputError, files.get, "nowhere://b/m")
 
 
 # --- Credentials
@@ -361,7 +383,7 @@ SECRETS = st.text(string.ascii_letters + string.digits + "+/=_-", min_size=8, ma
 def test_a_path_with_credentials_is_refused_without_showing_them(path):
     """Passwords and signatures in a path are found wherever a path is given, and not repeated."""
     assert credentials.within(path)
-    for function in (files.read, files.exists, files.check_writable, Detector.load, load_config):
+    for function in (files.get, files.exists, files.check_writable, Detector.load, load_config):
         message = told(InputError, function, path)
         assert message.startswith("A path holds credentials.\n  to do: Give credentials by the environment")
         assert path not in message

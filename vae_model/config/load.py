@@ -22,7 +22,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     path = str(path)
     try:
-        text = files.read(path).decode("utf-8")
+        text = files.get(path).decode("utf-8")
     except StorageError as error:
         raise error.told_as(ConfigError, f"Config file {path} cannot be read.") from None
     except FileNotFoundError:

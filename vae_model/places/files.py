@@ -22,7 +22,7 @@ from fsspec.asyn import sync
 from vae_model.errors import InputError, OutputError, StorageError, VaeAnomalyError
 from vae_model.places import credentials
 
-PATIENCE = 10
+ANSWER_WITHIN = 10
 """Seconds for a short question to an object store; its library alone would go on for a minute or more."""
 PROBE = "_vae_anomaly_write_probe"
 """The object that is put and removed to learn whether one can be. Readers of tables pass over a leading underscore."""
@@ -94,7 +94,7 @@ def locate(path: str) -> tuple[Any, str]:
     except ImportError as error:
         hint = f"pip install 'spark-vae-anomaly[{_STORES[kind].extra}]'" if kind in _STORES else ""
         raise InputError(f"The place {path} cannot be reached.", found=str(error), hint=hint) from None
-    spelled = _plain(path) if kind == "file" else re.sub(r"^s3[an]://", "s3://", path)
+    spelled = _local(path) if kind == "file" else re.sub(r"^s3[an]://", "s3://", path)
     with explained(path):
         fs, inner = fsspec.core.url_to_fs(spelled, use_listings_cache=False, **_options(kind))
     return fs, str(inner).rstrip("/") or "/"
@@ -105,7 +105,7 @@ def _options(kind: str) -> dict[str, Any]:
     if kind == "s3":
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         retries = {"mode": "standard", "total_max_attempts": 3}
-        config = {"connect_timeout": PATIENCE / 2, "read_timeout": 60, "retries": retries}
+        config = {"connect_timeout": ANSWER_WITHIN / 2, "read_timeout": 60, "retries": retries}
         return {"config_kwargs": config, "client_kwargs": {"region_name": region} if region else {}}
     # adlfs would otherwise go without credentials before it asks the platform for them
     return {"anon": False} if kind == "abfs" and "AZURE_STORAGE_ANON" not in os.environ else {}
@@ -117,9 +117,9 @@ def s3_endpoint() -> str:
 
 
 def ask(fs: Any, question: str, *about: Any) -> Any:
-    """A short question to a file system (a method's name), answered within ``PATIENCE`` seconds or not at all."""
+    """A short question to a file system (a method's name), answered within ``ANSWER_WITHIN`` seconds or not at all."""
     if getattr(fs, "async_impl", False):
-        return sync(fs.loop, getattr(fs, f"_{question}"), *about, timeout=PATIENCE)
+        return sync(fs.loop, getattr(fs, f"_{question}"), *about, timeout=ANSWER_WITHIN)
     return getattr(fs, question)(*about)
 
 
@@ -189,16 +189,16 @@ def canonical(path: str) -> str:
     """One spelling for one place, to tell whether two paths are the same. Needs no library."""
     kind = protocol(path)
     if kind == "file":
-        return f"file://{Path(_plain(path)).resolve()}"
+        return f"file://{Path(_local(path)).resolve()}"
     return f"{kind}://{posixpath.normpath(path.partition('://')[2])}"
 
 
 def for_engine(path: str) -> str:
     """A path as every engine reads it: Sail takes ``file:/x``, without the slashes, for relative."""
-    return f"file://{_plain(path)}" if path.startswith("file:") else path
+    return f"file://{_local(path)}" if path.startswith("file:") else path
 
 
-def _plain(path: str) -> str:
+def _local(path: str) -> str:
     return "/" + path.removeprefix("file:").lstrip("/") if path.startswith("file:") else path
 
 
@@ -223,7 +223,7 @@ def _find(fs: Any, inner: str) -> None:
         ask(fs, "ls", inner)
 
 
-def read(path: str) -> bytes:
+def get(path: str) -> bytes:
     """All bytes of a file. Raises OSError (FileNotFoundError where it is missing) or StorageError."""
     fs, inner = locate(path)
     with explained(path):
@@ -231,7 +231,7 @@ def read(path: str) -> bytes:
         return bytes(fs.cat_file(inner))
 
 
-def write(path: str, data: bytes) -> None:
+def put(path: str, data: bytes) -> None:
     """Write a file whole: a reader finds the old bytes or the new ones, never a part. Parents are made.
 
     HDFS cannot rename onto a file: there the old one is removed just before. Raises OSError or StorageError.

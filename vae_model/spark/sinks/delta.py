@@ -86,7 +86,7 @@ def _files_of_commit(folder: str, own: str) -> list[str]:
     """
     folder = folder.rstrip("/")
     for name in reversed(files.names_in(f"{folder}/_delta_log", r"\d{20}\.json")[-100:]):
-        actions = [json.loads(line) for line in files.read(f"{folder}/_delta_log/{name}").splitlines() if line.strip()]
+        actions = [json.loads(line) for line in files.get(f"{folder}/_delta_log/{name}").splitlines() if line.strip()]
         if any(action.get("commitInfo", {}).get("userMetadata") == own for action in actions):
             paths = [unquote(action["add"]["path"]) for action in actions if "add" in action]
             return [path if re.match(r"[\w+.-]+:/", path) else f"{folder}/{path}" for path in paths]
