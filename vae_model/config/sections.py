@@ -70,9 +70,9 @@ class Place(Section):
     """A path or a table name: exactly one of the two."""
 
     path: Name | None = None
-    """Folder or file of the table."""
+    """Folder or file."""
     table: Name | None = None
-    """Name of the table: table, schema.table or catalog.schema.table; a part with a dot in it in `backticks`."""
+    """Name of the table: table, schema.table or catalog.schema.table; a part with a dot in it stands in backticks."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -87,7 +87,7 @@ class Place(Section):
 
 
 class Source(Place):
-    """The table to train on and to score."""
+    """The table to train on and to score: its path, or its name, one of the two."""
 
     format: Literal["parquet", "delta", "orc", "csv", "json"] = "parquet"
     """Format of the files at `path`; a table knows its own."""
@@ -173,7 +173,7 @@ class Model(Section):
 
 
 class Decision(Section):
-    """When a row is called an anomaly."""
+    """When a row is called an anomaly: by a rate of false alarms, or by a fixed score, one of the two."""
 
     false_alarm_rate: Share = 0.001
     """Share of normal rows that may be flagged: a row is flagged when its p-value is at most this."""
@@ -198,7 +198,7 @@ class Decision(Section):
 
 
 class Output(Place):
-    """Where the scored rows go."""
+    """Where the scored rows go: a path, or the name of a table, one of the two."""
 
     format: Literal["delta", "parquet"] = "delta"
     """Format of the output."""

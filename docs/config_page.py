@@ -1,0 +1,137 @@
+"""Write docs/config.md from the config's own classes, and the lines under their fields.
+
+    python docs/config_page.py
+
+A test holds the page against what this gives.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vae_model.config.sections import Config
+
+PAGE = Path(__file__).with_name("config.md")
+OPENING = """\
+# The config file
+
+This page is written by `python docs/config_page.py` from the code that checks the config. To change it, change the
+line under a field in `vae_model/config/sections.py`, and run that again.
+
+A config is one YAML file for one job. [conf/weather.yaml](../conf/weather.yaml) is a whole one with comments;
+`vae-anomaly init --source PATH --output FILE` writes one for a table of yours, and `vae-anomaly validate --config FILE`
+checks one without writing or training anything.
+
+- Training needs `source` and `model.path`; scoring needs `source`, `model.path` and `output`. All other keys may be
+  left out; where the tables below show no default, the key is then not set.
+- An unknown key is an error that names the nearest known one. All errors of a file are reported at once.
+- A key with nothing after it counts as left out.
+- `--set dotted.key=value` overrides one key, and may be repeated: `--set train.rows=50000`. The value is YAML.
+- Relative paths start at the working directory. [Object storage](operating.md#object-storage) has the other kinds.
+- Credentials do not belong in a config, and are refused.
+"""
+EXAMPLES = {
+    "": "name: weather\nengine: auto\nkey: [origin, time_hour]",
+    "source": "source:\n  path: data/weather.csv\n  format: csv\n"
+    '  options: {header: "true", inferSchema: "true"}\n  where: month = 12',
+    "features": "features:\n  exclude: [comment]\n  kinds: {origin: categorical}",
+    "train": "train:\n  normal: wind_speed < 100\n  rows: 100000\n  trim: 0.2",
+    "model": "model:\n  path: models/weather.vae",
+    "decision": "decision:\n  false_alarm_rate: 0.0005\n  reasons: 3",
+    "output": "output:\n  table: monitoring.weather_scored\n  format: delta\n  mode: append\n  prefix: vae_",
+}
+"""A few lines of YAML for each section."""
+
+
+def page() -> str:
+    """The whole page."""
+    schema = Config.model_json_schema()
+    fields = schema["properties"]
+    sections = {key: _section(field, schema) for key, field in fields.items()}
+    plain = {key: field for key, field in fields.items() if sections[key] is None}
+    parts = [OPENING, _part("Top of the file", schema["description"], EXAMPLES[""], _rows("", plain, schema))]
+    for key, section in sections.items():
+        if section is not None:
+            rows = _rows(f"{key}.", section["properties"], schema)
+            parts.append(_part(f"`{key}`", section["description"], EXAMPLES[key], rows))
+    return "\n".join(parts)
+
+
+def _part(title: str, text: str, example: str, rows: list[str]) -> str:
+    """A heading, what a section is for, an example, and a table of its keys."""
+    table = ["| key | value | default | meaning |", "|---|---|---|---|", *rows]
+    return "\n".join([f"## {title}", "", " ".join(text.split()), "", "```yaml", example, "```", "", *table, ""])
+
+
+def _section(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any] | None:
+    """The schema of the section that a key holds; None for a key with a plain value."""
+    for option in (field, *field.get("anyOf", ()), *field.get("allOf", ())):
+        if "$ref" in option:
+            found: dict[str, Any] = schema["$defs"][option["$ref"].rpartition("/")[2]]
+            return found
+    return None
+
+
+def _rows(prefix: str, fields: dict[str, Any], schema: dict[str, Any]) -> list[str]:
+    """A line of the table for each key; those of a section within a section stand among them by their dotted names."""
+    rows = []
+    for name, field in fields.items():
+        section = _section(field, schema)
+        if section is not None:
+            rows += _rows(f"{prefix}{name}.", section["properties"], schema)
+            continue
+        cells = [f"`{prefix}{name}`", _value(field), _default(field), " ".join(field["description"].split())]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return rows
+
+
+def _default(field: dict[str, Any]) -> str:
+    """The default as YAML; nothing where a key is not set by default."""
+    default = field.get("default", [] if field["type"] == "array" else {}) if "type" in field else field["default"]
+    if default is None:
+        return ""
+    return f"`{default}`" if default and isinstance(default, str) else f"`{json.dumps(default, ensure_ascii=False)}`"
+
+
+def _value(field: dict[str, Any], many: bool = False) -> str:
+    """What a key takes, in plain words."""
+    if "anyOf" in field:
+        return " or ".join(_value(option, many) for option in field["anyOf"] if option.get("type") != "null")
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ("any of " if many else "") + ", ".join(f"`{value}`" for value in field["enum"])
+    kind = field["type"]
+    if kind == "array":
+        return f"list of {_value(field['items'], many=True)}"
+    if kind == "object":
+        return f"mapping of names to {_value(field['additionalProperties'], many=True)}"
+    if kind == "boolean":
+        return "`true` or `false`"
+    plural = "s" if many else ""
+    if kind == "string":
+        pattern = f" that matches `{field['pattern']}`" if "pattern" in field else ""
+        length = f", at most {field['maxLength']} characters" if "maxLength" in field else ""
+        return f"string{plural}{pattern}{length}"
+    return {"integer": "whole number", "number": "number"}[kind] + plural + _range(field)
+
+
+def _range(field: dict[str, Any]) -> str:
+    """The bounds of a number, in words."""
+    if field["type"] == "integer":  # whole numbers: below 10 is at most 9
+        field = dict(field)
+        for bound, other, step in (("exclusiveMinimum", "minimum", 1), ("exclusiveMaximum", "maximum", -1)):
+            if bound in field:
+                field[other] = field.pop(bound) + step
+    if "minimum" in field and "maximum" in field:
+        return f" from {field['minimum']:,} to {field['maximum']:,}"
+    words = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
+    bounds = [f"{word} {field[bound]:,}" for bound, word in words.items() if bound in field]
+    return f" {' and '.join(bounds)}" if bounds else ""
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"Wrote {PAGE}")
