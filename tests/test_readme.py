@@ -1,5 +1,8 @@
-"""The README's code blocks do what it says: each of them is run, or (make, pip) held against what it names."""
+"""The pages say what is so: code blocks are run, or held against what they name; paths, links and lists against the
+code.
+"""
 
+import ast
 import os
 import re
 import runpy
@@ -12,17 +15,30 @@ from pathlib import Path
 
 import pytest
 
+import vae_model
 from tests.conftest import DELTA_CONF, REMOTE
+from tests.test_imports import DOORS
 from vae_model.cli import app, guarded
+from vae_model.config.load import parse_config
+from vae_model.config.text import parse
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+README, ARCHITECTURE, OPERATING = (ROOT / name for name in ("README.md", "docs/architecture.md", "docs/operating.md"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def blocks(language, word):
-    """The blocks of a language that hold a word."""
-    return [text for name, text in BLOCKS if name == language and word in text]
+def blocks(page, language="\\w+", word=""):
+    """The code blocks of a page in a language that hold a word."""
+    found = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [text for text in found if word in text]
+
+
+def code(page):
+    """All that a page sets as code: its blocks, and what stands in backticks."""
+    text = page.read_text(encoding="utf-8")
+    return [*blocks(page), *re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))]
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +47,8 @@ def weather(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     for name in ("conf", "jobs"):
         shutil.copytree(ROOT / name, folder / name)
-    module = runpy.run_path(str(folder / "conf" / "nycflights13_tables.py"))
-    module["main"](folder / "data")
+    (script,) = ROOT.glob("*/nycflights13_tables.py")
+    runpy.run_path(str(script))["main"](folder / "data")
     return folder
 
 
@@ -43,35 +59,167 @@ def here(weather, monkeypatch, no_session):
     return weather
 
 
-def test_every_block_is_known():
+def test_every_block_of_the_readme_is_known():
     """No block stands in the README that the tests below do not look at."""
-    kinds = [(language, text.split()[0]) for language, text in BLOCKS]
+    text = README.read_text(encoding="utf-8")
+    kinds = re.findall(r"^```(\w+)\n(\S+)", text, re.MULTILINE)
     assert kinds == [
         ("sh", "make"),
         ("text", "Scored"),
         ("sh", "pip"),
         ("sh", "vae-anomaly"),
         ("sql", "SELECT"),
-        ("sh", "spark-submit"),
         ("python", "import"),
         ("python", "from"),
     ]
 
 
-def test_make_targets_and_extras_exist():
-    """The commands' targets stand in the Makefile, and the extras in the project file."""
-    targets = re.findall(r"^make (\w+)", blocks("sh", "make")[0], re.MULTILINE)
-    makefile = (ROOT / "Makefile").read_text()
-    assert targets == ["demo", "test"]
-    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    named = re.findall(r"\[([\w,]+)\]", blocks("sh", "pip install")[0])
-    assert {extra for group in named for extra in group.split(",")} <= set(extras)
+def test_every_block_of_the_docs_is_known():
+    """The docs have configs, figures, pictures and one command; the tests below look at all but the figures."""
+    pages = {page.name: page.read_text(encoding="utf-8") for page in PAGES if page != README}
+    kinds = {
+        (name if language == "sh" else "", language)
+        for name, text in pages.items()
+        for language in re.findall(r"^```(\w+)$", text, re.MULTILINE)
+    }
+    assert kinds == {("operating.md", "sh"), ("", "yaml"), ("", "text"), ("", "mermaid")}
+
+
+def test_the_readme_begins_with_the_two_commands():
+    """The first block is `make demo` and `make test`."""
+    assert re.findall(r"^make (\w+)", blocks(README)[0], re.MULTILINE) == ["demo", "test"]
+
+
+@each_page
+def test_make_targets_exist(page):
+    """Every `make …` is a target of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = {name for text in code(page) for name in re.findall(r"^make ([a-z][\w-]*)", text, re.MULTILINE)}
+    assert {name for name in targets if not re.search(rf"^{name}:", makefile, re.MULTILINE)} == set()
+
+
+@each_page
+def test_commands_and_extras_exist(page):
+    """Every `vae-anomaly …` is a command, and every `spark-vae-anomaly[…]` names extras of the project."""
+    known = {command.callback.__name__ for command in app.registered_commands}
+    for text in code(page):
+        commands = re.findall(r"(?:^|\s)vae-anomaly ([a-z]+)", text)
+        extras = [extra for group in re.findall(r"anomaly\[([\w,]+)\]", text) for extra in group.split(",")]
+        assert set(commands) <= known
+        assert set(extras) <= set(PROJECT["optional-dependencies"])
+
+
+@each_page
+def test_configs_are_accepted(page):
+    """Every YAML block is a config that passes its checks."""
+    for text in blocks(page, "yaml"):
+        parse_config(parse(text, page.name))
+
+
+def test_the_config_page_is_written_from_the_code():
+    """docs/config.md is what `python docs/config_page.py` writes, so each key stands there with its default."""
+    page = runpy.run_path(str(ROOT / "docs" / "config_page.py"))
+    assert page["PAGE"].read_text(encoding="utf-8") == page["page"](), "run: python docs/config_page.py"
+
+
+@each_page
+def test_named_paths_exist(page):
+    """Every file or folder of the project that is set as code is there; so are the scripts that blocks start."""
+    named = {
+        path.rstrip("/.")
+        for text in code(page)
+        for path in re.findall(r"(?<![\w/.{])(?:vae_model|tests|docs|conf|jobs|examples)/[\w./-]*", text)
+    }
+    assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+def heading_anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    """A relative link leads to a file, and to a heading in it. Where the project has a public address, the README's
+    links are whole ones under it: the package index shows the README alone.
+    """
+    address = PROJECT.get("urls", {}).get("Source")
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    if page == README and address:
+        assert {link for link in links if not link.startswith("https://")} == set()
+        links = [link.removeprefix(f"{address}/blob/main/") for link in links]
+    for link in links:
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in heading_anchors(target), link
+
+
+def test_the_picture_shows_the_rooms():
+    """The pictures have a box for each room, in the lines that the test of imports holds them to."""
+    whole, inner = (
+        [re.findall(r"^ +(\w+)\[\"", part, re.MULTILINE) for part in text.split("subgraph ")[1:]]
+        for text in blocks(ARCHITECTURE, "mermaid")
+    )
+    assert whole == DOORS[::-1]
+    folders = {path.parent.name for path in (ROOT / "vae_model" / "spark").glob("*/__init__.py")}
+    assert {name for line in inner for name in line} == folders
+
+
+def test_the_rooms_of_the_table_are_those_of_the_picture():
+    """CONTRIBUTING.md lists the rooms in the same lines."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = text.partition("| room | what for |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    assert [re.findall(r"`(\w+)`", row.split("|")[1]) for row in rows] == DOORS
+
+
+def kept_state(tree):
+    """Names of a module in which something is kept between two calls."""
+    for node in tree.body:
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        yield from (t.id for t in targets if isinstance(t, ast.Name) and re.match("_[a-z]", t.id))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and any(
+            re.search(r"'(lru_)?cache'", ast.dump(d)) for d in node.decorator_list
+        ):
+            yield node.name
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "threading.local":
+            yield ast.unparse(node.target)
+
+
+def listed(heading):
+    """The first cells of the table under a heading of docs/architecture.md, what is code in them."""
+    part = ARCHITECTURE.read_text(encoding="utf-8").partition(f"# {heading}\n")[2].partition("\n#")[0]
+    return {name for row in re.findall(r"^\| (`.*?) \|", part, re.MULTILINE) for name in re.findall(r"`(.+?)`", row)}
+
+
+def package_trees():
+    """The syntax trees of the package's modules."""
+    files = sorted(Path(vae_model.__file__).parent.rglob("*.py"))
+    return [ast.parse(file.read_text(encoding="utf-8")) for file in files]
+
+
+def test_all_state_is_listed():
+    """docs/architecture.md names every module-level cache and nothing else: what is kept between calls is no secret."""
+    found = {name for tree in package_trees() for name in kept_state(tree)}
+    assert {name.rpartition(".")[2] for name in listed("Where state lives")} == found
+
+
+def test_all_environment_variables_are_listed():
+    """docs/architecture.md names every environment variable that the code names."""
+    constants = (n.value for tree in package_trees() for n in ast.walk(tree) if isinstance(n, ast.Constant))
+    found = {
+        text for text in constants if isinstance(text, str) and re.fullmatch(r"[A-Z][A-Z0-9]+(_+[A-Z0-9]+)+", text)
+    }
+    assert listed("Environment variables") == found
 
 
 def test_the_walk_over_an_own_table(here, capsys):
     """`init`, `validate`, `run` and `inspect`, as the README has them, end well; the 1,048 mph wind is first."""
-    for line in blocks("sh", "vae-anomaly init")[0].splitlines():
+    for line in blocks(README, "sh", "vae-anomaly init")[0].splitlines():
         script, *arguments = shlex.split(line)
         assert script == "vae-anomaly"
         assert guarded(lambda given=arguments: app(given)) == 0, capsys.readouterr()
@@ -80,11 +228,13 @@ def test_the_walk_over_an_own_table(here, capsys):
 
 
 def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys):
-    """conf/weather.yaml puts the 1,048 mph wind first among 26,115 rows, and the README's SQL finds it so."""
+    """conf/weather.yaml prints what the README shows, … for whatever stands there, and the README's SQL finds it so."""
     assert guarded(lambda: app(["run", "--config", "conf/weather.yaml", "--set", "engine=sail"])) == 0
-    assert "Scored 26,115 rows: " in capsys.readouterr().out
+    shown = " ".join(blocks(README, "text", "Scored")[0].split())
+    pattern = re.escape(shown).replace("\\ ", " ").replace("…", ".*?")
+    assert re.search(pattern, " ".join(capsys.readouterr().out.split()))
     monkeypatch.setenv(REMOTE, "1")
-    rows = _sail.sql(blocks("sql", "SELECT")[0]).collect()
+    rows = _sail.sql(blocks(README, "sql")[0]).collect()
     assert (rows[0]["origin"], rows[0]["first_reason"]) == ("EWR", "wind_speed")
     assert rows[0]["time_hour"].strftime("%m-%d %H") == "02-12 08"
     assert 5 <= len(rows) <= 52
@@ -92,7 +242,7 @@ def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys)
 
 def test_the_python_blocks(here, _sail, monkeypatch, capsys):
     """Both Python blocks run as they stand, and show the recording error on top."""
-    frames, dataframe = (text for language, text in BLOCKS if language == "python")
+    frames, dataframe = blocks(README, "python")
     exec(compile(frames, "README", "exec"), {})
     assert "1048.36" in capsys.readouterr().out.splitlines()[1]
     monkeypatch.setenv(REMOTE, "1")
@@ -111,7 +261,7 @@ def test_the_spark_submit_block(here, tmp_path):
         "SPARK_CONF_DIR": str(tmp_path),
         "PYSPARK_PYTHON": sys.executable,
     }
-    command = blocks("sh", "spark-submit")[0].rstrip() + " --set output.path=scored/submitted"
+    command = blocks(OPERATING, "sh", "spark-submit")[0].rstrip() + " --set output.path=scored/submitted"
     done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "wind_speed 1048.36 (" in done.stdout
@@ -119,6 +269,6 @@ def test_the_spark_submit_block(here, tmp_path):
 
 
 def test_no_path_of_a_machine_stands_in_the_examples():
-    """Configs and README name no absolute path."""
-    for file in (*ROOT.glob("conf/*.yaml"), ROOT / "README.md"):
+    """Configs and pages name no absolute path."""
+    for file in (*ROOT.glob("conf/*.yaml"), *PAGES):
         assert not re.search(r"(^|[\s:'\"`])/(home|root|work|Users|tmp)/", file.read_text(encoding="utf-8")), file
