@@ -217,3 +217,19 @@ def engine(request, monkeypatch, tmp_path):
     else:
         monkeypatch.setenv(REMOTE, "1")
     return session
+
+
+@pytest.fixture
+def on_sail(request, monkeypatch):
+    """Call a function with the embedded engine, which all others are held against. The last thing a test does: where
+    it is not installed the rest is skipped.
+    """
+
+    def call(function):
+        pytest.importorskip("pysail", reason="held against nothing: the embedded engine is not in this environment")
+        session = request.getfixturevalue("_sail")
+        with monkeypatch.context() as patch:
+            patch.setenv(REMOTE, "1")
+            return function(session)
+
+    return call

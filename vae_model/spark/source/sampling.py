@@ -2,11 +2,16 @@
 
 ``xxhash64`` gives the same number for the same values on every engine and in every run, so the sample is the same
 whatever the partitions, and a retried task draws the same rows. ``rand()`` promises neither.
+
+A key that identifies rows takes one pass that hashes the key alone: whatever the features, the same rows. Where the
+draw shows that it does not, rows are drawn once more by key and features; where those repeat too, by counting them.
 """
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +19,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyspark.sql import functions as F
 
 from vae_model.spark.frames import column, to_arrow
 
+log = logging.getLogger(__name__)
+
 CHOICE_BITS, SPLIT_BITS = 62, 20
-_CHOICE, _TIE = "__vae_choice", "__vae_tie"
+COMMON = 100
+"""A row that makes up more than one in so many of the sample is common: its copies are split."""
+_CHOICE, _KEY, _ROW, _COPIES = "__vae_choice", "__vae_key", "__vae_row", "__vae_copies"
 
 
 @dataclass(frozen=True)
@@ -35,19 +45,127 @@ class Sample:
 def draw(frame: Any, key: Sequence[str], features: Sequence[str], rows: int, calibration: float, seed: int) -> Sample:
     """Draw at most ``rows`` rows of ``frame`` by hash and keep the share ``calibration`` of them apart.
 
-    Never brings more than about ``rows`` + 5 sqrt(rows) rows to the driver (at most twice ``rows`` where keys repeat),
-    and reads only key and feature columns.
+    Never brings more than twice ``rows`` rows to the driver at once, as a rule ``rows`` + 5 sqrt(rows), and reads only
+    key and feature columns. Warns where the drawn rows show that the key does not identify a row.
     """
     total = frame.count()
-    choice = F.xxhash64(*(column(name) for name in key or features), F.lit(seed)).bitwiseAND(F.lit(2**CHOICE_BITS - 1))
-    tie = F.xxhash64(*(column(name) for name in features), F.lit(seed))
-    if total > rows:  # first of all: a tie is broken among the chosen only
-        share = (rows + 5 * math.sqrt(rows)) / total
-        frame = frame.where(choice < F.lit(int(share * 2**CHOICE_BITS)))
-    chosen = frame.select(*(column(name) for name in features), choice.alias(_CHOICE), tie.alias(_TIE))
-    table = to_arrow(chosen.limit(2 * rows))
-    order = pc.sort_indices(table, [(_CHOICE, "ascending"), (_TIE, "ascending")])[:rows]
-    hashes = table.column(_CHOICE).take(order).to_numpy()
-    table = table.select(list(features)).take(order)
-    held_out = hashes % 2**SPLIT_BITS < calibration * 2**SPLIT_BITS
-    return Sample(table.take(np.flatnonzero(~held_out)), table.take(np.flatnonzero(held_out)), total)
+    share = (rows + 5 * math.sqrt(rows)) / total if total > rows else 1.0
+    draws = _Draws(frame, key, features, rows, share, seed)
+    first = table = draws.by_hash(key or features)
+    if total > rows:
+        if key and not draws.is_even(table):
+            table = draws.by_hash([*key, *features])
+        if not draws.is_even(table):
+            table = draws.by_count()
+    if key:
+        _warn_of_repeats(key, first if _distinct(first, _KEY) < len(first) else table)
+    return Sample(*_split(table, features, rows, calibration), total)
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """Ways to draw a share of a table's rows."""
+
+    frame: Any
+    key: Sequence[str]
+    features: Sequence[str]
+    rows: int
+    share: float
+    seed: int
+
+    def by_hash(self, names: Sequence[str]) -> pa.Table:
+        """The rows whose hash of some columns is among the lowest: equal rows come together or not at all."""
+        frame, choice = self.frame, self._hash(names)
+        if self.share < 1:  # first of all: the other hashes are of the chosen only
+            frame = frame.where(choice < F.lit(int(self.share * 2**CHOICE_BITS)))
+        return self._here(frame.select(*map(column, self.features), choice.alias(_CHOICE), self._key(), self._row()))
+
+    def by_count(self) -> pa.Table:
+        """The share of each row's copies, rounded up or down by its hash; a row without copies is chosen as above.
+
+        Shuffles every different row once: for tables of which most rows have equals.
+        """
+        names = [*self.features, _KEY]
+        rows = self.frame.select(*map(column, self.features), self._key(), self._row())
+        counted = rows.groupBy(_ROW).agg(*(F.first(column(name)).alias(name) for name in names),
+                                         F.count(F.lit(1)).alias(_COPIES))  # fmt: skip
+        expected = column(_COPIES).cast("double") * F.lit(self.share)
+        table = self._here(counted.where(column(_ROW).cast("double") < expected * F.lit(2.0**CHOICE_BITS)))
+        chance = 1 - table.column(_ROW).to_numpy() / 2.0**CHOICE_BITS
+        times = np.floor(table.column(_COPIES).to_numpy() * min(self.share, 1.0) + chance).clip(1).astype(np.int64)
+        return _by_row(table.take(np.repeat(np.arange(len(table)), times)))
+
+    def is_even(self, table: pa.Table) -> bool:
+        """Whether a draw has as many rows as it should, and most of them a hash of their own."""
+        return self.rows <= len(table) < 2 * self.rows and _is_mostly_distinct(table)
+
+    def _here(self, frame: Any) -> pa.Table:
+        return to_arrow(frame.limit(2 * self.rows))
+
+    def _key(self) -> Any:
+        return (self._hash(self.key) if self.key else F.lit(0)).alias(_KEY)
+
+    def _row(self) -> Any:
+        return self._hash([*self.key, *self.features], apart=True).alias(_ROW)
+
+    def _hash(self, names: Sequence[str], apart: bool = False) -> Any:
+        """A hash of columns; with ``apart``, which costs twice as much, (1, null) and (null, 1) differ."""
+        types, values = dict(self.frame.dtypes), []
+        for name in names:
+            wide = re.match(r"decimal\((19|[23]\d)\b", types.get(name, ""))
+            values.append(column(name).cast("string") if wide else column(name))  # Sail hashes these in its own way
+            values += [F.lit(0)] if apart else []  # a null leaves a hash as it was
+        return F.xxhash64(*values, F.lit(self.seed)).bitwiseAND(F.lit(2**CHOICE_BITS - 1))
+
+
+def _by_row(table: pa.Table) -> pa.Table:
+    """With a choice that follows from the row's hash, but is not low where that is what a row was chosen by."""
+    return table.append_column(_CHOICE, pa.array(_scattered(table.column(_ROW).to_numpy())))
+
+
+def _distinct(table: pa.Table, name: str) -> int:
+    return int(pc.count_distinct(table.column(name)).as_py())
+
+
+def _is_mostly_distinct(table: pa.Table) -> bool:
+    return 2 * _distinct(table, _CHOICE) > len(table)
+
+
+def _warn_of_repeats(key: Sequence[str], table: pa.Table) -> None:
+    different = _distinct(table, _KEY)
+    if different < len(table):
+        log.warning(
+            "The key (%s) does not identify a row: %s different ones in the %s rows drawn",
+            ", ".join(key), *(f"{count:,}" for count in (different, len(table))),
+        )  # fmt: skip
+
+
+def _split(table: pa.Table, features: Sequence[str], rows: int, calibration: float) -> tuple[pa.Table, pa.Table]:
+    """The first ``rows`` rows in the order of their hashes, to train on and held out.
+
+    Rows of one key with other features fall on either side, where keys repeat much: what is scored later is of known
+    keys too, and of few keys one side would have none. Copies of one row stay together, lest one that is held out was
+    trained on and its score says too little; but a common row is divided, or one side would be made of it and the
+    other would lack it.
+    """
+    if not _is_mostly_distinct(table):
+        table = _by_row(table.drop_columns(_CHOICE))
+    table = table.take(pc.sort_indices(table, [(_CHOICE, "ascending"), (_ROW, "ascending")]))
+    choice, row = (table.column(name).to_numpy() for name in (_CHOICE, _ROW))
+    begin = np.flatnonzero(np.diff(row, prepend=-1))
+    copies = np.diff(begin, append=len(row))
+    nth = np.arange(len(row)) - np.repeat(begin, copies)
+    is_common = np.repeat(copies, copies) * COMMON > len(row)
+    place = np.where(is_common, choice ^ _scattered(nth), choice)
+    first = np.argsort(place, kind="stable")[:rows]
+    held_out = place[first] % 2**SPLIT_BITS < calibration * 2**SPLIT_BITS
+    table = table.select(list(features))
+    return table.take(first[~held_out]), table.take(first[held_out])
+
+
+def _scattered(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each number as another, as if drawn from ``CHOICE_BITS`` bits; 0 stays 0 (SplitMix64)."""
+    z = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((z ^ (z >> np.uint64(31))) & np.uint64(2**CHOICE_BITS - 1)).astype(np.int64)
