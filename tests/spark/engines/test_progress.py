@@ -1,7 +1,9 @@
 """What an engine tells while a job runs."""
 
+import threading
 import time
 
+import pytest
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -33,19 +35,24 @@ def test_tasks_are_reported_while_a_job_runs(engine, request, monkeypatch):
 
 def test_nothing_is_asked_where_nobody_listens(engine):
     """Without a listener no thread runs."""
+    assert engine.range(3).count() == 3  # whatever threads the engine's client keeps
+    before = set(threading.enumerate())
     with progress.watch(engine, "Scoring", None):
-        assert engine.range(3).count() == 3
+        assert set(threading.enumerate()) == before
+    with progress.watch(engine, "Scoring", lambda *_: None):
+        assert len(set(threading.enumerate()) - before) == 1
 
 
 def test_an_error_in_the_block_comes_out_and_the_watch_ends(engine, monkeypatch):
     """An exception passes through, and no report comes after it."""
     monkeypatch.setattr(progress, "INTERVAL", 0.05)
     seen = []
-    try:
-        with progress.watch(engine, "Scoring", lambda *state: seen.append(state)):
-            time.sleep(0.2)
-            raise RuntimeError("stop")
-    except RuntimeError:
-        count = len(seen)
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        progress.watch(engine, "Scoring", lambda *state: seen.append(state)),
+    ):
+        time.sleep(0.2)
+        raise RuntimeError("stop")
+    count = len(seen)
     time.sleep(0.2)
     assert len(seen) == count > 0

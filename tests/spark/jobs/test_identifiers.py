@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.spark.jobs.test_jobs import job
 from vae_model.config.sections import Source
-from vae_model.errors import ConfigError, OutputError
+from vae_model.errors import ConfigError, OutputError, SourceError
 from vae_model.places import identifiers
 from vae_model.spark.jobs.score import run_score
 from vae_model.spark.sinks import sink
@@ -83,5 +83,5 @@ def test_a_schema_that_is_not_there_is_told_before_any_work(engine, path, detect
 
 def test_a_table_that_is_not_there_is_told(engine):
     """A source table nobody made is a message that names it."""
-    with pytest.raises(Exception, match="no_such_table"):
+    with pytest.raises(SourceError, match="no_such_table"):
         open_source(engine, Source(table="default.no_such_table"))

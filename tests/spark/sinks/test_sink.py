@@ -84,7 +84,7 @@ def test_a_failed_job_leaves_the_previous_output_as_it_was(frame, engine, detect
     """A row that fails on a worker, late in the job, changes nothing of what could be read before."""
     write(score(frame.where("id < 500"), detector), output_at(tmp_path, kind, format_))
     before = read(engine, output_at(tmp_path, kind, format_))
-    with pytest.raises(frames.ENGINE_ERRORS):
+    with pytest.raises(frames.ENGINE_ERRORS, match="Column 'vector' holds arrays of different lengths"):
         write(failing(frame, detector), output_at(tmp_path, kind, format_, mode))
     after = read(engine, output_at(tmp_path, kind, format_))
     assert len(before) == 500

@@ -32,6 +32,7 @@ def test_workers_that_run_this_python_are_not_started_to_be_asked(engine, reques
 def test_the_oldest_versions_are_the_packages_own():
     """The versions asked of a worker are those that pyproject.toml asks of an installation."""
     text = (ROOT / "pyproject.toml").read_text()
+    assert set(libraries.REQUIRED) == {"numpy", "pandas", "pyarrow"}
     for name, oldest in libraries.REQUIRED.items():
         assert re.search(rf'"{name}>={re.escape(oldest)}[",]', text)
 

@@ -19,7 +19,7 @@ from tests.spark.conftest import ODD
 from vae_model.errors import SchemaError
 from vae_model.scoring.scorer import OUTPUT, Scorer
 from vae_model.spark import score
-from vae_model.spark.frames import column, to_arrow
+from vae_model.spark.frames import ENGINE_ERRORS, column, to_arrow
 from vae_model.spark.workers import udf
 
 NUMBERS = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]
@@ -215,7 +215,7 @@ def test_an_error_on_a_worker_carries_the_columns_name(engine, path, detector):
     from pyspark.sql import functions as F
 
     wrong = engine.read.parquet(path).withColumn("vector", F.array(F.lit(1.0), F.lit(2.0)))
-    with pytest.raises(Exception, match="Column 'vector' holds arrays of different lengths"):
+    with pytest.raises(ENGINE_ERRORS, match="Column 'vector' holds arrays of different lengths"):
         to_arrow(score(wrong, detector))
 
 
