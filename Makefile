@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .PHONY: demo test test-cluster test-spark35 lint package clean
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
-	.venv/demo/bin/python conf/nycflights13_tables.py
+	.venv/demo/bin/python examples/nycflights13_tables.py
 	.venv/demo/bin/vae-anomaly run --config conf/flights.yaml
 	.venv/demo/bin/vae-anomaly run --config conf/weather.yaml
 

