@@ -4,7 +4,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 
-.PHONY: demo test test-cluster test-spark35 lint package clean
+.PHONY: demo test quick test-cluster test-spark35 test-kernels lint package clean help
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python examples/nycflights13_tables.py
@@ -14,13 +14,19 @@ demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no S
 test: .venv/test/ready .venv/client/ready .venv/worker/ready lint  ## Every test but the heavy ones; those of classic Spark where Java 17+ is found
 	@.ci/test default
 
+quick: .venv/test/ready lint  ## What a change breaks first, in about a minute: unit tests and the embedded engine, without the slow ones
+	@.ci/test quick
+
 test-cluster: .venv/test/ready .venv/worker/ready  ## The heavy ones: a standalone cluster of several processes, killed and starved
 	@.ci/test cluster
 
 test-spark35: .venv/spark35/ready  ## The tests of tables and jobs on Spark 3.5
 	@.ci/test spark35
 
-lint: .venv/test/ready
+test-kernels: .venv/test/ready  ## The tests of scores once for each kind of processor that NumPy's BLAS has kernels for
+	@.ci/test kernels
+
+lint: .venv/test/ready  ## ruff and mypy
 	.venv/test/bin/ruff check .
 	.venv/test/bin/ruff format --check .
 	.venv/test/bin/mypy
@@ -32,5 +38,11 @@ package: .venv/test/ready  ## dist/vae_model.zip, for spark-submit --py-files: a
 	@rm -rf dist && .venv/test/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	@mv dist/spark_vae_anomaly-*.whl dist/vae_model.zip && ls -l dist
 
-clean:  ## Remove what the commands made
-	rm -rf .venv data models scored build dist spark-warehouse metastore_db derby.log
+# What a config names (data/, models/, scored/) and what Spark keeps tables in (spark-warehouse/, metastore_db/) may be
+# somebody's own, and so may other environments under .venv/; a linked .venv belongs to another checkout.
+clean:  ## Remove what the commands made, but no tables and models: neither the demo's nor yours
+	[ -L .venv ] || rm -rf $(foreach name,demo test client worker spark35,.venv/$(name))
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+help:  ## What can be made
+	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile

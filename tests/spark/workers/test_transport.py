@@ -11,6 +11,7 @@ from pyspark import cloudpickle
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+import vae_model
 from tests.conftest import WORKER
 from vae_model.errors import EngineError
 from vae_model.spark.engines import engine as engine_module
@@ -93,14 +94,19 @@ def test_a_setting_that_an_engine_does_not_know_is_let_be(engine, monkeypatch):
 
 
 def test_the_package_that_is_sent_is_small_and_enough_for_a_worker(tmp_path):
-    """The zip is under 1 MB, and a Python with numpy, pandas and pyarrow alone imports the scorer from it."""
+    """The zip is under 1 MB, a Python with numpy, pandas and pyarrow alone imports the scorer from it, and it knows its
+    version.
+    """
     path = tmp_path / "package.zip"
     path.write_bytes(transport._package())
     assert path.stat().st_size < 1_000_000
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import vae_model.scoring.scorer as s; print(s.__file__)"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import vae_model.scoring.scorer as s; print(s.__file__);"
+    code += "import vae_model; print(vae_model.__version__)"
     done = subprocess.run([WORKER, "-c", code, path], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(path))
+    place, version = done.stdout.splitlines()
+    assert place.startswith(str(path))
+    assert version == vae_model.__version__
 
 
 def test_the_package_is_the_same_whenever_it_is_made():
