@@ -22,8 +22,8 @@ from quality import HIDDEN, load
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vae_model import Config, Detector
-from vae_model.networks import codebook, layout
-from vae_model.networks.dense import Forward
+from vae_model.networks import codebook, inputs
+from vae_model.networks.dense import DenseVAE
 from vae_model.scoring import residuals
 from vae_model.training import fit, loop
 
@@ -33,9 +33,9 @@ def settings(**model):
     return {"model": model}
 
 
-def no_tails(residual, center, scale, start, power, buffers, normal=residuals._normal):
+def no_tails(centred, missing, scale, start, power, buffers, normal=residuals._normal):
     """Every residual as it is: no column's tail is taken for heavier than a normal one."""
-    return normal(residual, center, scale, np.full_like(start, np.inf), power, buffers)
+    return normal(centred, missing, scale, np.full_like(start, np.inf), power, buffers)
 
 
 def no_covariance(covariance):
@@ -56,7 +56,7 @@ def twice_the_steps(*arguments, sizes=loop.sizes):
 
 def plainly(x, out=None):
     """Numbers as they are, clipped as the VAEs' inputs."""
-    return np.clip(x, -layout.CLIP, layout.CLIP, out=out)
+    return np.clip(x, -inputs.INPUT_CLIP, inputs.INPUT_CLIP, out=out)
 
 
 def self_measured(*arguments, fit=codebook.Codebook.fit):
@@ -65,9 +65,9 @@ def self_measured(*arguments, fit=codebook.Codebook.fit):
     return fine, fine
 
 
-def unguessed(self, inputs, call=codebook.Codebook.__call__):
+def not_imputed(self, given, call=codebook.Codebook.__call__):
     """The codebook without what the VAEs expect."""
-    return call(self, replace(inputs, guess=None))
+    return call(self, replace(given, imputed_BOW=None))
 
 
 ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
@@ -79,17 +79,17 @@ ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
     "a codebook of 512": (settings(codes=512), []),
     "codebook without symlogs": (
         {},
-        [lambda: patch.object(codebook, "symlog", plainly), lambda: patch.object(layout, "symlog", plainly)],
+        [lambda: patch.object(codebook, "symlog", plainly), lambda: patch.object(inputs, "symlog", plainly)],
     ),
     "codebook measured by itself": ({}, [lambda: patch.object(codebook.Codebook, "fit", self_measured)]),
-    "gaps not filled for the codebook": ({}, [lambda: patch.object(codebook.Codebook, "__call__", unguessed)]),
+    "gaps not filled for the codebook": ({}, [lambda: patch.object(codebook.Codebook, "__call__", not_imputed)]),
     "few rows not cross-fitted": ({}, [lambda: patch.object(fit, "SMALL", 0)]),
     "four VAEs": (settings(members=4), []),
     "KL weight 1 (plain ELBO)": (settings(kl_weight=1.0), []),
     "no hidden inputs": ({}, [lambda: patch.object(loop, "HIDE", 0.0)]),
     "no tails": ({}, [lambda: patch.object(residuals, "_normal", no_tails)]),
     "no covariance": ({}, [lambda: patch.object(residuals, "_precision", no_covariance)]),
-    "decoder variance not used": ({}, [lambda: patch.object(Forward, "deviation_V", NO_VARIANCE)]),
+    "decoder variance not used": ({}, [lambda: patch.object(DenseVAE, "deviation_V", NO_VARIANCE)]),
     "twice the steps": ({}, [lambda: patch.object(loop, "sizes", twice_the_steps)]),
     "trim 0.2": ({"train": {"trim": 0.2}}, []),
 }

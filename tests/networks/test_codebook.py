@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vae_model.networks import windows
 from vae_model.networks.codebook import COARSE, MAX_COVARIANCE, ROWS_PER_CODE, Codebook
-from vae_model.networks.layout import Inputs, Layout, symlog
+from vae_model.networks.inputs import Inputs, TableShape, symlog
 
-LAYOUT = Layout(3, (3, 2))
+SHAPE = TableShape(3, (3, 2))
 
 
 def clustered(rows=600, seed=0):
@@ -24,20 +25,26 @@ def clustered(rows=600, seed=0):
 def fit(size=8, seed=0, **changes):
     """A codebook of the clustered rows, the fine one."""
     x_NV, codes_NC, _ = clustered(**changes)
-    return Codebook.fit(LAYOUT, x_NV, codes_NC, size, seed)[0]
+    return Codebook.fit(SHAPE, x_NV, codes_NC, size, seed)[0]
+
+
+def expected(book, inputs, rows):
+    """What a codebook expects: symlogs of the numbers, and log-probabilities of each category's slots."""
+    expected_NO = windows.to_rows(book(inputs), rows)
+    return expected_NO[:, : book.shape.varying], [expected_NO[:, own] for own in book.shape.categories]
 
 
 def residuals(book, x_NV, codes_NC):
     """What a codebook did not expect of the numbers."""
     inputs = Inputs.of(x_NV, codes_NC)
-    return book.numbers(inputs) - book(inputs)[0]
+    return windows.to_rows(book.numbers(inputs), len(x_NV)) - expected(book, inputs, len(x_NV))[0]
 
 
 def test_a_row_is_expected_as_its_cluster():
     """The nearest code expects the cluster's numbers and its category."""
     x_NV, codes_NC, cluster = clustered(seed=1)
     book = fit()
-    _, (log_p, _) = book(Inputs.of(x_NV, codes_NC))
+    _, (log_p, _) = expected(book, Inputs.of(x_NV, codes_NC), len(x_NV))
     assert np.abs(residuals(book, x_NV, codes_NC)).max() < 0.4
     np.testing.assert_array_equal(log_p.argmax(axis=1), cluster)
     assert np.exp(log_p[np.arange(len(cluster)), cluster]).min() > 0.9
@@ -76,9 +83,9 @@ def test_rows_with_gaps_can_be_fitted_on():
     draw = np.random.default_rng(3)
     x_NV[draw.random(x_NV.shape) < 0.2] = np.nan
     codes_NC[draw.random(codes_NC.shape) < 0.2] = -1
-    book, _ = Codebook.fit(LAYOUT, x_NV, codes_NC, 6, 0)
+    book, _ = Codebook.fit(SHAPE, x_NV, codes_NC, 6, 0)
     whole, codes, cluster = clustered(seed=4)
-    _, (log_p, _) = book(Inputs.of(whole, codes))
+    _, (log_p, _) = expected(book, Inputs.of(whole, codes), len(whole))
     assert np.abs(residuals(book, whole, codes)).mean() < 0.1
     assert (log_p.argmax(axis=1) == cluster).mean() > 0.98
 
@@ -96,7 +103,7 @@ def test_the_coarse_codebook_leaves_more_of_its_rows_unexplained():
     draw = np.random.default_rng(6)
     x_NV, new_NV = draw.normal(size=(2, 2000, 3)).astype(np.float32)
     none = np.empty((2000, 0), dtype=np.int32)
-    fine, coarse = Codebook.fit(Layout(3, ()), x_NV, none, 500, 0)
+    fine, coarse = Codebook.fit(TableShape(3, ()), x_NV, none, 500, 0)
     assert len(coarse.bias_K) == COARSE and len(fine.bias_K) > 400
     own, new = (np.square(residuals(fine, x, none)).mean() for x in (x_NV, new_NV))
     coarse_own, coarse_new = (np.square(residuals(coarse, x, none)).mean() for x in (x_NV, new_NV))
@@ -116,7 +123,7 @@ def test_a_wild_number_is_far_but_not_beyond_measure():
 def test_equal_rows_share_one_code():
     """Rows without differences make one code, not several."""
     x_NV, codes_NC = np.ones((100, 3), dtype=np.float32), np.zeros((100, 2), dtype=np.int32)
-    for book in Codebook.fit(LAYOUT, x_NV, codes_NC, 8, 0):
+    for book in Codebook.fit(SHAPE, x_NV, codes_NC, 8, 0):
         assert len(book.bias_K) == 1
         np.testing.assert_allclose(book.mean_KV, np.full((1, 3), np.log(2)), rtol=1e-6)
 
@@ -135,7 +142,7 @@ def test_very_wide_tables_have_codes():
     columns = MAX_COVARIANCE + 1
     x_NV = draw.normal(size=(200, columns)).astype(np.float32)
     none = np.empty((200, 0), dtype=np.int32)
-    book, _ = Codebook.fit(Layout(columns, ()), x_NV, none, 4, 0)
+    book, _ = Codebook.fit(TableShape(columns, ()), x_NV, none, 4, 0)
     left = residuals(book, x_NV, none)
     assert np.isfinite(left).all()
     assert (left**2).mean() < (symlog(x_NV) ** 2).mean()
@@ -145,18 +152,19 @@ def test_arrays_round_trip():
     """A codebook taken to arrays and back expects the same."""
     book = fit()
     x_NV, codes_NC, _ = clustered(seed=5)
-    inputs = Inputs.of(x_NV, codes_NC)
-    np.testing.assert_array_equal(Codebook.from_arrays(LAYOUT, book.arrays())(inputs)[0], book(inputs)[0])
+    inputs, again = Inputs.of(x_NV, codes_NC), Codebook.from_arrays(SHAPE, book.arrays())
+    np.testing.assert_array_equal(*(expected(one, inputs, len(x_NV))[0] for one in (book, again)))
 
 
 def test_what_is_missing_is_what_others_expect():
-    """A row of nothing but one number is placed where the guess for its gaps says, be they numbers or categories."""
+    """A row with nothing but one number is placed by what is imputed for its gaps, be they numbers or categories."""
     x_NV, codes_NC, cluster = clustered(seed=6)
     book = fit()
     gaps = np.full_like(x_NV, np.nan)
     gaps[:, 0] = 0.0  # lies between all clusters
     shares = [np.eye(3, dtype=np.float32)[cluster], np.full((len(x_NV), 2), 0.5, dtype=np.float32)]
     bare = Inputs.of(gaps, np.full_like(codes_NC, -1))
-    for guess in ((x_NV, [np.zeros_like(share) for share in shares]), (np.zeros_like(x_NV), shares)):
-        _, (log_p, _) = book(replace(bare, guess=guess))
+    for numbers, slots in ((x_NV, [np.zeros_like(share) for share in shares]), (np.zeros_like(x_NV), shares)):
+        imputed_BOW = windows.of_rows(np.concatenate([numbers, *slots], axis=1))
+        _, (log_p, _) = expected(book, replace(bare, imputed_BOW=imputed_BOW), len(x_NV))
         assert (log_p.argmax(axis=1) == cluster).mean() > 0.95

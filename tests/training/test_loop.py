@@ -6,10 +6,10 @@ import torch
 
 from vae_model.config.sections import Model
 from vae_model.errors import TrainingError
-from vae_model.networks.layout import Layout
+from vae_model.networks.inputs import TableShape
 from vae_model.training.loop import REPORT_EVERY, sizes, train
 
-LAYOUT = Layout(4, (3,))
+SHAPE = TableShape(4, (3,))
 
 
 def rows(count=400, seed=0):
@@ -37,12 +37,12 @@ def named(result):
 def trained():
     """One training run, and what its progress callback was told."""
     told = []
-    return train(LAYOUT, *rows(), settings(), 3, told.append), told
+    return train(SHAPE, *rows(), settings(), 3, told.append), told
 
 
 def test_the_same_seed_gives_the_same_weights(trained):
     """A second run is equal to the last bit, weights and summary."""
-    again = train(LAYOUT, *rows(), settings(), 3)
+    again = train(SHAPE, *rows(), settings(), 3)
     assert again.summary == trained[0].summary
     first = named(trained[0])
     assert named(again).keys() == first.keys()
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_weights(trained):
 
 def test_another_seed_gives_other_weights(trained):
     """The seed moves every layer's weights."""
-    other = train(LAYOUT, *rows(), settings(), 4)
+    other = train(SHAPE, *rows(), settings(), 4)
     weights = [name for name in named(other) if name.endswith("weight")]
     assert len(weights) == 9
     assert not any(np.array_equal(named(other)[name], named(trained[0])[name]) for name in weights)
@@ -61,7 +61,7 @@ def test_another_seed_gives_other_weights(trained):
 def test_torchs_global_seed_has_no_say(trained):
     """A global seed set by the caller changes nothing."""
     torch.manual_seed(99)
-    again = train(LAYOUT, *rows(), settings(), 3)
+    again = train(SHAPE, *rows(), settings(), 3)
     for name, array in named(again).items():
         np.testing.assert_array_equal(array, named(trained[0])[name])
 
@@ -96,9 +96,9 @@ def test_the_summary_describes_the_network(trained):
     ]
     assert [kind for kind, _ in result.members] == ["vae", "vae", "codebook"]
     arrays = result.members[0][1]
-    assert arrays["encoder.0.weight"].shape == (LAYOUT.inputs, 16)
+    assert arrays["encoder.0.weight"].shape == (SHAPE.inputs, 16)
     assert arrays["encoder.1.weight"].shape == (16, 2)
-    assert arrays["decoder.1.weight"].shape == (16, LAYOUT.outputs)
+    assert arrays["decoder.1.weight"].shape == (16, SHAPE.outputs)
 
 
 def test_the_members_differ(trained):
@@ -113,11 +113,11 @@ def test_torch_is_left_as_it_was():
     torch.set_num_threads(2)
     try:
         before = torch.get_rng_state()
-        train(LAYOUT, *rows(60), settings(steps=5), 0)
+        train(SHAPE, *rows(60), settings(steps=5), 0)
         assert torch.get_num_threads() == 2
         assert torch.equal(torch.get_rng_state(), before)
         with pytest.raises(TrainingError):
-            train(LAYOUT, *rows(60), settings(steps=20).model_copy(update={"learning_rate": 1e30}), 0)
+            train(SHAPE, *rows(60), settings(steps=20).model_copy(update={"learning_rate": 1e30}), 0)
         assert torch.get_num_threads() == 2
         assert torch.equal(torch.get_rng_state(), before)
     finally:
@@ -127,7 +127,7 @@ def test_torch_is_left_as_it_was():
 def test_numpys_global_state_is_left_as_it_was():
     """The global NumPy generator is not drawn from."""
     before = np.random.get_state()[1].copy()
-    train(LAYOUT, *rows(60), settings(steps=5), 0)
+    train(SHAPE, *rows(60), settings(steps=5), 0)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
@@ -135,7 +135,7 @@ def test_the_rows_are_not_changed():
     """Hiding cells and winsorising happen on copies."""
     x_NV, codes_NC = rows(80)
     kept = x_NV.copy(), codes_NC.copy()
-    train(LAYOUT, x_NV, codes_NC, settings(steps=5), 0)
+    train(SHAPE, x_NV, codes_NC, settings(steps=5), 0)
     np.testing.assert_array_equal(x_NV, kept[0])
     np.testing.assert_array_equal(codes_NC, kept[1])
 
@@ -144,7 +144,7 @@ def test_diverging_training_is_refused():
     """A loss that is no longer finite is an error with the step and what to change."""
     wild = settings().model_copy(update={"learning_rate": 1e30})
     with pytest.raises(TrainingError) as caught:
-        train(LAYOUT, *rows(), wild, 0)
+        train(SHAPE, *rows(), wild, 0)
     message = str(caught.value).splitlines()
     assert message[:2] == ["Training diverged.", "  expected: a finite loss"]
     assert message[2].startswith("  found: ")
@@ -155,7 +155,7 @@ def test_diverging_training_is_refused():
 @pytest.mark.parametrize("steps", [1, 2, 9, 10, 11, 20])
 def test_any_number_of_steps_trains(steps):
     """However few steps the config allows, training runs them."""
-    assert train(LAYOUT, *rows(60), settings(steps=steps), 0).summary["steps"] == steps
+    assert train(SHAPE, *rows(60), settings(steps=steps), 0).summary["steps"] == steps
 
 
 @pytest.mark.parametrize(
@@ -163,13 +163,13 @@ def test_any_number_of_steps_trains(steps):
 )
 def test_sizes_follow_the_number_of_columns(columns, width, latents):
     """Widths are a power of two from 64 to 128, then half; latents half the columns and all; two values are one bit."""
-    for layout in (Layout(columns, ()), Layout(0, (2,) * columns)):
-        assert sizes(layout, 400, Model())[:2] == ([width, width // 2], latents)
+    for shape in (TableShape(columns, ()), TableShape(0, (2,) * columns)):
+        assert sizes(shape, 400, Model())[:2] == ([width, width // 2], latents)
 
 
 def test_a_category_counts_as_its_bits():
     """A category of 256 slots counts as eight columns."""
-    assert sizes(Layout(4, (256, 256)), 400, Model())[1] == [10, 20]
+    assert sizes(TableShape(4, (256, 256)), 400, Model())[1] == [10, 20]
 
 
 @pytest.mark.parametrize(
@@ -179,20 +179,20 @@ def test_steps_follow_the_number_of_rows(rows, steps):
     """Three hundred steps do for most tables, a hundred for small ones; large ones get one for eighty rows, at most
     two thousand.
     """
-    assert sizes(Layout(8, ()), rows, Model())[2] == steps
+    assert sizes(TableShape(8, ()), rows, Model())[2] == steps
 
 
 def test_sizes_that_are_set_are_kept():
     """Widths, latent dimensions, members and steps of the config win."""
     settings = Model(hidden=[7, 5, 3], latent=9, steps=12, members=3)
-    assert sizes(Layout(8, ()), 10**6, settings) == ([7, 5, 3], [9, 9, 9], 12)
+    assert sizes(TableShape(8, ()), 10**6, settings) == ([7, 5, 3], [9, 9, 9], 12)
 
 
-@pytest.mark.parametrize("layout", [Layout(3, ()), Layout(0, (3, 2))], ids=["numbers", "categories"])
-def test_tables_of_one_sort_train(layout):
+@pytest.mark.parametrize("shape", [TableShape(3, ()), TableShape(0, (3, 2))], ids=["numbers", "categories"])
+def test_tables_of_one_sort_train(shape):
     """Numbers without categories and categories without numbers are trained on."""
     draw = np.random.default_rng(0)
-    x_NV = draw.normal(size=(60, layout.varying)).astype(np.float32)
-    codes_NC = draw.integers(0, 2, (60, len(layout.slots))).astype(np.int32)
-    result = train(layout, x_NV, codes_NC, settings(steps=20), 0)
+    x_NV = draw.normal(size=(60, shape.varying)).astype(np.float32)
+    codes_NC = draw.integers(0, 2, (60, len(shape.slots))).astype(np.int32)
+    result = train(shape, x_NV, codes_NC, settings(steps=20), 0)
     assert np.isfinite(result.summary["loss"])

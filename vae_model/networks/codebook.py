@@ -5,8 +5,8 @@ what the dense ones let pass. As a model it is a mixture of K Gaussians of one c
 which is k-means in the coordinates in which S is the identity (Lloyd, "Least squares quantization in PCM", 1982), from
 the seeding of Arthur and Vassilvitskii ("k-means++", 2007); it is used as VQ-VAE uses its codes (van den Oord, Vinyals
 and Kavukcuoglu, 2017): the nearest one. Less the part that all codes share, the distance (x - m)' P (x - m), P = 1 / S,
-is linear in x, so that the encoder is one matrix. What is missing is taken as what the dense VAEs expect it to be: a
-codebook left to itself finds a code that fits what is there, and the less there is the better it fits.
+is linear in x, so that the encoder is one matrix. What is missing is imputed: taken as what the dense VAEs expect it to
+be. A codebook left to itself finds a code that fits what is there, and the less there is the better it fits.
 
 Numbers are seen through ``symlog``: what is far out in one column is far, but does not outweigh all the others.
 
@@ -14,7 +14,7 @@ There are two of them. The coarse one, of few codes, tells how rows scatter abou
 the residuals (``scoring/residuals.py``). The fine one makes the expectations; its own residuals on the rows it was
 fitted on would be too small, the smaller the fewer rows a code has.
 
-Shapes as in ``layout``; K codes.
+Shapes as in ``inputs``; K codes.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks.layout import Expected, FirstLayer, Inputs, Layout, symlog
+from vae_model.networks.inputs import Expected, FirstLayer, Inputs, TableShape, symlog
+from vae_model.networks.products import multiply
 
 ROWS_PER_CODE = 4
 """At least so many training rows for each code, on average."""
 COARSE = 64
 """Codes of the coarse codebook; twice as many rows are asked for each of its codes."""
-MAX_ROWS = 20_000
+FITTED_ROWS = 20_000
 """A codebook is fitted on at most this many rows."""
 ITERATIONS = 10
 """Of Lloyd's algorithm, each time. It has all but settled by then."""
@@ -50,7 +51,10 @@ MAX_COVARIANCE = 512
 class Codebook:
     """Codes with what each of them expects."""
 
-    layout: Layout
+    kind: ClassVar[str] = "codebook"
+    needs_imputed: ClassVar[bool] = True
+
+    shape: TableShape
     weight_IK: NDArray[np.float32]
     """Inputs to scores of the codes: the highest is the nearest. Missing flags have no say."""
     bias_K: NDArray[np.float32]
@@ -59,9 +63,9 @@ class Codebook:
     """Log-probabilities of all categories' slots, side by side."""
 
     @classmethod
-    def from_arrays(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, shape: TableShape, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """From a member's arrays."""
-        return cls(layout, *(arrays[name] for name in ("weight", "bias", "mean", "log_share")))
+        return cls(shape, *(arrays[name] for name in ("weight", "bias", "mean", "log_share")))
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """For a model file."""
@@ -71,64 +75,98 @@ class Codebook:
 
     @cached_property
     def first(self) -> FirstLayer:
-        """The encoder's only layer."""
-        return FirstLayer.of(self.weight_IK, self.layout)
+        """The encoder's only layer. The biases are the weights of one more number, which is always 1: to add them to
+        all scores in a step of its own takes longer.
+        """
+        first = FirstLayer.of(self.weight_IK, self.shape)
+        return replace(first, numbers_HV=np.concatenate([first.numbers_HV, self.bias_K[:, None]], axis=1))
+
+    @cached_property
+    def of_shares(self) -> list[NDArray[np.float32]]:
+        """The encoder's weights of each category, (K, its slots), for probabilities in place of one slot."""
+        return [np.ascontiguousarray(slots_SK[:-1].T) for slots_SK in self.first.slots_SH]
+
+    @cached_property
+    def expected_KO(self) -> NDArray[np.float32]:
+        """What each code expects, as an output: numbers, then log-probabilities."""
+        return np.concatenate([self.mean_KV, self.log_share_KS], axis=1)
 
     @cached_property
     def deviation_V(self) -> NDArray[np.float32]:
         """Ones: its residuals are measured as they are."""
-        return np.ones(self.layout.varying, dtype=np.float32)
+        return np.ones(self.shape.varying, dtype=np.float32)
 
     def numbers(self, inputs: Inputs) -> NDArray[np.float32]:
-        """(N, V) symlogs of the numbers; NaN where missing."""
-        return inputs.symlog_NV
+        """(B, V, W) symlogs of the numbers; NaN where missing."""
+        return inputs.table.symlog_BVW
 
     def __call__(self, inputs: Inputs) -> Expected:
-        """Expected symlogs of the numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
-        seen_NV, buffers = inputs.symlog_NV, inputs.buffers
-        if inputs.missing_NV is not None:
-            guess_NV = 0 if inputs.guess is None else symlog(inputs.guess[0])
-            seen_NV = np.where(inputs.missing_NV > 0, guess_NV, seen_NV)
-        seen = replace(inputs, numbers_NV=seen_NV, missing_NV=None)
-        score_NK = self.first(seen, buffers("score", len(seen_NV), len(self.bias_K)))
-        score_NK += self.bias_K
-        for category, share_NS in enumerate(inputs.guess[1] if inputs.guess else []):
-            gap_N = inputs.codes_NC[:, category] < 0
-            if gap_N.any():  # for all rows: a product of always one shape
-                score_NK += np.where(gap_N[:, None], share_NS, 0) @ self.first.slots_KH[category][:-1]
-        code_N = score_NK.argmax(axis=1)
-        mean_NV = buffers((id(self), "expected"), *seen_NV.shape)
-        np.take(self.mean_KV, code_N, axis=0, out=mean_NV, mode="clip")  # the other modes make a copy
-        log_share_NS = self.log_share_KS[code_N]
-        bounds = zip(self.layout.starts, self.layout.slots, strict=True)
-        return mean_NV, [log_share_NS[:, start : start + slots] for start, slots in bounds]
+        """Expected symlogs of the numbers, and the log-probabilities of each category's slots: those of the code that
+        is nearest to the row.
+        """
+        table, buffers, imputed_BOW = inputs.table, inputs.buffers, inputs.imputed_BOW
+        size, _, rows = table.x_BVW.shape
+        codes = len(self.bias_K)
+        score_BKW = buffers.scratch(0, size, codes, rows)
+        self.first(self._seen(inputs), None, table.codes_BCW, score_BKW, buffers)
+        for category, own in enumerate(self.shape.categories):
+            gap_BW = table.codes_BCW[:, category] < 0
+            if imputed_BOW is not None and gap_BW.any():
+                share_BSW = np.where(gap_BW[:, None], imputed_BOW[:, own], 0)
+                score_BKW += multiply(self.of_shares[category], share_BSW, buffers("of shares", *score_BKW.shape))
+
+        # NumPy finds the highest, and copies what a code expects, much faster where a row's numbers lie side by side.
+        turned_WK, code_BW = buffers.scratch(1, rows, codes), buffers("code", size, rows, dtype=np.intp)
+        for score_KW, code_W in zip(score_BKW, code_BW, strict=True):
+            np.copyto(turned_WK, score_KW.T)
+            turned_WK.argmax(axis=1, out=code_W)
+        turned_BWO = buffers.scratch(1, size, rows, self.shape.outputs)
+        np.take(self.expected_KO, code_BW, axis=0, out=turned_BWO, mode="clip")  # the default mode makes a copy
+        expected_BOW = buffers("expected", size, self.shape.outputs, rows)
+        np.copyto(expected_BOW, turned_BWO.transpose(0, 2, 1))
+        return expected_BOW
+
+    def _seen(self, inputs: Inputs) -> NDArray[np.float32]:
+        """(B, V + 1, W) symlogs of the numbers, or of what is imputed where they are missing, or 0; and ones."""
+        table = inputs.table
+        if table.missing_BVW is None:
+            return table.symlog_and_ones
+        seen = inputs.buffers("seen", *table.symlog_and_ones.shape)
+        np.copyto(seen, table.symlog_and_ones)
+        imputed_BVW = inputs.buffers("imputed", *table.x_BVW.shape)
+        if inputs.imputed_BOW is None:
+            imputed_BVW.fill(0)
+        else:
+            symlog(inputs.imputed_BOW[:, : self.shape.varying], out=imputed_BVW)
+        np.copyto(seen[:, :-1], imputed_BVW, where=table.missing_BVW)
+        return seen
 
     @classmethod
     def fit(
-        cls, layout: Layout, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], size: int, seed: int
+        cls, shape: TableShape, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], size: int, seed: int
     ) -> tuple[Self, Self]:
         """A codebook of at most ``size`` codes and the coarse one that measures it, from encoded rows (NaN and -1:
         missing). The same input and seed give the same codes.
         """
         draw = np.random.default_rng(seed)
-        if len(x_NV) > MAX_ROWS:
-            chosen = np.sort(draw.choice(len(x_NV), MAX_ROWS, replace=False))
+        if len(x_NV) > FITTED_ROWS:
+            chosen = np.sort(draw.choice(len(x_NV), FITTED_ROWS, replace=False))
             x_NV, codes_NC = x_NV[chosen], codes_NC[chosen]
-        target_NO, seen_NO = _one_hot(layout, x_NV, codes_NC)
+        target_NO, seen_NO = _one_hot(shape, x_NV, codes_NC)
         most = max(1, min(size, len(x_NV) // ROWS_PER_CODE))
 
         code_N = _lloyd(target_NO, max(1, min(size, COARSE, len(x_NV) // (2 * ROWS_PER_CODE))), draw)
         mean_KO, count_KO = _means(code_N, target_NO, seen_NO)
         filled_NO = np.where(seen_NO > 0, target_NO, mean_KO[code_N])
         precision_OO = _precision(filled_NO - mean_KO[code_N])
-        coarse = cls._of(layout, mean_KO, count_KO, precision_OO)
+        coarse = cls._of(shape, mean_KO, count_KO, precision_OO)
         code_N = _lloyd(filled_NO @ np.linalg.cholesky(precision_OO).astype(np.float32), most, draw)
-        return cls._of(layout, *_means(code_N, target_NO, seen_NO), precision_OO), coarse
+        return cls._of(shape, *_means(code_N, target_NO, seen_NO), precision_OO), coarse
 
     @classmethod
     def _of(
         cls,
-        layout: Layout,
+        shape: TableShape,
         mean_KO: NDArray[np.float32],
         count_KO: NDArray[np.float32],
         precision_OO: NDArray[np.float64],
@@ -137,33 +175,33 @@ class Codebook:
         # Nearest: the highest 2 x'Pm - m'Pm. A code's shares are drawn towards the shares of the column by one row's
         # worth: nothing is impossible.
         pull_OK = precision_OO @ mean_KO.T
-        flags_VK = np.zeros((layout.varying, len(mean_KO)))
+        flags_VK = np.zeros((shape.varying, len(mean_KO)))
         share_KO = mean_KO.copy()
-        for start, slots in zip(layout.starts, layout.slots, strict=True):
-            own = slice(layout.varying + start, layout.varying + start + slots)
+        for start, slots in zip(shape.starts, shape.slots, strict=True):
+            own = slice(shape.varying + start, shape.varying + start + slots)
             times_KS = mean_KO[:, own] * count_KO[:, own]
             overall_S = (times_KS.sum(axis=0) + 1 / slots) / (count_KO[:, own].sum(axis=0) + 1)
             share_KO[:, own] = (times_KS + overall_S) / (count_KO[:, own] + 1)
         arrays = {
-            "weight": np.concatenate([2 * pull_OK[: layout.varying], flags_VK, 2 * pull_OK[layout.varying :]]),
+            "weight": np.concatenate([2 * pull_OK[: shape.varying], flags_VK, 2 * pull_OK[shape.varying :]]),
             "bias": -(pull_OK * mean_KO.T).sum(axis=0),
-            "mean": mean_KO[:, : layout.varying],
-            "log_share": np.log(share_KO[:, layout.varying :]),
+            "mean": mean_KO[:, : shape.varying],
+            "log_share": np.log(share_KO[:, shape.varying :]),
         }
-        return cls.from_arrays(layout, {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()})
+        return cls.from_arrays(shape, {name: np.ascontiguousarray(a, dtype=np.float32) for name, a in arrays.items()})
 
 
 def _one_hot(
-    layout: Layout, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32]
+    shape: TableShape, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Symlogs and one-hot categories side by side, 0 where missing, and 1 for each that is not."""
-    target = np.zeros((len(x_NV), layout.outputs), dtype=np.float32)
+    target = np.zeros((len(x_NV), shape.outputs), dtype=np.float32)
     seen = np.ones_like(target)
     missing = np.isnan(x_NV)
-    target[:, : layout.varying] = np.where(missing, 0, symlog(x_NV))
-    seen[:, : layout.varying] = ~missing
-    for category, (start, slots) in enumerate(zip(layout.starts, layout.slots, strict=True)):
-        first, code = layout.varying + start, codes_NC[:, category]
+    target[:, : shape.varying] = np.where(missing, 0, symlog(x_NV))
+    seen[:, : shape.varying] = ~missing
+    for category, (start, slots) in enumerate(zip(shape.starts, shape.slots, strict=True)):
+        first, code = shape.varying + start, codes_NC[:, category]
         rows = np.flatnonzero(code >= 0)
         target[rows, first + code[rows]] = 1
         seen[code < 0, first : first + slots] = 0

@@ -1,6 +1,6 @@
 """A trained dense VAE as NumPy: the deterministic forward pass from the posterior mean.
 
-Shapes as in ``layout``; Z latent dimensions.
+Shapes as in ``inputs``; Z latent dimensions.
 """
 
 from __future__ import annotations
@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks.layout import Expected, FirstLayer, Inputs, Layout
+from vae_model.networks.inputs import Expected, FirstLayer, Inputs, TableShape
+from vae_model.networks.products import multiply
 
 
 @dataclass(frozen=True)
-class Forward:
+class DenseVAE:
     """Encoder mean and decoder as one perceptron, with its additions taken out of the loop.
 
     A layer's bias b is not added: max(h + b, 0) = max(h, -b) + b, and the b outside, which is the same for every row,
@@ -25,17 +26,20 @@ class Forward:
     into the decoder as it is, so that the two layers about it are one matrix, where that is no larger than the two.
     """
 
-    layout: Layout
+    kind: ClassVar[str] = "vae"
+    needs_imputed: ClassVar[bool] = False
+
+    shape: TableShape
     first: FirstLayer
     floors: tuple[NDArray[np.float32] | None, ...]
-    """-b before each layer but the first; None where the posterior mean goes in."""
+    """-b before each layer but the first, (units, 1); None where the posterior mean goes in."""
     weights: tuple[NDArray[np.float32], ...]
-    """Of each layer but the first, inputs x outputs."""
+    """Of each layer but the first, outputs x inputs."""
     shift_O: NDArray[np.float32]
     log_variance_V: NDArray[np.float32]
 
     @classmethod
-    def from_arrays(cls, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Self:
+    def from_arrays(cls, shape: TableShape, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """From a member's arrays: ``encoder.0.weight``, ``encoder.0.bias``, …, ``decoder.…``, ``log_variance``."""
         encoder, decoder = (_stack(arrays, side) for side in ("encoder", "decoder"))
         *outer, (into, into_bias) = encoder
@@ -46,20 +50,15 @@ class Forward:
         seam = None if merged else len(encoder)
 
         floors: list[NDArray[np.float32] | None] = []
-        weights, left_out = [], np.zeros(layout.inputs)
+        weights, left_out = [], np.zeros(shape.inputs)
         for i, (weight, bias) in enumerate(layers):
             if i:
-                floors.append(None if i == seam else -left_out.astype(np.float32))
-            weights.append(np.ascontiguousarray(weight, np.float32))
+                floors.append(None if i == seam else -left_out.astype(np.float32)[:, None])
+                weights.append(np.ascontiguousarray(weight.T, np.float32))
             left_out = left_out @ weight + bias
-        return cls(
-            layout,
-            FirstLayer.of(weights[0], layout),
-            tuple(floors),
-            tuple(weights[1:]),
-            left_out.astype(np.float32),
-            arrays["log_variance"],
-        )
+        first = FirstLayer.of(layers[0][0].astype(np.float32), shape)
+        shift_O = left_out.astype(np.float32)
+        return cls(shape, first, tuple(floors), tuple(weights), shift_O, arrays["log_variance"])
 
     @cached_property
     def deviation_V(self) -> NDArray[np.float32]:
@@ -67,28 +66,26 @@ class Forward:
         return np.asarray(np.exp(0.5 * self.log_variance_V))
 
     def numbers(self, inputs: Inputs) -> NDArray[np.float32]:
-        """(N, V) the numbers as encoded; NaN where missing."""
-        return inputs.x_NV
+        """(B, V, W) the numbers as encoded; NaN where missing."""
+        return inputs.table.x_BVW
 
     def __call__(self, inputs: Inputs) -> Expected:
-        """Decoder mean of the numbers (N, V), and the log-probabilities of each category's slots (N, K_c + 1)."""
-        rows, buffers = len(inputs.x_NV), inputs.buffers
-        h = self.first(inputs, buffers(("hidden", 0), rows, self.first.numbers_VH.shape[1]))
+        """Decoder mean of the numbers, and the log-probabilities of each category's slots."""
+        table, buffers = inputs.table, inputs.buffers
+        size, _, rows = table.x_BVW.shape
+        first_BHW = buffers.scratch(0, size, len(self.first.numbers_HV), rows)
+        h = self.first(table.numbers_BVW, table.flags_BVW, table.codes_BCW, first_BHW, buffers)
         for i, (floor, weight) in enumerate(zip(self.floors, self.weights, strict=True), 1):
             if floor is not None:
                 np.maximum(h, floor, out=h)
-            name = (id(self), "expected") if i == len(self.weights) else ("hidden", i)
-            h = np.matmul(h, weight, out=buffers(name, rows, weight.shape[1]))
-        h += self.shift_O
-        log_probabilities = []
-        first = self.layout.varying
-        for slots in self.layout.slots:
-            logits = h[:, first : first + slots]
-            logits -= logits.max(axis=1, keepdims=True)
-            logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-            log_probabilities.append(logits)
-            first += slots
-        return h[:, : self.layout.varying], log_probabilities
+            name = "expected" if i == len(self.weights) else ("scratch", i % 2)
+            h = multiply(weight, h, buffers(name, size, len(weight), rows))
+        h += self.shift_O[:, None]
+        for own in self.shape.categories:
+            logits_BSW = h[:, own]
+            logits_BSW -= logits_BSW.max(axis=1, keepdims=True)
+            logits_BSW -= np.log(np.exp(logits_BSW).sum(axis=1, keepdims=True))
+        return h
 
 
 def _stack(arrays: Mapping[str, NDArray[Any]], side: str) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:

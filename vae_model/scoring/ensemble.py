@@ -1,6 +1,7 @@
 """The ensemble: what each member makes of encoded rows, and how they are combined into one score.
 
-Shapes: N rows, F numeric units, V of them varying, C categories, R = F + C residuals.
+Shapes: N rows, B windows of W rows (``networks.windows``), F numeric units, V of them varying, C categories, R = F + C
+residuals, O outputs of a network (``networks.inputs``), Q chosen rows.
 """
 
 from __future__ import annotations
@@ -16,36 +17,78 @@ from numpy.typing import NDArray
 
 from vae_model.features.batch import Batch
 from vae_model.features.spec import FeatureSpec
+from vae_model.networks import windows
 from vae_model.networks.buffers import Buffers
 from vae_model.networks.codebook import Codebook
-from vae_model.networks.dense import Forward
-from vae_model.networks.layout import BLOCK, Expected, Inputs, Layout, Member
-from vae_model.scoring.residuals import MAX_ROWS, ResidualDistance
+from vae_model.networks.dense import DenseVAE
+from vae_model.networks.inputs import Expected, Inputs, Member, TableShape
+from vae_model.networks.products import one_thread
+from vae_model.networks.windows import BLOCK
+from vae_model.scoring.residuals import FITTED_ROWS, ResidualDistance
 
-NETWORKS: dict[str, type[Forward | Codebook]] = {"vae": Forward, "codebook": Codebook}
-"""The kinds of members."""
+NETWORKS: dict[str, type[DenseVAE] | type[Codebook]] = {network.kind: network for network in (DenseVAE, Codebook)}
+"""The kinds of members, by their name in a model file."""
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Encoded rows as windows: what the members are given, and what they need not see."""
+
+    rows: int
+    """N"""
+    inputs: Inputs
+    missing_BRW: NDArray[np.bool_] | None
+    """None where nothing is."""
+    beside: Beside | None
+    """None where the table has nothing but varying numbers."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a block has beside varying numbers."""
+
+    constants_BXW: Array
+    """Units that never varied in training: 0 where equal to the constant, 1 where not, NaN where missing."""
+    unseen_BCW: NDArray[np.bool_]
+    """Whether a category's value never occurred in training."""
+    observed_BCW: NDArray[np.intp]
+    """Where in a flat (B, O, W) array the observed slot of each category stands; for a missing one, anywhere."""
 
 
 @dataclass(frozen=True)
 class Residuals:
-    """What the ensemble makes of a block of rows. The arrays are the buffers' own: the next block overwrites them."""
+    """What the ensemble makes of a block of rows. The arrays are buffers: the next block overwrites them."""
 
-    parts_NR: NDArray[np.float32]
+    block: Block
+    parts_BRW: Array
     """Each residual's part of R times the score; 1, that of an ordinary row, where missing."""
-    missing_NR: NDArray[np.bool_] | None
-    """None where nothing is."""
-    squared_NR: NDArray[np.float32]
-    """Squared residuals of the VAEs' mean, in units of the column's training variance; NaN where missing."""
-    mean_NV: NDArray[np.float32]
-    """The expected value of each varying unit, standardised: the VAEs' mean."""
-    shares: Sequence[NDArray[np.float32]]
-    """The probability of each category's slots (N, K_c + 1): the VAEs' mean."""
+    squared_BRW: Array
+    """Squared residuals of ``mean_BOW``, in units of the column's training variance; 0 where missing."""
+    mean_BOW: Array
+    """What a row was expected to be: numbers, standardised, and the probabilities of each category's slots. It is the
+    mean of the members that need no imputed cells."""
 
     @property
     def score_N(self) -> NDArray[np.float64]:
         """The scores."""
-        # Not a product with ones: its last bits depend on a row's place in the block.
-        return np.asarray(self.parts_NR.mean(axis=1, dtype=np.float64))
+        return windows.values(self.parts_BRW.mean(axis=1, dtype=np.float64), self.block.rows)
+
+    def reconstruction_error_N(self, share_R: Array) -> NDArray[np.float64]:
+        """Mean squared residual over the observed features; ``share_R`` is each residual's share of its feature."""
+        total_BW, seen_BW = np.einsum("brw,r->bw", self.squared_BRW, share_R), share_R.sum(dtype=np.float64)
+        if self.block.missing_BRW is not None:  # subtracted: rows without gaps are divided by the same sum either way
+            seen_BW = seen_BW - np.einsum("brw,r->bw", self.block.missing_BRW, share_R, dtype=np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):  # where nothing is there: not scored
+            return windows.values(np.divide(total_BW, seen_BW, dtype=np.float64), self.block.rows)
+
+    def parts_QR(self, rows_Q: NDArray[np.intp]) -> Array:
+        """Of some rows, each residual's part of R times the score; 0 where missing: what is missing is no reason."""
+        parts_QR = windows.pick(self.parts_BRW, rows_Q)
+        if self.block.missing_BRW is not None:
+            parts_QR[windows.pick(self.block.missing_BRW, rows_Q)] = 0
+        return parts_QR
 
 
 @dataclass(frozen=True)
@@ -71,11 +114,13 @@ class Ensemble:
         rows: Batch,
         training_rows: int,
     ) -> Self:
-        """Fit each member's distance on the training rows' residuals from its measure: itself, or a coarser codebook.
-        What is ordinary is not known yet.
+        """Fit the distance of each member's residuals on training rows. What is ordinary is not known yet.
+
+        A member's measure is the network whose residuals the distance is fitted on: the member itself, or for a
+        codebook a coarser one, as the residuals of the rows it was fitted on are too small.
         """
         bare = cls(spec, training_rows, measures, [], [1.0] * len(members))
-        sample = rows.take(slice(None, None, max(1, -(-len(rows) // MAX_ROWS))))
+        sample = rows.take(slice(None, None, max(1, -(-len(rows) // FITTED_ROWS))))
         distances = []
         for m in range(len(measures)):  # one after the other: of a wide table, one member's residuals are large enough
             own_NR = np.concatenate([residuals[m] for residuals in bare._residuals(sample)])
@@ -102,7 +147,7 @@ class Ensemble:
         for m, kind in enumerate(kinds):
             prefix = f"member.{m}."
             own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-            members.append(NETWORKS[kind].from_arrays(layout(spec), own))
+            members.append(NETWORKS[kind].from_arrays(shape_of(spec), own))
             distances.append(ResidualDistance.from_arrays(own))
             ordinary.append(float(own["ordinary"][0]))
         return cls(spec, training_rows, members, distances, ordinary)
@@ -118,7 +163,7 @@ class Ensemble:
     @cached_property
     def weights(self) -> list[float]:
         """Of each member: the kinds weigh the same, and so do the members of a kind. They add up to 1."""
-        kinds = [type(member) for member in self.members]
+        kinds = [member.kind for member in self.members]
         return [1 / (len(set(kinds)) * kinds.count(kind)) for kind in kinds]
 
     @property
@@ -142,139 +187,176 @@ class Ensemble:
 
     @cached_property
     def _measures(self) -> list[ResidualDistance]:
-        """The distances of plain differences, so weighted that they add up to the score."""
+        """The members' distances, taken from differences instead of Pearson residuals, and so weighted that their parts
+        add up to R times the score.
+        """
         each = zip(self.distances, self.members, self.weights, self.ordinary, strict=True)
         return [d.scaled(self._deviation(member), weight / ordinary) for d, member, weight, ordinary in each]
 
+    @one_thread
     def __call__(self, batch: Batch, buffers: Buffers | None = None) -> Residuals:
         """Residuals of at most ``BLOCK`` encoded rows."""
-        rows, buffers = len(batch), buffers or Buffers()
-        batch = batch.padded(BLOCK)
-        inputs, expected, (mean_NV, shares) = self._expected(batch, buffers)
-        squared_NR = self._squared(batch, mean_NV, shares, buffers)
-        missing_NR = np.isnan(squared_NR) if inputs.has_gaps or self.constant_F.any() else None
+        buffers = buffers or Buffers()
+        block = self._block(batch, buffers)
+        size, _, rows = block.inputs.table.x_BVW.shape
+        mean_BOW = buffers("mean", size, self._shape.outputs, rows)
+        parts_BRW = buffers("parts", size, len(self.constant_R), rows)
+        for i, (m, expected_BOW) in enumerate(self._expected(block.inputs, mean_BOW)):
+            differences_BRW = self._differences(block, self.members[m], expected_BOW)
+            own_BRW = self._measures[m].parts_in_windows(differences_BRW, block.missing_BRW, buffers)
+            np.add(parts_BRW, own_BRW, out=parts_BRW) if i else np.copyto(parts_BRW, own_BRW)
+        squared_BRW = self._squared(block, mean_BOW)
+        if block.missing_BRW is not None:
+            np.copyto(parts_BRW, 1, where=block.missing_BRW)
+            np.copyto(squared_BRW, 0, where=block.missing_BRW)
+        return Residuals(block, parts_BRW, squared_BRW, mean_BOW)
 
-        parts_NR = buffers("parts", *squared_NR.shape)
-        parts_NR.fill(0)
-        for member, measure, one in zip(self.members, self._measures, expected, strict=True):
-            parts_NR += measure.parts(self._differences(batch, inputs, member, one), buffers)
-        if missing_NR is not None:
-            np.copyto(parts_NR, 1, where=missing_NR)
-        return Residuals(
-            parts_NR[:rows],
-            None if missing_NR is None else missing_NR[:rows],
-            squared_NR[:rows],
-            mean_NV[:rows],
-            [share_NS[:rows] for share_NS in shares],
-        )
-
+    @one_thread
     def scores(self, batch: Batch) -> NDArray[np.float64]:
         """(N,) scores of any number of encoded rows."""
         buffers = Buffers()
         blocks = [self(block, buffers).score_N for block in batch.blocks(BLOCK)]
         return np.concatenate(blocks) if blocks else np.empty(0)
 
-    def expectation(
-        self, batch: Batch, residuals: Residuals, rows: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    def expectation(self, residuals: Residuals, rows_Q: NDArray[np.intp]) -> tuple[Array, NDArray[np.intp]]:
         """Of some rows, the expected numbers (Q, F), standardised, and the likeliest slot of each category (Q, C) other
         than the one observed: what would have fitted instead.
         """
-        mean_QF = np.zeros((len(rows), len(self.constant_F)), dtype=np.float32)
-        mean_QF[:, ~self.constant_F] = residuals.mean_NV[rows]
-        likeliest_QC = np.empty((len(rows), len(residuals.shares)), dtype=np.intp)
-        for c, share_NS in enumerate(residuals.shares):
-            share_QS, code_Q = share_NS[rows], batch.codes_NC[rows, c]
+        mean_QO = windows.pick(residuals.mean_BOW, rows_Q)
+        codes_QC = windows.pick(residuals.block.inputs.table.codes_BCW, rows_Q)
+        mean_QF = np.zeros((len(rows_Q), len(self.constant_F)), dtype=np.float32)
+        mean_QF[:, ~self.constant_F] = mean_QO[:, : self._shape.varying]
+        likeliest_QC = np.empty(codes_QC.shape, dtype=np.intp)
+        for c, own in enumerate(self._shape.categories):
+            share_QS, code_Q = mean_QO[:, own], codes_QC[:, c]
             share_QS[code_Q >= 0, code_Q[code_Q >= 0]] = -1
             likeliest_QC[:, c] = share_QS.argmax(axis=1)
         return mean_QF, likeliest_QC
 
-    def _expected(self, batch: Batch, buffers: Buffers) -> tuple[Inputs, list[Expected], Expected]:
-        """What each member expects, and the VAEs' mean: shares in place of log-probabilities. The VAEs come first; in
-        place of what is missing, a codebook sees their mean.
+    @cached_property
+    def _shape(self) -> TableShape:
+        return shape_of(self.spec)
+
+    def _block(self, batch: Batch, buffers: Buffers) -> Block:
+        """Turn at most ``BLOCK`` encoded rows into windows."""
+        x_NV = batch.x_NF[:, ~self.constant_F] if self.constant_F.any() else batch.x_NF
+        inputs = Inputs.of(x_NV, batch.codes_NC, buffers)
+        table = inputs.table
+        if x_NV.shape[1] == len(self.constant_R):
+            return Block(len(batch), inputs, table.missing_BVW, None)
+        size, _, rows = table.x_BVW.shape
+        constants_BXW = windows.of_rows(batch.x_NF[:, self.constant_F])
+        start_C1 = np.array([own.start for own in self._shape.categories], dtype=np.intp)[:, None]
+        output_BCW = np.maximum(table.codes_BCW, 0) + start_C1 + self._shape.outputs * np.arange(size)[:, None, None]
+        beside = Beside(constants_BXW, windows.of_rows(batch.unseen_NC), output_BCW * rows + np.arange(rows))
+        numbers_BVW = np.zeros(table.x_BVW.shape, dtype=bool) if table.missing_BVW is None else table.missing_BVW
+        gaps = numbers_BVW, np.isnan(constants_BXW), table.codes_BCW < 0
+        missing_BRW = self._side_by_side("missing", *gaps, buffers) if any(gap.any() for gap in gaps) else None
+        return Block(len(batch), inputs, missing_BRW, beside)
+
+    def _side_by_side(
+        self,
+        name: str,
+        numbers_BVW: NDArray[Any],
+        constants_BXW: NDArray[Any],
+        categories_BCW: NDArray[Any],
+        buffers: Buffers,
+    ) -> NDArray[Any]:
+        """(B, R, W) what belongs to varying numbers, to constants and to categories, in the order of the residuals."""
+        size, _, rows = numbers_BVW.shape
+        units = len(self.constant_F)
+        out_BRW = buffers(name, size, len(self.constant_R), rows, dtype=numbers_BVW.dtype)
+        if constants_BXW.shape[1]:
+            out_BRW[:, np.flatnonzero(~self.constant_F)] = numbers_BVW
+            out_BRW[:, np.flatnonzero(self.constant_F)] = constants_BXW
+        else:
+            out_BRW[:, :units] = numbers_BVW
+        out_BRW[:, units:] = categories_BCW
+        return out_BRW
+
+    def _expected(self, inputs: Inputs, mean_BOW: Array) -> Iterator[tuple[int, Expected]]:
+        """Each member's number and what it expects, one after the other, as each overwrites what the one before it
+        expected.
+
+        The members that need no imputed cells come first. Their mean, with probabilities in place of log-probabilities,
+        is written to ``mean_BOW``, and is what the others see in place of what is missing.
         """
-        inputs = Inputs.of(self._varying(batch), batch.codes_NC, buffers)
-        expected = [member(inputs) for member in self.members if isinstance(member, Forward)]
-        mean = _mean(expected, buffers)
-        if inputs.has_gaps:
-            inputs = replace(inputs, guess=mean)
-        expected += [member(inputs) for member in self.members if not isinstance(member, Forward)]
-        return inputs, expected, mean
+        needs = [member.needs_imputed for member in self.members]
+        independent = [m for m, needed in enumerate(needs) if not needed]
+        numbers, shares = (slice(None), slice(self._shape.varying)), (slice(None), slice(self._shape.varying, None))
+        mean_BOW.fill(0)
+        for m in independent:
+            expected_BOW = self.members[m](inputs)
+            mean_BOW[numbers] += expected_BOW[numbers]
+            if self._shape.slots:
+                share_BSW = inputs.buffers("shares", *expected_BOW[shares].shape)
+                mean_BOW[shares] += np.exp(expected_BOW[shares], out=share_BSW)
+            yield m, expected_BOW
+        mean_BOW *= np.float32(1 / len(independent))
+        if inputs.table.has_gaps:
+            inputs = replace(inputs, imputed_BOW=mean_BOW)
+        for m in (m for m, needed in enumerate(needs) if needed):
+            yield m, self.members[m](inputs)
 
-    def _varying(self, batch: Batch) -> NDArray[np.float32]:
-        return batch.x_NF[:, ~self.constant_F] if self.constant_F.any() else batch.x_NF
+    def _residuals(self, batch: Batch) -> Iterator[list[Array]]:
+        """Each member's Pearson residuals (N, R), block by block; NaN where missing."""
+        for rows in batch.blocks(BLOCK):
+            with one_thread:
+                block = self._block(rows, Buffers())
+                size, _, width = block.inputs.table.x_BVW.shape
+                found = {}
+                for m, expected_BOW in self._expected(block.inputs, np.empty((size, self._shape.outputs, width), "f4")):
+                    differences_BRW = self._differences(block, self.members[m], expected_BOW)
+                    differences_BRW /= self._deviation(self.members[m])[:, None]
+                    found[m] = windows.to_rows(differences_BRW, len(rows))
+            yield [found[m] for m in range(len(self.members))]
 
-    def _residuals(self, batch: Batch) -> Iterator[list[NDArray[np.float32]]]:
-        """Each member's Pearson residuals (N, R), block by block."""
-        for block in batch.blocks(BLOCK):
-            padded, buffers = block.padded(BLOCK), Buffers()
-            inputs, expected, _ = self._expected(padded, buffers)
-            yield [
-                self._differences(padded, inputs, member, one)[: len(block)] / self._deviation(member)
-                for member, one in zip(self.members, expected, strict=True)
-            ]
-
-    def _deviation(self, member: Member) -> NDArray[np.float32]:
-        """(R,) what makes a member's differences Pearson residuals; those of constants and categories are."""
+    def _deviation(self, member: Member) -> Array:
+        """(R,) divisor that turns a member's differences into Pearson residuals; 1 for constants and categories, which
+        already are.
+        """
         deviation_R = np.ones(len(self.constant_R), dtype=np.float32)
         deviation_R[: len(self.constant_F)][~self.constant_F] = member.deviation_V
         return deviation_R
 
-    def _differences(self, batch: Batch, inputs: Inputs, member: Member, expected: Expected) -> NDArray[np.float32]:
-        """(N, R) numbers less what a member expects, and Pearson residuals of constants and categories; NaN where
-        missing.
+    def _differences(self, block: Block, member: Member, expected_BOW: Expected) -> Array:
+        """(B, R, W) numbers less what a member expects, and Pearson residuals of constants and categories; NaN where
+        missing. Overwrites ``expected_BOW``.
         """
-        mean_NV, log_probabilities = expected
-        units, shape = len(self.constant_F), (len(batch), len(self.constant_R))
-        out_NR = inputs.buffers("difference", *shape)
-        if mean_NV.shape == shape:  # nothing but numbers: no parts to put together
-            np.subtract(member.numbers(inputs), mean_NV, out=out_NR)
-            return out_NR
-        out_NR[:, :units][:, ~self.constant_F] = member.numbers(inputs) - mean_NV
+        expected_BVW = expected_BOW[:, : self._shape.varying]
+        numbers_BVW = np.subtract(member.numbers(block.inputs), expected_BVW, out=expected_BVW)
+        beside = block.beside
+        if beside is None:
+            return numbers_BVW
         # A constant column is encoded as 0 where equal to its constant, 1 where not, NaN where missing. Something
         # with a chance of 1 / (n + 1) has deviation 1 / sqrt(n + 1): the limit of a column that hardly ever varies.
-        out_NR[:, :units][:, self.constant_F] = batch.x_NF[:, self.constant_F] * math.sqrt(self.rarest)
-        rows = np.arange(len(batch))
-        for c, log_p in enumerate(log_probabilities):
-            code = batch.codes_NC[:, c]
-            odds = np.where(batch.unseen_NC[:, c], np.inf, np.expm1(np.minimum(-log_p[rows, code], 80)))
-            out_NR[:, units + c] = np.where(code < 0, np.nan, np.sqrt(np.clip(odds, 0, self.rarest)))
-        return out_NR
+        constants_BXW = beside.constants_BXW * np.float32(math.sqrt(self.rarest))
+        log_p_BCW = np.take(expected_BOW, beside.observed_BCW)
+        odds_BCW = np.expm1(np.minimum(-log_p_BCW, 80))
+        odds_BCW[beside.unseen_BCW] = np.inf
+        odds_BCW[block.inputs.table.codes_BCW < 0] = np.nan
+        categories_BCW = np.sqrt(np.clip(odds_BCW, 0, self.rarest))
+        return self._side_by_side("differences", numbers_BVW, constants_BXW, categories_BCW, block.inputs.buffers)
 
-    def _squared(
-        self, batch: Batch, mean_NV: NDArray[np.float32], shares: Sequence[NDArray[np.float32]], buffers: Buffers
-    ) -> NDArray[np.float32]:
-        """(N, R) squared residuals: of numbers, and Brier scores of categories; NaN where missing."""
-        units, shape = len(self.constant_F), (len(batch), len(self.constant_R))
-        out_NR = buffers("squared", *shape)
-        if mean_NV.shape == shape:
-            np.subtract(batch.x_NF, mean_NV, out=out_NR)
-            out_NR *= out_NR
-            return out_NR
-        out_NR[:, :units][:, ~self.constant_F] = (self._varying(batch) - mean_NV) ** 2
-        out_NR[:, :units][:, self.constant_F] = batch.x_NF[:, self.constant_F]
-        rows = np.arange(len(batch))
-        for c, (feature, share_NS) in enumerate(zip(self.spec.categorical, shares, strict=True)):
-            code = batch.codes_NC[:, c]
-            own = np.where(batch.unseen_NC[:, c], 0, share_NS[rows, code])
-            brier = 1 - 2 * own + (share_NS * share_NS).sum(axis=1)
-            out_NR[:, units + c] = np.where(code < 0, np.nan, brier / max(feature.gini, 1 / self.training_rows))
-        return out_NR
+    def _squared(self, block: Block, mean_BOW: Array) -> Array:
+        """(B, R, W) squared residuals of the mean: of numbers, and Brier scores of categories."""
+        table, beside = block.inputs.table, block.beside
+        numbers_BVW = block.inputs.buffers("squared numbers", *table.x_BVW.shape)
+        np.subtract(table.x_BVW, mean_BOW[:, : self._shape.varying], out=numbers_BVW)
+        numbers_BVW *= numbers_BVW
+        if beside is None:
+            return numbers_BVW
+        brier_BCW = np.take(mean_BOW, beside.observed_BCW)
+        brier_BCW[beside.unseen_BCW] = 0
+        brier_BCW *= -2
+        brier_BCW += 1
+        for c, (feature, own) in enumerate(zip(self.spec.categorical, self._shape.categories, strict=True)):
+            share_BSW = mean_BOW[:, own]
+            brier_BCW[:, c] += np.einsum("bsw,bsw->bw", share_BSW, share_BSW)
+            brier_BCW[:, c] /= max(feature.gini, 1 / self.training_rows)
+        return self._side_by_side("squared", numbers_BVW, beside.constants_BXW, brier_BCW, block.inputs.buffers)
 
 
-def _mean(expected: Sequence[Expected], buffers: Buffers) -> Expected:
-    """The mean of what several members expect: numbers, and the probabilities of each category's slots."""
-    (first_NV, _), *others = expected
-    mean_NV = buffers("mean", *first_NV.shape)
-    np.copyto(mean_NV, first_NV)
-    for other_NV, _ in others:
-        mean_NV += other_NV
-    if others:
-        mean_NV *= np.float32(1 / len(expected))
-    of_each = zip(*(log_probabilities for _, log_probabilities in expected), strict=True)
-    return mean_NV, [np.mean([np.exp(log_p) for log_p in of_one], axis=0) for of_one in of_each]
-
-
-def layout(spec: FeatureSpec) -> Layout:
-    """The networks' layout for a spec: constants stay outside them."""
-    return Layout(int(np.sum(spec.scale_F != 0)), tuple(f.slots + 1 for f in spec.categorical))
+def shape_of(spec: FeatureSpec) -> TableShape:
+    """What the networks see of a table: constants stay outside them."""
+    return TableShape(int(np.sum(spec.scale_F != 0)), tuple(f.slots + 1 for f in spec.categorical))

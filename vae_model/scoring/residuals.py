@@ -15,7 +15,7 @@
    is kept as P = I / v + U U' W: v is what most directions have, U the directions that differ most from it. Up to
    ``MAX_DIRECTIONS`` columns that is exact; beyond, cost and size grow with the columns, not with their square.
 
-Shapes: N rows, R residuals (numeric units first, then categories), D directions.
+Shapes: N rows, R residuals (numeric units first, then categories), D directions; B windows of W rows (``windows``).
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_model.networks import windows
 from vae_model.networks.buffers import Buffers
+from vae_model.networks.products import multiply, one_thread
 
-CLIP = 5.0
+SPREAD_CLIP = 5.0
 """Residuals stop here while their mean and deviation are taken: a few wild rows must not widen the measure."""
-TAIL = 0.02
+TAIL_SHARE = 0.02
 """Share of a column's training residuals that counts as its tail."""
 PRIOR_ROWS, PRIOR_INDEX = 20, 5.0
 """The common tail index, and the number of rows it is worth."""
@@ -44,7 +46,7 @@ MIN_SHRINKAGE = 0.02
 """At least this share of the covariance is the target, so that it can always be inverted."""
 MAX_DIRECTIONS = 256
 """At most this many directions of the covariance are kept."""
-MAX_ROWS = 20_000
+FITTED_ROWS = 20_000
 """The residuals of at most this many rows are looked at, evenly spread over those given."""
 
 
@@ -75,16 +77,16 @@ class ResidualDistance:
         ``constant_R`` marks columns that never varied: they have no spread, and count by themselves.
         """
         vary = np.flatnonzero(~constant_R)
-        r = residuals_NR[:: max(1, -(-len(residuals_NR) // MAX_ROWS))][:, vary].astype(np.float64)
+        r = residuals_NR[:: max(1, -(-len(residuals_NR) // FITTED_ROWS))][:, vary].astype(np.float64)
         seen = ~np.isnan(r)
         counts = np.maximum(seen.sum(axis=0), 1)
-        center = np.where(seen, np.clip(r, -CLIP, CLIP), 0).sum(axis=0) / counts
-        clipped = np.where(seen, np.clip(r - center, -CLIP, CLIP), 0)
+        center = np.where(seen, np.clip(r, -SPREAD_CLIP, SPREAD_CLIP), 0).sum(axis=0) / counts
+        clipped = np.where(seen, np.clip(r - center, -SPREAD_CLIP, SPREAD_CLIP), 0)
         scale = np.maximum(np.sqrt((clipped**2).sum(axis=0) / counts), 0.01)
 
         size = np.where(seen, np.abs(r - center) / scale, 0)
         start = np.array(
-            [np.quantile(size[seen[:, j], j], 1 - TAIL) if seen[:, j].any() else 1 for j in range(len(vary))]
+            [np.quantile(size[seen[:, j], j], 1 - TAIL_SHARE) if seen[:, j].any() else 1 for j in range(len(vary))]
         )
         start = np.maximum(start, 1e-3)
         beyond = size > start
@@ -95,8 +97,9 @@ class ResidualDistance:
         power = np.minimum(power, np.log(np.sqrt(2 * np.log(counts + 1)) / start) / np.log(wildest / start))
         power = np.maximum(power, MIN_POWER)
 
-        normal = _normal(r, center, scale, start, power, Buffers())
-        plain, direction, weight = _precision(_ledoit_wolf(normal))
+        centred_RN = np.ascontiguousarray((r - center).T)
+        normal_RN = _normal(centred_RN, ~seen.T, scale, start, power, Buffers())
+        plain, direction, weight = _precision(_ledoit_wolf(np.ascontiguousarray(normal_RN.T)))
         count = len(constant_R)
 
         def whole(values: Any, other: float) -> NDArray[np.float32]:
@@ -139,40 +142,63 @@ class ResidualDistance:
         precision_RR = (self.direction_RD.astype(np.float64) * self.excess_D) @ self.direction_RD.T
         return np.asarray(precision_RR + np.diag(self.plain_R), dtype=np.float32)
 
-    def parts(self, residuals_NR: NDArray[np.float32], buffers: Buffers | None = None) -> NDArray[np.float32]:
-        """(N, R) each column's part of the squared distance, about 1 on average; 0 where missing (NaN).
+    @cached_property
+    def _directions(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """From residuals to the directions, and back."""
+        return np.ascontiguousarray(self.direction_RD.T), np.ascontiguousarray(self.direction_RD)
 
-        The array is the buffers' own, where there are any: the next call overwrites it.
-        """
-        buffers = buffers or Buffers()
-        g_NR = _normal(residuals_NR, self.center_R, self.scale_R, self.tail_start_R, self.tail_power_R, buffers)
-        pull_NR = buffers("pull", *g_NR.shape)
+    def parts(self, residuals_NR: NDArray[Any]) -> NDArray[Any]:
+        """(N, R) each column's part of the squared distance, about 1 on average; 0 where missing (NaN)."""
+        residuals_BRW = windows.of_rows(residuals_NR.astype(np.result_type(residuals_NR, self.center_R), copy=False))
+        missing_BRW = np.isnan(residuals_BRW)
+        with one_thread:
+            parts_BRW = self.parts_in_windows(residuals_BRW, missing_BRW if missing_BRW.any() else None, Buffers())
+        return windows.to_rows(parts_BRW, len(residuals_NR))
+
+    def parts_in_windows(
+        self, residuals_BRW: NDArray[Any], missing_BRW: NDArray[np.bool_] | None, buffers: Buffers
+    ) -> NDArray[Any]:
+        """``parts`` of rows in windows. The residuals are overwritten, and the result is a buffer."""
+        residuals_BRW -= self.center_R[:, None]
+        measure = self.scale_R, self.tail_start_R, self.tail_power_R
+        g_BRW = _normal(residuals_BRW, missing_BRW, *measure, buffers)
+        size, _, rows = g_BRW.shape
+        pull_BRW = buffers.scratch(1, *g_BRW.shape, dtype=g_BRW.dtype)
         if self.precision_RR is not None:
-            np.matmul(g_NR, self.precision_RR, out=pull_NR)
+            multiply(self.precision_RR, g_BRW, pull_BRW)
         else:
-            along_ND = np.matmul(g_NR, self.direction_RD, out=buffers("along", len(g_NR), len(self.excess_D)))
-            along_ND *= self.excess_D
-            np.matmul(along_ND, self.direction_RD.T, out=pull_NR)
-            pull_NR += np.multiply(g_NR, self.plain_R, out=buffers("size", *g_NR.shape))
-        pull_NR *= g_NR
-        return pull_NR
+            into_DR, back_RD = self._directions
+            along_BDW = multiply(into_DR, g_BRW, buffers("along", size, len(into_DR), rows, dtype=g_BRW.dtype))
+            along_BDW *= self.excess_D[:, None]
+            multiply(back_RD, along_BDW, pull_BRW)
+            plain_BRW = buffers.scratch(0, *g_BRW.shape, dtype=g_BRW.dtype)
+            pull_BRW += np.multiply(g_BRW, self.plain_R[:, None], out=plain_BRW)
+        pull_BRW *= g_BRW
+        return pull_BRW
 
 
-def _normal(residuals_NR: Any, center_R: Any, scale_R: Any, start_R: Any, power_R: Any, buffers: Buffers) -> Any:
-    """(N, R) residuals on the scale of a normal deviate; 0 where missing."""
-    shape, dtype = residuals_NR.shape, np.result_type(residuals_NR, center_R)
-    g_NR = np.subtract(residuals_NR, center_R, out=buffers("normal", *shape, dtype=dtype))
-    g_NR /= scale_R
-    mask_NR = np.isnan(g_NR, out=buffers("mask", *shape, dtype=bool))
-    if mask_NR.any():
-        np.copyto(g_NR, 0, where=mask_NR)
-    size_NR = np.abs(g_NR, out=buffers("size", *shape, dtype=dtype))
-    far = np.flatnonzero(np.greater(size_NR, start_R, out=mask_NR))
+def _normal(
+    centred_RW: NDArray[Any],
+    missing_RW: NDArray[np.bool_] | None,
+    scale_R: NDArray[Any],
+    start_R: NDArray[Any],
+    power_R: NDArray[Any],
+    buffers: Buffers,
+) -> NDArray[Any]:
+    """Turn centred residuals into numbers on the scale of a normal deviate, in place; 0 where missing. Their last two
+    axes are columns and rows, and they are contiguous.
+    """
+    g_RW = centred_RW
+    g_RW /= scale_R[:, None]
+    if missing_RW is not None:
+        np.copyto(g_RW, 0, where=missing_RW)
+    size_RW = np.abs(g_RW, out=buffers.scratch(0, *g_RW.shape, dtype=g_RW.dtype))
+    far = np.flatnonzero(np.greater(size_RW, start_R[:, None], out=buffers("far", *g_RW.shape, dtype=np.bool_)))
     if len(far):
-        columns, flat = far % shape[1], g_NR.reshape(-1)
+        columns, flat = far // g_RW.shape[-1] % g_RW.shape[-2], g_RW.reshape(-1)
         z, t = flat[far], start_R[columns]
         flat[far] = np.copysign(t * (np.abs(z) / t) ** power_R[columns], z)
-    return g_NR
+    return g_RW
 
 
 def _precision(covariance_RR: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:

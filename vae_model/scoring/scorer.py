@@ -18,7 +18,8 @@ from vae_model.decisions.calibration import Calibration
 from vae_model.features.batch import Batch
 from vae_model.features.spec import FeatureSpec
 from vae_model.networks.buffers import Buffers
-from vae_model.networks.layout import BLOCK
+from vae_model.networks.products import one_thread
+from vae_model.networks.windows import BLOCK
 from vae_model.scoring import model_file, reasons
 from vae_model.scoring.ensemble import Ensemble
 from vae_model.scoring.reasons import Reasons
@@ -39,8 +40,9 @@ OUTPUT = pa.schema(
 COMPUTED = pa.schema(list(OUTPUT)[:-1])
 """Those that differ from row to row; ``anomaly_model`` is one constant, added without a trip through Python."""
 
-ENCODED_CELLS, MOST_BLOCKS = 1 << 18, 4
-"""A batch of more values, or of more blocks, is scored in parts, whose numbers as the networks see them take 1 MB."""
+MOST_BLOCKS = 4
+ENCODED_CELLS = 32 * MOST_BLOCKS * BLOCK
+"""A batch of more values, or of more blocks, is scored in parts, whose numbers as the networks see them take 1.2 MB."""
 STATUSES = ("ok", "unseen_category", "non_finite", "too_many_missing")
 
 
@@ -84,6 +86,7 @@ class Scorer:
         """The source columns, in the order a call takes them."""
         return self.spec.names
 
+    @one_thread
     def __call__(self, arrays: Sequence[pa.Array]) -> pa.StructArray:
         """Score one Arrow array a feature column: a struct of the ``COMPUTED`` columns, a row for each row."""
         rows = len(arrays[0])
@@ -102,18 +105,15 @@ class Scorer:
         buffers = vars(self._own).setdefault("buffers", Buffers())
         for start in range(0, len(batch), BLOCK):
             block = slice(start, start + BLOCK)
-            rows = batch.take(block)
-            residuals = self.ensemble(rows, buffers)
+            residuals = self.ensemble(batch.take(block), buffers)
             score[block] = residuals.score_N
-            error[block] = reconstruction_error(residuals.squared_NR, self.spec.share_R)
+            error[block] = residuals.reconstruction_error_N(self.spec.share_R)
             p_value[block] = self.calibration.p_values(score[block])
             flagged[block] = self.calibration.decide(score[block], p_value[block]) & ~unscored[block]
             found = np.flatnonzero(flagged[block])
             if len(found):
-                parts_QR = residuals.parts_NR[found]
-                if residuals.missing_NR is not None:
-                    parts_QR[residuals.missing_NR[found]] = 0  # what is missing is no reason
-                why.add(arrays, start + found, parts_QR, *self.ensemble.expectation(rows, residuals, found))
+                parts_QR, expectation = residuals.parts_QR(found), self.ensemble.expectation(residuals, found)
+                why.add(arrays, start + found, parts_QR, *expectation)
         mask = unscored if unscored.any() else None
         columns = [
             *(pa.array(values, mask=mask) for values in (error, score, p_value, flagged)),
@@ -148,18 +148,3 @@ def load_scorer(digest: str, model: Callable[[], bytes]) -> Scorer:
         for old in list(_scorers)[:-_KEPT]:
             _scorers.pop(old, None)
     return scorer
-
-
-def reconstruction_error(squared_NR: NDArray[np.float32], share_R: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(N,) mean squared residual over the observed features; ``share_R`` is each residual's share of its feature."""
-
-    def total(values_NR: NDArray[Any]) -> NDArray[Any]:
-        # Row by row: a matrix product's last bits depend on a row's place in the block.
-        return np.asarray(np.einsum("nr,r->n", values_NR, share_R))
-
-    sum_N = total(squared_NR)
-    if not np.isnan(sum_N).any():  # nothing is missing
-        return np.asarray(np.divide(sum_N, share_R.sum(), dtype=np.float64))
-    seen_NR = ~np.isnan(squared_NR)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.divide(total(np.where(seen_NR, squared_NR, 0)), total(seen_NR), dtype=np.float64))

@@ -1,7 +1,7 @@
 """The dense VAE in torch: an encoder to mean and log-variance, a decoder to column means and category logits.
 
 Several VAEs, the members of an ensemble, are one module whose parameters have a leading axis: a step of all of them
-costs the overhead of one. Shapes as in ``layout``: M members, N rows, I inputs, O outputs, Z latent dimensions.
+costs the overhead of one. Shapes as in ``inputs``: M members, N rows, I inputs, O outputs, Z latent dimensions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from vae_model.networks.layout import Layout
+from vae_model.networks.inputs import TableShape
 
 LOG_VARIANCE_FLOOR = 2 * math.log(0.02)
 """A column's decoder deviation never falls under 0.02 training deviations: a copied column must not swamp the rest."""
@@ -32,14 +32,14 @@ class DenseVAEs(nn.Module):
     used_MNZ: Tensor
 
     def __init__(
-        self, layout: Layout, hidden: Sequence[int], latents: Sequence[int], generator: torch.Generator
+        self, shape: TableShape, hidden: Sequence[int], latents: Sequence[int], generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.layout, self.latents = layout, latents
+        self.shape, self.latents = shape, latents
         members, widest = len(latents), max(latents)
-        self.encoder = _perceptrons(members, [layout.inputs, *hidden, 2 * widest], generator)
-        self.decoder = _perceptrons(members, [widest, *reversed(hidden), layout.outputs], generator)
-        self.log_variance_MNV = nn.Parameter(torch.zeros(members, 1, layout.varying))
+        self.encoder = _perceptrons(members, [shape.inputs, *hidden, 2 * widest], generator)
+        self.decoder = _perceptrons(members, [widest, *reversed(hidden), shape.outputs], generator)
+        self.log_variance_MNV = nn.Parameter(torch.zeros(members, 1, shape.varying))
         used = torch.arange(widest) < torch.tensor(list(latents))[:, None, None]
         self.register_buffer("used_MNZ", used.float())
 
@@ -53,12 +53,12 @@ class DenseVAEs(nn.Module):
         (M, N, K_c + 1).
         """
         out = _run(self.decoder, z_MNZ * self.used_MNZ)
-        mean, *logits = torch.split(out, [self.layout.varying, *self.layout.slots], dim=-1)
+        mean, *logits = torch.split(out, [self.shape.varying, *self.shape.slots], dim=-1)
         return mean, self.log_variance_MNV.clamp_min(LOG_VARIANCE_FLOOR), logits
 
     def arrays(self, member: int) -> dict[str, NDArray[np.float32]]:
-        """The weights of a member that scoring needs, as ``Forward.from_arrays`` takes them: inputs x outputs, no
-        log-variance of the posterior (scoring is from its mean).
+        """The weights of a member that scoring needs, as ``networks.dense.DenseVAE.from_arrays`` takes them: inputs x
+        outputs, no log-variance of the posterior (scoring is from its mean).
         """
         latent, out = self.latents[member], {}
         for side, layers in (("encoder", self.encoder), ("decoder", self.decoder)):

@@ -1,4 +1,4 @@
-"""What normal rows give: an ensemble, and the scores of rows that it, or its like, has not seen.
+"""Fit an ensemble, and score held-out rows (small samples: every row, by cross-validation) to calibrate it.
 
 Shapes: N rows.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vae_model.config.sections import Config
 from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec
-from vae_model.scoring.ensemble import NETWORKS, Ensemble, layout
+from vae_model.scoring.ensemble import NETWORKS, Ensemble, shape_of
 from vae_model.training import trimming
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Fitted:
 def fit(
     rows: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None
 ) -> Fitted:
-    """Learn from ``rows``; the ``held_out`` rows calibrate."""
+    """Train on ``rows``, and score the ``held_out`` rows to calibrate by."""
     learnt = _learn(rows, chosen, config, progress)
     batch = learnt.ensemble.spec.encode_table(held_out)
     batch = batch.take(np.flatnonzero(batch.missing_N <= config.decision.max_missing))
@@ -64,7 +64,7 @@ def fit(
 
 
 def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None) -> Fitted:
-    """Learn from all rows, and calibrate by all: each is scored by a model of the other folds.
+    """Train on all rows, and calibrate by all: each is scored by a model that was trained on the other folds.
 
     This is cross-conformal prediction (Vovk, "Cross-conformal predictors", 2015) with one model of all rows in the end,
     in place of those of the folds. It has seen more than they had, so that its p-values tend to be cautious; the
@@ -82,7 +82,7 @@ def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, prog
 
 
 def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None) -> Fitted:
-    """Spec, members and their distances; nothing to calibrate by yet."""
+    """Fit the spec, the members and their distances. There are no scores to calibrate by yet."""
     from vae_model.training.loop import train  # torch is the driver's: imported only here
 
     spec = FeatureSpec.fit(rows, chosen)
@@ -91,10 +91,10 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
     constant_R = np.concatenate([constant_F, [feature.gini == 0 for feature in spec.categorical]]).astype(bool)
     learnt = batch.take(trimming.kept(batch, constant_R, config.train.trim))
     trained = train(
-        layout(spec), learnt.x_NF[:, ~constant_F], learnt.codes_NC, config.model, config.train.seed, progress
+        shape_of(spec), learnt.x_NF[:, ~constant_F], learnt.codes_NC, config.model, config.train.seed, progress
     )
     members, measures = (
-        [NETWORKS[kind].from_arrays(layout(spec), arrays) for kind, arrays in networks]
+        [NETWORKS[kind].from_arrays(shape_of(spec), arrays) for kind, arrays in networks]
         for networks in (trained.members, trained.measures)
     )
     ensemble = Ensemble.fit(spec, members, measures, learnt, len(rows))
@@ -102,7 +102,7 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
 
 
 def _share(progress: Report | None, fold: int) -> Report | None:
-    """One of ``FOLDS`` + 1 trainings, told as a share of them all."""
+    """Reports the progress of one of ``FOLDS`` + 1 trainings as that of all of them."""
     if progress is None:
         return None
 

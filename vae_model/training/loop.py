@@ -20,7 +20,7 @@ from torch import Tensor
 from vae_model.config.sections import Model
 from vae_model.errors import TrainingError
 from vae_model.networks.codebook import Codebook
-from vae_model.networks.layout import CLIP, Layout
+from vae_model.networks.inputs import INPUT_CLIP, TableShape
 from vae_model.training.dense import DenseVAEs
 from vae_model.training.elbo import categorical_nll, gaussian_nll, kl_divergence
 
@@ -62,7 +62,7 @@ class Trained:
     summary: dict[str, Any]
 
 
-def sizes(layout: Layout, rows: int, settings: Model) -> tuple[list[int], list[int], int]:
+def sizes(shape: TableShape, rows: int, settings: Model) -> tuple[list[int], list[int], int]:
     """Hidden widths, latent dimensions of each VAE and optimiser steps: as set, else by columns and rows.
 
     A category counts as the bits that tell its values apart. The first VAE has half as many latent dimensions as
@@ -70,7 +70,7 @@ def sizes(layout: Layout, rows: int, settings: Model) -> tuple[list[int], list[i
     columns, a wide one keeps to the rows it has seen. Up to 24,000 rows 300 steps do, and 100 under 500 rows; beyond,
     every row is seen about thirteen times, up to 2,000 steps. docs/quality.md has the measurements.
     """
-    bits = layout.varying + sum(math.log2(slots) for slots in layout.slots)
+    bits = shape.varying + sum(math.log2(slots) for slots in shape.slots)
     width = min(128, max(64, 2 ** math.ceil(math.log2(max(bits, 1)))))
     half = max(2, min(32, round(bits / 2)))
     latents = [settings.latent or (half if m % 2 == 0 else 2 * half) for m in range(settings.members)]
@@ -91,7 +91,7 @@ def _one_thread() -> Iterator[None]:
 
 @_one_thread()
 def train(
-    layout: Layout,
+    shape: TableShape,
     x_NV: NDArray[np.float32],
     codes_NC: NDArray[np.int32],
     settings: Model,
@@ -103,13 +103,13 @@ def train(
     Raises TrainingError where the loss stops being finite.
     """
     # Settings and data
-    hidden, latents, steps = sizes(layout, len(x_NV), settings)
+    hidden, latents, steps = sizes(shape, len(x_NV), settings)
     generator = torch.Generator().manual_seed(seed)
     x_all, codes_all = torch.from_numpy(x_NV), torch.from_numpy(codes_NC)
     rows, batch_size = len(x_NV), min(settings.batch_size, len(x_NV))
 
     # Networks, optimiser
-    network = DenseVAEs(layout, hidden, latents, generator)
+    network = DenseVAEs(shape, hidden, latents, generator)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
@@ -126,7 +126,7 @@ def train(
 
         hidden_share = 2 * HIDE * torch.rand(batch_size, 1, generator=generator)
         shown = torch.rand(batch_size, x_BV.shape[1] + codes_BC.shape[1], generator=generator) >= hidden_share
-        mu_MBZ, log_variance_MBZ = network.encode(as_input(layout, x_BV, codes_BC, shown))
+        mu_MBZ, log_variance_MBZ = network.encode(as_input(shape, x_BV, codes_BC, shown))
         noise_MBZ = torch.randn(mu_MBZ.shape, generator=generator)
         mean_MBV, log_variance_MBV, logits = network.decode(mu_MBZ + torch.exp(0.5 * log_variance_MBZ) * noise_MBZ)
         target_BV = x_BV.clamp(-WINSOR, WINSOR).nan_to_num(0.0)
@@ -155,7 +155,7 @@ def train(
     measures = members.copy()
     told: list[dict[str, Any]] = [{"kind": "vae", "hidden": hidden, "latent": latent} for latent in latents]
     if settings.codes:
-        codebook, coarse = Codebook.fit(layout, x_NV, codes_NC, settings.codes, seed)
+        codebook, coarse = Codebook.fit(shape, x_NV, codes_NC, settings.codes, seed)
         members.append(("codebook", codebook.arrays()))
         measures.append(("codebook", coarse.arrays()))
         told.append({"kind": "codebook", "codes": len(codebook.bias_K)})
@@ -170,18 +170,18 @@ def _rise_and_fall(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
 
 
-def as_input(layout: Layout, x_BV: Tensor, codes_BC: Tensor, shown: Tensor | None = None) -> Tensor:
+def as_input(shape: TableShape, x_BV: Tensor, codes_BC: Tensor, shown: Tensor | None = None) -> Tensor:
     """(B, I) the networks' input: clipped numbers, 0 where missing; missing flags; one-hot categories.
 
     ``shown`` (B, V + C): which of the cells may be seen; all by default.
     """
     if shown is None:
-        shown = torch.ones(len(x_BV), layout.varying + len(layout.slots), dtype=torch.bool)
-    seen_BV = ~x_BV.isnan() & shown[:, : layout.varying]
-    parts = [torch.where(seen_BV, x_BV.clamp(-CLIP, CLIP), 0.0), (~seen_BV).float()]
-    if layout.slots:
-        code_BC = torch.where(shown[:, layout.varying :], codes_BC, -1).long()
-        slot_BC = torch.where(code_BC < 0, sum(layout.slots), code_BC + torch.tensor(layout.starts))
-        one_hot = torch.zeros(len(x_BV), sum(layout.slots) + 1).scatter_(1, slot_BC, 1.0)
+        shown = torch.ones(len(x_BV), shape.varying + len(shape.slots), dtype=torch.bool)
+    seen_BV = ~x_BV.isnan() & shown[:, : shape.varying]
+    parts = [torch.where(seen_BV, x_BV.clamp(-INPUT_CLIP, INPUT_CLIP), 0.0), (~seen_BV).float()]
+    if shape.slots:
+        code_BC = torch.where(shown[:, shape.varying :], codes_BC, -1).long()
+        slot_BC = torch.where(code_BC < 0, sum(shape.slots), code_BC + torch.tensor(shape.starts))
+        one_hot = torch.zeros(len(x_BV), sum(shape.slots) + 1).scatter_(1, slot_BC, 1.0)
         parts.append(one_hot[:, :-1])  # the last one: missing
     return torch.cat(parts, dim=1)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_model.features.batch import Batch
-from vae_model.scoring.residuals import MAX_ROWS, ResidualDistance
+from vae_model.scoring.residuals import FITTED_ROWS, ResidualDistance
 
 CORE = 0.8
 """Share of the rows that the distance is fitted on."""
@@ -34,7 +34,7 @@ def kept(rows: Batch, constant_R: NDArray[np.bool_], most: float) -> NDArray[np.
     if most == 0 or constant_R.all():
         return everything
     size_NR = _standardised(rows)
-    sample_NR = size_NR[:: max(1, -(-len(rows) // MAX_ROWS))]
+    sample_NR = size_NR[:: max(1, -(-len(rows) // FITTED_ROWS))]
     core = np.arange(len(sample_NR))
     for _ in range(STEPS):
         distance = ResidualDistance.fit(sample_NR[core], constant_R)

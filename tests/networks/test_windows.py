@@ -1,0 +1,42 @@
+"""Rows as windows, and back."""
+
+import numpy as np
+import pytest
+
+from vae_model.networks import windows
+from vae_model.networks.buffers import Buffers
+from vae_model.networks.windows import BLOCK, INNER, MARGIN, WINDOW
+
+
+@pytest.mark.parametrize("rows", [0, 1, INNER - 1, INNER, INNER + 1, BLOCK])
+@pytest.mark.parametrize("columns", [0, 1, 5])
+def test_rows_come_back_as_they_were(rows, columns):
+    """All rows, some rows, and one value a row are taken from windows in the order of the rows."""
+    rows_NX = np.random.default_rng(0).normal(size=(rows, columns))
+    windows_BXW = windows.of_rows(rows_NX)
+    assert windows_BXW.shape == (-(-rows // INNER), columns, WINDOW)
+    np.testing.assert_array_equal(windows.to_rows(windows_BXW, rows), rows_NX)
+    np.testing.assert_array_equal(windows.pick(windows_BXW, np.arange(rows)[::-3]), rows_NX[::-3])
+    for column in range(columns):
+        np.testing.assert_array_equal(windows.values(windows_BXW[:, column], rows), rows_NX[:, column])
+
+
+def test_what_is_not_a_row_is_zero():
+    """Margins, and rows that the last window lacks, are zeros, whatever the memory held."""
+    memory = np.full((2, 3, WINDOW), np.nan)
+    filled = windows.fill(memory, np.ones((INNER + 7, 3)))
+    assert filled.sum() == 3 * (INNER + 7)
+    assert (filled[0, :, :MARGIN] == 0).all() and (filled[0, :, -MARGIN:] == 0).all()
+
+
+def test_a_buffer_is_the_same_memory_again():
+    """A name's memory is kept, whatever the shape, until more is asked for; other names have their own."""
+    buffers = Buffers()
+    first = buffers("a", 4, 3)
+    assert np.shares_memory(buffers("a", 2, 6), first)
+    assert np.shares_memory(buffers("a", 4, dtype=np.float64), first)
+    assert buffers("a", 4, 3) is first
+    assert not np.shares_memory(buffers("b", 4, 3), first)
+    larger = buffers("a", 100)
+    assert np.shares_memory(buffers("a", 4, 3), larger)
+    assert np.shares_memory(buffers.scratch(0, 3), buffers.scratch(0, 1, 2))
