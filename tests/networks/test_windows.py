@@ -21,6 +21,20 @@ def test_rows_come_back_as_they_were(rows, columns):
         np.testing.assert_array_equal(windows.values(windows_BXW[:, column], rows), rows_NX[:, column])
 
 
+@pytest.mark.parametrize("rows", [1, INNER, BLOCK])
+@pytest.mark.parametrize("columns", [1, 5])
+def test_rows_taken_from_windows_are_a_copy(rows, columns):
+    """They stay as they are when the windows' memory is used for the next rows, be it a single window."""
+    windows_BXW = windows.of_rows(np.ones((rows, columns)))
+    taken = [
+        windows.to_rows(windows_BXW, rows),
+        windows.values(windows_BXW[:, 0], rows),
+        windows.pick(windows_BXW, np.arange(rows)),
+    ]
+    windows_BXW.fill(2)
+    assert all((part == 1).all() for part in taken)
+
+
 def test_what_is_not_a_row_is_zero():
     """Margins, and rows that the last window lacks, are zeros, whatever the memory held."""
     memory = np.full((2, 3, WINDOW), np.nan)

@@ -53,14 +53,14 @@ def of_rows(rows_NX: Array) -> Array:
 
 
 def to_rows(windows_BXW: Array, rows: int) -> Array:
-    """(N, X) the rows of windows, one after the other."""
-    inner_BWX = windows_BXW[..., _REAL].transpose(0, 2, 1)
+    """(N, X) the rows of windows, one after the other, in an array of their own."""
+    inner_BWX = windows_BXW[..., _REAL].transpose(0, 2, 1).copy()  # reshape alone gives a view of a single window
     return inner_BWX.reshape(len(windows_BXW) * INNER, windows_BXW.shape[1])[:rows]
 
 
 def values(windows_BW: Array, rows: int) -> Array:
-    """(N,) one value for each row, from windows of such values."""
-    return windows_BW[:, _REAL].reshape(-1)[:rows]
+    """(N,) one value for each row, from windows of such values, in an array of their own."""
+    return windows_BW[:, _REAL].flatten()[:rows]
 
 
 def pick(windows_BXW: Array, rows_Q: NDArray[np.intp]) -> Array:
