@@ -6,6 +6,7 @@ import pytest
 
 from vae_model import Detector
 
+pytestmark = pytest.mark.slow
 FACTORS = 3
 LOADINGS = np.random.default_rng(0).normal(size=(FACTORS, 100))
 

@@ -217,6 +217,7 @@ def test_all_environment_variables_are_listed():
     assert listed("Environment variables") == found
 
 
+@pytest.mark.slow
 def test_the_walk_over_an_own_table(here, capsys):
     """`init`, `validate`, `run` and `inspect`, as the README has them, end well; the 1,048 mph wind is first."""
     for line in blocks(README, "sh", "vae-anomaly init")[0].splitlines():
@@ -240,6 +241,7 @@ def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys)
     assert 5 <= len(rows) <= 52
 
 
+@pytest.mark.slow
 def test_the_python_blocks(here, _sail, monkeypatch, capsys):
     """Both Python blocks run as they stand, and show the recording error on top."""
     frames, dataframe = blocks(README, "python")

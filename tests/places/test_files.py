@@ -300,6 +300,7 @@ def test_no_credentials(s3, monkeypatch):
     assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in message
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there(s3, monkeypatch):
     """Nobody at the address is told within seconds, with the variable that holds it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -308,6 +309,7 @@ def test_a_server_that_is_not_there(s3, monkeypatch):
     assert "AWS_ENDPOINT_URL" in message
 
 
+@pytest.mark.slow
 def test_a_server_that_says_nothing(s3, monkeypatch):
     """A server that takes a connection and never answers is given up within seconds."""
     with socket.create_server(("127.0.0.1", 0)) as server:

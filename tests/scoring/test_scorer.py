@@ -299,6 +299,7 @@ def test_few_scorers_are_kept(monkeypatch):
     assert list(scorer._scorers) == ["6", "7", "8", "9"]
 
 
+@pytest.mark.slow
 def test_a_large_batch_is_scored_in_blocks():
     """However large a batch, what grows with it is the output: a few numbers a row, not the network's."""
     import tracemalloc
@@ -317,6 +318,7 @@ def test_a_large_batch_is_scored_in_blocks():
     assert bytes_a_row < 50
 
 
+@pytest.mark.slow
 def test_a_block_is_computed_in_memory_that_is_kept():
     """What a block asks for anew, once another was scored, is less than one array of its numbers."""
     import tracemalloc

@@ -136,6 +136,7 @@ def delta(store, folder):
     return parquet(store, [f"{folder}/{name}" for name in live])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["sail", pytest.param("spark", marks=pytest.mark.classic)])
 def test_train_score_and_read_again(lake, engine, tmp_path):
     """Config, source, model and output on S3, in both spellings: Delta and Parquet are trained, replaced, added to and
@@ -188,6 +189,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FAILURES)
 def test_a_source_out_of_reach_is_told_at_once(lake, tmp_path, case):
     """No server (try again), no credentials or no rights: one message within seconds, no secret in it."""
@@ -304,6 +306,7 @@ def test_the_new_rows_take_the_place_of_the_old(output):
     assert holds(output) == ["_SUCCESS", "more.parquet", "new.parquet", "new.parquet"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("append", [False, True])
 def test_an_engine_that_fails_changes_nothing(output, append):
     """A task that fails half-way leaves the previous rows, and nothing staged."""
@@ -312,6 +315,7 @@ def test_an_engine_that_fails_changes_nothing(output, append):
     assert holds(output) == ["_SUCCESS", "old0.parquet", "old1.parquet"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("append", [False, True])
 @pytest.mark.parametrize("failure", [OSError("the store is gone"), KeyboardInterrupt()])
 def test_a_swap_that_fails_is_undone(output, append, failure, monkeypatch):
@@ -330,6 +334,7 @@ def test_a_swap_that_fails_is_undone(output, append, failure, monkeypatch):
     assert holds(output) == ["_SUCCESS", "old0.parquet", "old1.parquet"]
 
 
+@pytest.mark.slow
 def test_someone_who_may_not_delete_is_told_what_was_left(s3):
     """Previous rows that may not be deleted stay beside the new ones, and the message says so."""
     output = Output(path=f"{LAKE}/out", format="parquet")

@@ -20,6 +20,7 @@ def slowly(frame):
     return frame.select(F.udf(wait, T.LongType(), useArrow=False)("id"))
 
 
+@pytest.mark.slow
 def test_tasks_are_reported_while_a_job_runs(engine, request, monkeypatch):
     """Spark tells how many of a job's tasks are done; the embedded engine tells none, and time goes on being told."""
     monkeypatch.setattr(progress, "INTERVAL", 0.2)

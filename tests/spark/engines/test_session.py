@@ -52,6 +52,7 @@ def staged(folder):
     return [path.name for path in folder.iterdir() if path.name.startswith("scored.")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_job_that_is_stopped_leaves_the_previous_output(scored, number):
     """Ctrl-C, and a scheduler's SIGTERM, end a job within seconds: exit code 130, the old rows, nothing beside them."""

@@ -93,6 +93,7 @@ def test_a_failed_job_leaves_the_previous_output_as_it_was(frame, engine, detect
         assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("out")) == ["out"]
 
 
+@pytest.mark.slow
 def test_a_killed_swap_puts_the_previous_output_back(frame, engine, detector, tmp_path, monkeypatch):
     """A Parquet output whose swap is interrupted is moved back, and no staged folder stays."""
     output = output_at(tmp_path, "path", "parquet")
@@ -114,6 +115,7 @@ def test_a_killed_swap_puts_the_previous_output_back(frame, engine, detector, tm
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("out")) == ["out"]
 
 
+@pytest.mark.slow
 def test_the_previous_rows_survive_even_a_swap_that_cannot_be_undone(frame, engine, detector, tmp_path, monkeypatch):
     """Where neither the new rows nor the old ones can be moved in, the old ones stay on disk."""
     output = output_at(tmp_path, "path", "parquet")

@@ -153,6 +153,7 @@ def awkward(rows=400):
     })  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_pandas", [None, True])
 def test_no_type_is_changed_on_its_way_to_the_scorer(engine, tmp_path, use_pandas):
     """Gaps, large whole numbers, zones, far years and arrays score, and are given as reasons, as without Spark."""
@@ -219,6 +220,7 @@ def test_an_error_on_a_worker_carries_the_columns_name(engine, path, detector):
         to_arrow(score(wrong, detector))
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.randoms(use_true_random=False), cut=st.integers(1, 1199))
 def test_order_and_batches_do_not_change_a_score(detector, rows, order, cut):
