@@ -17,11 +17,13 @@ from tests.conftest import DELTA_CONF, clean_environment
 from tests.places.test_files import SECONDS, only_allowed
 from tests.s3 import BUCKET, KEY_ID, SECRET
 from vae_model.config.sections import Output, Source
-from vae_model.errors import OutputError, SourceError, StorageError
+from vae_model.errors import JobError, OutputError, SourceError, StorageError
 from vae_model.places import files
+from vae_model.spark.engines.engine import Engine
 from vae_model.spark.engines.own import marked
+from vae_model.spark.sinks import parquet as parquet_sink
 from vae_model.spark.sinks import sink
-from vae_model.spark.sinks.parquet import STAGED, write
+from vae_model.spark.sinks.parquet import STAGED, Parquet
 from vae_model.spark.source.table import open_source
 
 ROWS = 300
@@ -254,13 +256,14 @@ class Frame:
 
     def __init__(self, *names, fails=False):
         self.names, self.fails = names, fails
-        self.write, self.columns, self.sparkSession = self, ["id"], None
+        self.write = self.read = self.sparkSession = self
+        self.columns = ["id"]
 
     def format(self, *_):
         """Of Spark's writer."""
         return self
 
-    mode = option = format
+    mode = option = parquet = load = format
 
     def save(self, path):
         """Put the files."""
@@ -271,9 +274,16 @@ class Frame:
                 raise RuntimeError("a task failed")
 
 
+def write(frame, output):
+    """Write as the sink does."""
+    with Parquet().write(frame, output):
+        pass
+
+
 @pytest.fixture(params=["memory", "s3"])
-def output(request):
+def output(request, monkeypatch):
     """A Parquet output on a store without renames, with a previous run's rows in it."""
+    monkeypatch.setattr(parquet_sink, "engine_of", lambda _: Engine())
     if request.param == "s3":
         request.getfixturevalue("s3")
         path = f"{LAKE}/out"
@@ -339,7 +349,7 @@ def test_someone_who_may_not_delete_is_told_what_was_left(s3):
     """Previous rows that may not be deleted stay beside the new ones, and the message says so."""
     output = Output(path=f"{LAKE}/out", format="parquet")
     write(Frame("old.parquet"), output)
-    with only_allowed(s3, "s3:GetObject", "s3:ListBucket", "s3:PutObject"), pytest.raises(OutputError) as caught:
+    with only_allowed(s3, "s3:GetObject", "s3:ListBucket", "s3:PutObject"), pytest.raises(JobError) as caught:
         write(Frame("new.parquet"), output)
     message = str(caught.value)
     assert message.startswith(f"The previous rows of {LAKE}/out could not all be removed")

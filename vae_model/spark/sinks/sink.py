@@ -78,12 +78,16 @@ def check_output(spark: SparkSession, source: Source, output: Output, frame: Dat
 
 def check_mode(spark: SparkSession, output: Output) -> None:
     """Raise OutputError where the format has no such mode, or the engine cannot do what the mode needs."""
-    engine, modes = engine_of(spark), SINKS[output.format].modes
-    allowed = [mode for mode, needs in modes.items() if all(getattr(engine.can, need) for need in needs)]
-    if output.mode in allowed:
+    modes = SINKS[output.format].modes
+    if modes.get(output.mode) == ():  # any engine will do: none is asked
         return
-    lacking = [need for need in modes.get(output.mode, ()) if not getattr(engine.can, need)]
-    found = f"{engine.name} cannot do: {', '.join(lacking).replace('_', ' ')}" if lacking else "no such mode"
+    engine = engine_of(spark)
+    lacking = {mode: [need for need in needs if not getattr(engine.can, need)] for mode, needs in modes.items()}
+    if lacking.get(output.mode) == []:
+        return
+    allowed = [mode for mode, needs in lacking.items() if not needs]
+    cannot = ", ".join(lacking.get(output.mode, ())).replace("_", " ")
+    found = f"{engine.name} cannot do: {cannot}" if cannot else "no such mode"
     raise OutputError(
         f"output.mode {output.mode} cannot be had here.",
         f"for {output.format} on {engine.name}: {' or '.join(allowed)}",
