@@ -345,8 +345,9 @@ def test_a_swap_that_fails_is_undone(output, append, failure, monkeypatch):
 
 
 @pytest.mark.slow
-def test_someone_who_may_not_delete_is_told_what_was_left(s3):
+def test_someone_who_may_not_delete_is_told_what_was_left(s3, monkeypatch):
     """Previous rows that may not be deleted stay beside the new ones, and the message says so."""
+    monkeypatch.setattr(parquet_sink, "engine_of", lambda _: Engine())
     output = Output(path=f"{LAKE}/out", format="parquet")
     write(Frame("old.parquet"), output)
     with only_allowed(s3, "s3:GetObject", "s3:ListBucket", "s3:PutObject"), pytest.raises(JobError) as caught:
