@@ -6,7 +6,7 @@ import pytest
 
 from vae_model.console import LogFormat, Reporter
 from vae_model.spark.sinks.summary import Anomaly, Reason, Summary
-from vae_model.training.loop import Progress
+from vae_model.training.loop import TrainingProgress
 
 
 @pytest.mark.parametrize(("steps", "every"), [(300, 50), (2000, 50), (130, 50), (3, 1), (1800, 50)])
@@ -17,7 +17,7 @@ def test_training_is_logged_a_fifth_at_a_time(caplog, steps, every):
     with caplog.at_level(logging.INFO, "vae_model"), reporter.progress() as progress:
         for step in range(1, steps + 1):
             if step % every == 0 or step == steps:
-                progress.step(Progress(step, steps, 1.0, 0.1 * step))
+                progress.step(TrainingProgress(step, steps, 1.0, 0.1 * step))
     told = [record.args[0] for record in caplog.records]
     assert 1 <= len(told) <= 5 and told[-1] == steps
     fifths = [5 * step // steps for step in told]

@@ -21,7 +21,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from vae_model.detector import Detector
     from vae_model.spark.sinks.summary import Summary
-    from vae_model.training.loop import Progress as Step
+    from vae_model.training.loop import TrainingProgress
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class _LogLines:
         self._started = self._spoke = time.monotonic()
         self._fifths = 0
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingProgress) -> None:
         """Training is at this step."""
         fifths = 5 * step.step // step.steps
         if fifths > self._fifths:
@@ -77,7 +77,7 @@ class Display:
         self._bars = bars
         self._ids: dict[str, TaskID] = {}
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingProgress) -> None:
         """Training is at this step."""
         state = f"loss {step.loss:.3f}, {step.seconds_left:.0f} s left"
         self._draw("Training", step.step, step.steps, state)

@@ -24,7 +24,7 @@ from vae_model.scoring.scorer import OUTPUT, Scorer
 from vae_model.training import fit
 
 if TYPE_CHECKING:
-    from vae_model.training.loop import Progress
+    from vae_model.training.loop import TrainingProgress
 
 MIN_ROWS = 20
 """Fewer normal rows than this cannot be trained on."""
@@ -43,7 +43,9 @@ class Detector:
         self._header: dict[str, Any] = {}
         self._scorer: Scorer | None = None
 
-    def fit(self, frame: Any, calibration: Any = None, progress: Callable[[Progress], None] | None = None) -> Self:
+    def fit(
+        self, frame: Any, calibration: Any = None, progress: Callable[[TrainingProgress], None] | None = None
+    ) -> Self:
         """Train on normal rows.
 
         ``calibration`` are rows kept out of training, to turn scores into p-values; without it, the share
@@ -68,7 +70,7 @@ class Detector:
         rows: pa.Table,
         held_out: pa.Table,
         chosen: Mapping[str, Chosen],
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[TrainingProgress], None] | None = None,
         cross: bool = True,
     ) -> Self:
         """``fit`` on the chosen columns. Where ``cross`` allows, few rows are cross-fitted."""

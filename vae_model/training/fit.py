@@ -20,9 +20,9 @@ from vae_model.scoring.ensemble import NETWORKS, Ensemble, shape_of
 from vae_model.training import trimming
 
 if TYPE_CHECKING:
-    from vae_model.training.loop import Progress, Trained
+    from vae_model.training.loop import Trained, TrainingProgress
 
-Report = Callable[["Progress"], None]
+Report = Callable[["TrainingProgress"], None]
 
 SMALL = 500
 """With fewer normal rows than this, all of them train and all calibrate (``cross_fit``): a fifth less to learn from
@@ -106,7 +106,7 @@ def _share(progress: Report | None, fold: int) -> Report | None:
     if progress is None:
         return None
 
-    def tell(own: Progress) -> None:
+    def tell(own: TrainingProgress) -> None:
         step = fold * own.steps + own.step
         seconds = own.seconds / own.step * step
         progress(replace(own, step=step, steps=(FOLDS + 1) * own.steps, seconds=seconds))

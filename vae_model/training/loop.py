@@ -36,7 +36,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where training stands; handed to the caller now and then."""
 
     step: int
@@ -96,7 +96,7 @@ def train(
     codes_NC: NDArray[np.int32],
     settings: Model,
     seed: int,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
 ) -> Trained:
     """Train the members on encoded rows (NaN and -1: missing). The same input and seed give the same weights.
 
@@ -148,18 +148,18 @@ def train(
                     "Training diverged.", "a finite loss", f"{mean_loss} at step {step}", "Lower model.learning_rate."
                 )
             if progress:
-                progress(Progress(step, steps, mean_loss, time.monotonic() - started))
+                progress(TrainingProgress(step, steps, mean_loss, time.monotonic() - started))
 
     # Members: the dense VAEs, and the codebook, which takes no steps
     members: list[tuple[str, Arrays]] = [("vae", network.arrays(m)) for m in range(len(latents))]
     measures = members.copy()
-    told: list[dict[str, Any]] = [{"kind": "vae", "hidden": hidden, "latent": latent} for latent in latents]
+    reports: list[dict[str, Any]] = [{"kind": "vae", "hidden": hidden, "latent": latent} for latent in latents]
     if settings.codes:
         codebook, coarse = Codebook.fit(shape, x_NV, codes_NC, settings.codes, seed)
         members.append(("codebook", codebook.arrays()))
         measures.append(("codebook", coarse.arrays()))
-        told.append({"kind": "codebook", "codes": len(codebook.bias_K)})
-    return Trained(members, measures, {"steps": steps, "loss": mean_loss, "members": told})
+        reports.append({"kind": "codebook", "codes": len(codebook.bias_K)})
+    return Trained(members, measures, {"steps": steps, "loss": mean_loss, "members": reports})
 
 
 def _rise_and_fall(step: int, steps: int) -> float:

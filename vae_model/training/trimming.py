@@ -28,10 +28,10 @@ REACH = 3.0
 """How many times the log-distance from the median to the upper quartile a row may lie beyond the median."""
 
 
-def kept(rows: Batch, constant_R: NDArray[np.bool_], most: float) -> NDArray[np.intp]:
-    """Indices of the rows to learn from: all but at most the share ``most``."""
+def kept(rows: Batch, constant_R: NDArray[np.bool_], max_share: float) -> NDArray[np.intp]:
+    """Indices of the rows to learn from: all but at most the share ``max_share``."""
     everything = np.arange(len(rows))
-    if most == 0 or constant_R.all():
+    if max_share == 0 or constant_R.all():
         return everything
     size_NR = _standardised(rows)
     sample_NR = size_NR[:: max(1, -(-len(rows) // FITTED_ROWS))]
@@ -48,7 +48,7 @@ def kept(rows: Batch, constant_R: NDArray[np.bool_], most: float) -> NDArray[np.
     middle, quartile = np.quantile(d_N, [0.5, 0.75])
     if not 0 < middle < quartile:
         return everything
-    limit = max(middle * (quartile / middle) ** REACH, float(np.quantile(d_N, 1 - most)))
+    limit = max(middle * (quartile / middle) ** REACH, float(np.quantile(d_N, 1 - max_share)))
     return np.flatnonzero(d_N <= limit)
 
 

@@ -21,13 +21,16 @@ from vae_model.training import fit
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from vae_model.training.loop import Progress
+    from vae_model.training.loop import TrainingProgress
 
 log = logging.getLogger(__name__)
 
 
 def train(
-    frame: DataFrame, config: Config, progress: Callable[[Progress], None] | None = None, tasks: Tasks | None = None
+    frame: DataFrame,
+    config: Config,
+    progress: Callable[[TrainingProgress], None] | None = None,
+    tasks: Tasks | None = None,
 ) -> Detector:
     """Train a detector on a hash sample of the normal rows of a DataFrame (``train.normal``, ``train.rows``).
 
@@ -75,7 +78,10 @@ def train(
 
 
 def run_train(
-    spark: SparkSession, config: Config, progress: Callable[[Progress], None] | None = None, tasks: Tasks | None = None
+    spark: SparkSession,
+    config: Config,
+    progress: Callable[[TrainingProgress], None] | None = None,
+    tasks: Tasks | None = None,
 ) -> Detector:
     """The training job: source to model file."""
     source, model_path = config.for_training()
