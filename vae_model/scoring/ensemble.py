@@ -24,71 +24,11 @@ from vae_model.networks.dense import DenseVAE
 from vae_model.networks.inputs import Expected, Inputs, Member, TableShape
 from vae_model.networks.products import one_thread
 from vae_model.networks.windows import BLOCK
+from vae_model.scoring.block import Array, Beside, Block, Residuals
 from vae_model.scoring.residuals import FITTED_ROWS, ResidualDistance
 
 NETWORKS: dict[str, type[DenseVAE] | type[Codebook]] = {network.kind: network for network in (DenseVAE, Codebook)}
 """The kinds of members, by their name in a model file."""
-
-Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Encoded rows as windows: what the members are given, and what they need not see."""
-
-    rows: int
-    """N"""
-    inputs: Inputs
-    missing_BRW: NDArray[np.bool_] | None
-    """None where nothing is."""
-    beside: Beside | None
-    """None where the table has nothing but varying numbers."""
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What a block has beside varying numbers."""
-
-    constants_BXW: Array
-    """Units that never varied in training: 0 where equal to the constant, 1 where not, NaN where missing."""
-    unseen_BCW: NDArray[np.bool_]
-    """Whether a category's value never occurred in training."""
-    observed_BCW: NDArray[np.intp]
-    """Where in a flat (B, O, W) array the observed slot of each category stands; for a missing one, anywhere."""
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """What the ensemble makes of a block of rows. The arrays are buffers: the next block overwrites them."""
-
-    block: Block
-    parts_BRW: Array
-    """Each residual's part of R times the score; 1, that of an ordinary row, where missing."""
-    squared_BRW: Array
-    """Squared residuals of ``mean_BOW``, in units of the column's training variance; 0 where missing."""
-    mean_BOW: Array
-    """What a row was expected to be: numbers, standardised, and the probabilities of each category's slots. It is the
-    mean of the members that need no imputed cells."""
-
-    @property
-    def score_N(self) -> NDArray[np.float64]:
-        """The scores."""
-        return windows.values(self.parts_BRW.mean(axis=1, dtype=np.float64), self.block.rows)
-
-    def reconstruction_error_N(self, share_R: Array) -> NDArray[np.float64]:
-        """Mean squared residual over the observed features; ``share_R`` is each residual's share of its feature."""
-        total_BW, seen_BW = np.einsum("brw,r->bw", self.squared_BRW, share_R), share_R.sum(dtype=np.float64)
-        if self.block.missing_BRW is not None:  # subtracted: rows without gaps are divided by the same sum either way
-            seen_BW = seen_BW - np.einsum("brw,r->bw", self.block.missing_BRW, share_R, dtype=np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):  # where nothing is there: not scored
-            return windows.values(np.divide(total_BW, seen_BW, dtype=np.float64), self.block.rows)
-
-    def parts_QR(self, rows_Q: NDArray[np.intp]) -> Array:
-        """Of some rows, each residual's part of R times the score; 0 where missing: what is missing is no reason."""
-        parts_QR = windows.pick(self.parts_BRW, rows_Q)
-        if self.block.missing_BRW is not None:
-            parts_QR[windows.pick(self.block.missing_BRW, rows_Q)] = 0
-        return parts_QR
 
 
 @dataclass(frozen=True)
