@@ -259,6 +259,20 @@ def test_a_commit_lost_to_another_writer_is_worth_another_try(place, cli, monkey
     assert code == 4 and "Error (try again): Scoring" in err
 
 
+def test_rows_that_are_written_are_no_failure(place, cli, monkeypatch):
+    """A summary that cannot be read, after the rows are written, is a warning: trying again would write them twice."""
+    cli("train", "--config", place / "pumps.yaml")
+
+    def fail(*_):
+        raise RuntimeError("Connection refused")
+
+    monkeypatch.setattr("vae_model.spark.jobs.score.summarise", fail)
+    code, out, err = cli("score", "--config", place / "pumps.yaml", "--log", "plain")
+    assert code == 0 and f"Output: {place}/scored" in out
+    assert "No summary: the rows are written" in err and "Stage scoring: seconds" in err
+    assert len(pd.read_parquet(place / "scored")) == 600
+
+
 def test_the_config_file_itself(place, cli):
     """A missing, malformed or half-written config file is named; no engine is started for it."""
     assert "does not exist" in cli("run", "--config", place / "none.yaml")[2]

@@ -277,7 +277,7 @@ def test_p_values_of_few_rows_are_honest():
     assert 0.04 < np.mean(shares) < 0.13
 
 
-def test_progress_of_few_rows_is_told_as_one():
+def test_progress_of_few_rows_is_as_kind_one():
     """The trainings of the folds and the last one are one row of steps, from the first to the last."""
     told = []
     Detector(config()).fit(matrix_of(60), progress=told.append)

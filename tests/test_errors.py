@@ -69,9 +69,9 @@ def test_what_may_go_well_the_next_time_exits_with_4(kind):
     assert not kind("x").transient
 
 
-def test_an_error_told_as_another_keeps_what_was_found():
+def test_an_error_as_kind_another_keeps_what_was_found():
     """A finding about a store becomes one about the model that lies there: parts and transience stay."""
-    told = StorageError("s3://b cannot be reached.", "", "no answer", "Wait.", True).told_as(OutputError, "No model.")
+    told = StorageError("s3://b cannot be reached.", "", "no answer", "Wait.", True).as_kind(OutputError, "No model.")
     assert (type(told), told.args) == (OutputError, ("No model.", "", "no answer", "Wait.", True))
 
 

@@ -41,7 +41,7 @@ LogOption = Annotated[LogFormat, typer.Option("--log", help="auto: for people on
 
 
 @app.command()
-def validate(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:  # noqa: B006
+def validate(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:
     """Check config, source and model. Writes nothing."""
     reporter = Reporter(log)
     from vae_model.spark.jobs import validate as job
@@ -53,19 +53,19 @@ def validate(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFor
 
 
 @app.command()
-def train(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:  # noqa: B006
+def train(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:
     """Train on the normal rows of the source and write the model file."""
     run_job("train", config, set_, Reporter(log))
 
 
 @app.command()
-def score(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:  # noqa: B006
+def score(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:
     """Score the source with the model file and write the output."""
     run_job("score", config, set_, Reporter(log))
 
 
 @app.command()
-def run(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:  # noqa: B006
+def run(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:
     """Train, then score."""
     run_job("run", config, set_, Reporter(log))
 
@@ -128,7 +128,9 @@ def run_job(job: str, config: str, overrides: Sequence[str], reporter: Reporter)
         if job != "train":
             with reporter.progress() as progress:
                 summary = run_score(spark, settings, detector, progress.tasks)
-            if summary is not None:
+            if summary is None:
+                reporter.line(f"Output: {settings.output}")
+            else:
                 reporter.summary(summary)
 
 
@@ -152,7 +154,7 @@ def guarded(command: Callable[[], object]) -> int:
         return error.exit_code
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        extras = {"torch": "train", "pysail": "sail", "pyspark": "spark", "delta": "spark"}
+        extras = {"torch": "train", "pysail": "sail", "pyspark": "sail", "delta": "spark"}
         if package not in extras:
             raise
         print(
@@ -163,7 +165,7 @@ def guarded(command: Callable[[], object]) -> int:
     except SystemExit as exit_:  # typer's own end: after --help, a wrong option, Ctrl-C
         code = exit_.code if isinstance(exit_.code, int) else 0
         if code == INTERRUPTED:
-            print("Interrupted: the engine's work was cancelled, the output is as it was.", file=sys.stderr)
+            print("Interrupted: the engine's work was cancelled. What was not whole yet is as it was.", file=sys.stderr)
         return code
     return 0
 

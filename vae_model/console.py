@@ -30,7 +30,7 @@ LOG_WIDTH = 150
 
 
 class LogFormat(StrEnum):
-    """How to speak."""
+    """Format of the log's lines."""
 
     auto = "auto"
     plain = "plain"

@@ -139,7 +139,7 @@ class Detector:
         try:
             files.put(str(path), self.to_bytes())
         except StorageError as error:
-            raise error.told_as(OutputError, f"The model cannot be written to {path}.") from None
+            raise error.as_kind(OutputError, f"The model cannot be written to {path}.") from None
         except OSError as error:
             raise OutputError(f"The model cannot be written to {path}.", found=str(error)) from error
 
@@ -149,7 +149,7 @@ class Detector:
         try:
             data = files.get(str(path))
         except StorageError as error:
-            raise error.told_as(ModelFileError, f"Model file {path} cannot be read.") from None
+            raise error.as_kind(ModelFileError, f"Model file {path} cannot be read.") from None
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             raise ModelFileError(

@@ -63,12 +63,12 @@ class VaeAnomalyError(Exception):
         parts = [("expected", self.expected), ("found", self.found), ("to do", self.hint)]
         return "\n".join([self.problem, *(f"  {label}: {text}" for label, text in parts if text)])
 
-    def told_as(self, kind: type[Told], problem: str) -> Told:
+    def as_kind(self, kind: type[Other], problem: str) -> Other:
         """The same finding as an error of another kind, about something else: a model, an output."""
         return kind(problem, self.expected, self.found, self.hint, self.transient)
 
 
-Told = TypeVar("Told", bound=VaeAnomalyError)
+Other = TypeVar("Other", bound=VaeAnomalyError)
 
 
 class InputError(VaeAnomalyError):

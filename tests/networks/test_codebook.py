@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vae_model.networks import windows
+from vae_model.networks import tiles
 from vae_model.networks.codebook import COARSE, MAX_COVARIANCE, ROWS_PER_CODE, Codebook
 from vae_model.networks.inputs import Inputs, TableShape, symlog
 
@@ -30,14 +30,14 @@ def fit(size=8, seed=0, **changes):
 
 def expected(book, inputs, rows):
     """What a codebook expects: symlogs of the numbers, and log-probabilities of each category's slots."""
-    expected_NO = windows.to_rows(book(inputs), rows)
+    expected_NO = tiles.to_rows(book(inputs), rows)
     return expected_NO[:, : book.shape.varying], [expected_NO[:, own] for own in book.shape.categories]
 
 
 def residuals(book, x_NV, codes_NC):
     """What a codebook did not expect of the numbers."""
     inputs = Inputs.of(x_NV, codes_NC)
-    return windows.to_rows(book.numbers(inputs), len(x_NV)) - expected(book, inputs, len(x_NV))[0]
+    return tiles.to_rows(book.numbers(inputs), len(x_NV)) - expected(book, inputs, len(x_NV))[0]
 
 
 def test_a_row_is_expected_as_its_cluster():
@@ -165,6 +165,6 @@ def test_what_is_missing_is_what_others_expect():
     shares = [np.eye(3, dtype=np.float32)[cluster], np.full((len(x_NV), 2), 0.5, dtype=np.float32)]
     bare = Inputs.of(gaps, np.full_like(codes_NC, -1))
     for numbers, slots in ((x_NV, [np.zeros_like(share) for share in shares]), (np.zeros_like(x_NV), shares)):
-        imputed_BOW = windows.of_rows(np.concatenate([numbers, *slots], axis=1))
+        imputed_BOW = tiles.of_rows(np.concatenate([numbers, *slots], axis=1))
         _, (log_p, _) = expected(book, replace(bare, imputed_BOW=imputed_BOW), len(x_NV))
         assert (log_p.argmax(axis=1) == cluster).mean() > 0.95

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from vae_model.networks import windows
+from vae_model.networks import tiles
 from vae_model.networks.dense import DenseVAE
 from vae_model.networks.inputs import INPUT_CLIP, Inputs, TableShape
-from vae_model.networks.windows import BLOCK
+from vae_model.networks.tiles import BLOCK
 from vae_model.training.dense import LOG_VARIANCE_FLOOR, DenseVAEs
 from vae_model.training.loop import as_input
 
@@ -40,7 +40,7 @@ def network_of(shape, seed=0):
 
 def run(vae, x_NV, codes_NC):
     """A forward pass of encoded rows: expected numbers, and log-probabilities of each category's slots."""
-    expected_NO = windows.to_rows(vae(Inputs.of(x_NV, codes_NC)), len(x_NV))
+    expected_NO = tiles.to_rows(vae(Inputs.of(x_NV, codes_NC)), len(x_NV))
     return expected_NO[:, : vae.shape.varying], [expected_NO[:, own] for own in vae.shape.categories]
 
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
-from vae_model.networks import products, windows
+from vae_model.networks import products, tiles
 from vae_model.networks.products import multiply, one_thread
-from vae_model.networks.windows import BLOCK, INNER
+from vae_model.networks.tiles import BLOCK, INNER
 
 SIZES = [(1, 1), (1, 7), (3, 1), (5, 12), (17, 23), (33, 31), (64, 32), (128, 33), (300, 300), (1000, 64), (64, 1000)]
 """Outputs and inputs."""
@@ -23,10 +23,10 @@ SIZES = [(1, 1), (1, 7), (3, 1), (5, 12), (17, 23), (33, 31), (64, 32), (128, 33
 
 def product(weight_HK, rows_NK):
     """Rows times a matrix, (N, H)."""
-    x_BKW = windows.of_rows(rows_NK)
-    out_BHW = np.empty((len(x_BKW), len(weight_HK), windows.WINDOW), np.float32)
+    x_BKW = tiles.of_rows(rows_NK)
+    out_BHW = np.empty((len(x_BKW), len(weight_HK), tiles.TILE), np.float32)
     with one_thread:
-        return windows.to_rows(multiply(weight_HK, x_BKW, out_BHW), len(rows_NK))
+        return tiles.to_rows(multiply(weight_HK, x_BKW, out_BHW), len(rows_NK))
 
 
 def drawn(outputs, inputs, rows, seed=0):
@@ -71,7 +71,7 @@ def test_where_places_matter_products_are_rounded_from_float64(outputs, inputs, 
     assert (out_NH == out_NH[0]).all()
 
 
-def test_each_size_is_tried_on_a_window_of_equal_rows(monkeypatch):
+def test_each_size_is_tried_on_a_tile_of_equal_rows(monkeypatch):
     """A kernel that treats one inner row otherwise is found out; one that treats only the margins so is not blamed."""
     products.places_are_equal.cache_clear()
     matmul = np.matmul
@@ -84,7 +84,7 @@ def test_each_size_is_tried_on_a_window_of_equal_rows(monkeypatch):
 
         return wrong
 
-    for place, equal in ((0, True), (windows.MARGIN, False), (-windows.MARGIN - 1, False), (-1, True)):
+    for place, equal in ((0, True), (tiles.MARGIN, False), (-tiles.MARGIN - 1, False), (-1, True)):
         monkeypatch.setattr(np, "matmul", wrong_at(place))
         assert products.places_are_equal(6, 5) is equal
         products.places_are_equal.cache_clear()
@@ -95,14 +95,14 @@ import json, sys
 if sys.argv[1] == "blocked":
     sys.modules["threadpoolctl"] = None
 import numpy as np
-from vae_model.networks import windows
+from vae_model.networks import tiles
 from vae_model.networks.products import multiply, one_thread
 draw, worst = np.random.default_rng(0), 0
 for outputs, inputs in ((32, 64), (300, 300), (1000, 128), (64, 1000)):
     weight = draw.normal(size=(outputs, inputs)).astype("f4")
-    x = windows.of_rows(np.repeat(draw.normal(size=(1, inputs)).astype("f4"), 2000, axis=0))
+    x = tiles.of_rows(np.repeat(draw.normal(size=(1, inputs)).astype("f4"), 2000, axis=0))
     with one_thread:
-        out = windows.to_rows(multiply(weight, x, np.empty((len(x), outputs, windows.WINDOW), "f4")), 2000)
+        out = tiles.to_rows(multiply(weight, x, np.empty((len(x), outputs, tiles.TILE), "f4")), 2000)
     worst = max(worst, len(np.unique(out, axis=0)))
 print(json.dumps(worst))
 """

@@ -157,7 +157,7 @@ def test_appended_bytes_are_refused(more):
     assert "truncated" not in message
 
 
-def test_a_newer_format_is_told_as_such():
+def test_a_newer_format_is_as_kind_such():
     """A file of a later version asks for an upgrade, whatever else is in it."""
     data = rewritten(lambda _, header: header.update(format_version=FORMAT_VERSION + 1))
     assert refused(data, "Model file m.vae") == (
@@ -168,7 +168,7 @@ def test_a_newer_format_is_told_as_such():
     )
 
 
-def test_an_older_format_is_told_as_such():
+def test_an_older_format_is_as_kind_such():
     """A file of an earlier version asks for training again."""
     message = refused(rewritten(lambda _, header: header.update(format_version=1)), "Model file m.vae")
     assert "format version 1" in message and "Train the model again" in message

@@ -117,7 +117,7 @@ def test_a_broken_relation_expects_a_number_nearer_to_the_others(planted):
         assert float(first["expected"]) < 60
 
 
-def test_a_time_of_day_is_told_as_one(planted):
+def test_a_time_of_day_is_as_kind_one(planted):
     """A night in a column of working hours is answered with an hour of the day."""
     expected = planted["a time of day"]["anomaly_reasons"][0]["expected"]
     part, _, clock = expected.rpartition(": ")

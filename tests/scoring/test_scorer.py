@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vae_model import Config, Detector
 from vae_model.networks.buffers import Buffers
-from vae_model.networks.windows import BLOCK, to_rows
+from vae_model.networks.tiles import BLOCK, to_rows
 from vae_model.scoring import scorer
 from vae_model.scoring.scorer import COMPUTED, OUTPUT, STATUSES, Scorer
 

@@ -24,7 +24,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         text = files.get(path).decode("utf-8")
     except StorageError as error:
-        raise error.told_as(ConfigError, f"Config file {path} cannot be read.") from None
+        raise error.as_kind(ConfigError, f"Config file {path} cannot be read.") from None
     except FileNotFoundError:
         raise ConfigError(
             f"Config file {path} does not exist.", hint="`vae-anomaly init --source PATH --output FILE` writes one."

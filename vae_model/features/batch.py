@@ -37,10 +37,3 @@ class Batch:
     def blocks(self, size: int) -> Iterator[Batch]:
         """The rows in order, ``size`` at a time."""
         return (self.take(slice(start, start + size)) for start in range(0, len(self), size))
-
-    def padded(self, size: int) -> Batch:
-        """With rows of zeros up to ``size``."""
-        lacking = size - len(self)
-        if lacking <= 0:
-            return self
-        return Batch(*(np.concatenate([p, np.zeros((lacking, *p.shape[1:]), p.dtype)]) for p in vars(self).values()))

@@ -93,7 +93,7 @@ class Codebook:
 
     @cached_property
     def deviation_V(self) -> NDArray[np.float32]:
-        """Ones: its residuals are measured as they are."""
+        """1 for each number: a codebook's residuals need no rescaling."""
         return np.ones(self.shape.varying, dtype=np.float32)
 
     def numbers(self, inputs: Inputs) -> NDArray[np.float32]:
@@ -153,14 +153,14 @@ class Codebook:
             chosen = np.sort(draw.choice(len(x_NV), FITTED_ROWS, replace=False))
             x_NV, codes_NC = x_NV[chosen], codes_NC[chosen]
         target_NO, seen_NO = _one_hot(shape, x_NV, codes_NC)
-        most = max(1, min(size, len(x_NV) // ROWS_PER_CODE))
+        max_codes = max(1, min(size, len(x_NV) // ROWS_PER_CODE))
 
         code_N = _lloyd(target_NO, max(1, min(size, COARSE, len(x_NV) // (2 * ROWS_PER_CODE))), draw)
         mean_KO, count_KO = _means(code_N, target_NO, seen_NO)
         filled_NO = np.where(seen_NO > 0, target_NO, mean_KO[code_N])
         precision_OO = _precision(filled_NO - mean_KO[code_N])
         coarse = cls._of(shape, mean_KO, count_KO, precision_OO)
-        code_N = _lloyd(filled_NO @ np.linalg.cholesky(precision_OO).astype(np.float32), most, draw)
+        code_N = _lloyd(filled_NO @ np.linalg.cholesky(precision_OO).astype(np.float32), max_codes, draw)
         return cls._of(shape, *_means(code_N, target_NO, seen_NO), precision_OO), coarse
 
     @classmethod

@@ -1,6 +1,6 @@
 """What networks take and give: blocks of encoded rows, and what is expected of them.
 
-Shapes: N rows, B windows of W rows (``windows``), V varying numeric columns, C categorical columns, K_c + 1 slots of
+Shapes: N rows, B tiles of W rows (``tiles``), V varying numeric columns, C categorical columns, K_c + 1 slots of
 category c (the last one is shared by rare values), I inputs = 2 V + sum of slots, O outputs = V + sum of slots, H units
 of a first layer, S slots of one category.
 """
@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks import windows
+from vae_model.networks import tiles
 from vae_model.networks.buffers import Buffers
 from vae_model.networks.products import multiply
 
@@ -75,7 +75,7 @@ def symlog(x: NDArray[np.float32], out: NDArray[np.float32] | None = None) -> ND
 
 @dataclass(frozen=True)
 class TableBlock:
-    """A block of a table's encoded rows, as windows."""
+    """A block of a table's encoded rows, as tiles."""
 
     x_BVW: NDArray[np.float32]
     """Numbers as encoded; NaN where missing."""
@@ -90,10 +90,10 @@ class TableBlock:
     @classmethod
     def of(cls, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32], buffers: Buffers) -> Self:
         """From encoded rows: NaN and -1 where missing."""
-        size = windows.count(len(x_NV))
-        shape = (size, x_NV.shape[1], windows.WINDOW)
-        x_BVW = windows.fill(buffers("x", *shape), x_NV)
-        codes_BCW = windows.fill(buffers("codes", size, codes_NC.shape[1], windows.WINDOW, dtype=np.intp), codes_NC)
+        size = tiles.count(len(x_NV))
+        shape = (size, x_NV.shape[1], tiles.TILE)
+        x_BVW = tiles.fill(buffers("x", *shape), x_NV)
+        codes_BCW = tiles.fill(buffers("codes", size, codes_NC.shape[1], tiles.TILE, dtype=np.intp), codes_NC)
         numbers_BVW = np.clip(x_BVW, -INPUT_CLIP, INPUT_CLIP, out=buffers("numbers", *shape))
         missing_BVW = np.isnan(x_BVW, out=buffers("missing numbers", *shape, dtype=np.bool_))
         if not missing_BVW.any():

@@ -7,17 +7,17 @@ NumPy brings along (its kernels for Haswell, SkylakeX, Sandy Bridge, Nehalem and
 
 - Where rows are stored one after the other, the kernel for Haswell (most AMD servers, older Intel ones) takes them in
   groups of twelve, and the last six of each come out otherwise than the first six.
-- Where rows run along the last axis, as in ``windows``, only the first 8 and the last 8 rows of a call can come out
+- Where rows run along the last axis, as in ``tiles``, only the first 8 and the last 8 rows of a call can come out
   otherwise, on every kernel and for matrices of any size; given that a call has at most 320 rows (with more it is cut
   in pieces, which have such ends too) and that one thread computes it (more threads cut it as well).
 
-So each window is one call of 320 rows, whose first and last 8 are not used, and ``one_thread`` holds BLAS to a thread.
+So each tile is one call of 320 rows, whose first and last 8 are not used, and ``one_thread`` holds BLAS to a thread.
 A kernel nobody has tried (Accelerate, MKL, ARM), or several threads where they cannot be told to be one, may do other
-things. Therefore each size of matrix is tried once a process, with a window of equal rows. If they come out different,
+things. Therefore each size of matrix is tried once a process, with a tile of equal rows. If they come out different,
 products of this size are computed in float64 and rounded, which leaves next to nothing of the difference, at twice the
 price.
 
-Shapes: B windows, W rows of a window, K inputs, H outputs.
+Shapes: B tiles, W rows of a tile, K inputs, H outputs.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks.windows import MARGIN, WINDOW
+from vae_model.networks.tiles import MARGIN, TILE
 
 TRIES = 4
 """Matrices of a size that are tried. Where places matter, nearly any one shows it."""
 
 
 def multiply(weight_HK: NDArray[Any], x_BKW: NDArray[Any], out_BHW: NDArray[Any]) -> NDArray[Any]:
-    """Multiply each row of some windows, its inputs, by a matrix; into ``out_BHW``, which is returned."""
+    """Multiply each row of some tiles, its inputs, by a matrix; into ``out_BHW``, which is returned."""
     if x_BKW.dtype == np.float64 or places_are_equal(*weight_HK.shape):
         return np.matmul(weight_HK, x_BKW, out=out_BHW)
     np.copyto(out_BHW, np.matmul(weight_HK.astype(np.float64), x_BKW.astype(np.float64)), casting="same_kind")
@@ -46,12 +46,12 @@ def multiply(weight_HK: NDArray[Any], x_BKW: NDArray[Any], out_BHW: NDArray[Any]
 
 @cache
 def places_are_equal(outputs: int, inputs: int) -> bool:
-    """Whether this machine's float32 product with a matrix of this size treats all inner rows of a window alike."""
+    """Whether this machine's float32 product with a matrix of this size treats all inner rows of a tile alike."""
     for attempt in range(TRIES):
         # The sines of large numbers, in place of random ones: numpy.random need not be loaded for this.
         numbers = np.sin(1e4 * (1 + attempt) + np.arange(float(inputs * (outputs + 1))) ** 1.5).astype(np.float32)
         weight_HK, x_K = numbers[inputs:].reshape(outputs, inputs), numbers[:inputs]
-        product_HW = np.matmul(weight_HK, np.repeat(x_K[None, :, None], WINDOW, axis=2))[0, :, MARGIN:-MARGIN]
+        product_HW = np.matmul(weight_HK, np.repeat(x_K[None, :, None], TILE, axis=2))[0, :, MARGIN:-MARGIN]
         if (product_HW != product_HW[:, :1]).any():
             return False
     return True

@@ -275,7 +275,7 @@ def check_writable(path: str, folder: bool = False) -> None:
                 with suppress(FileNotFoundError):  # removed by another job, whose probe it was too
                     ask(fs, "rm_file", f"{parent}/{PROBE}")
     except StorageError as error:
-        raise error.told_as(OutputError, f"{path} cannot be written.") from None
+        raise error.as_kind(OutputError, f"{path} cannot be written.") from None
 
 
 def _check_local(path: Path, folder: bool) -> None:

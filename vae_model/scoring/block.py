@@ -1,6 +1,6 @@
 """A block of rows within the ensemble: what the members are given, and what comes of it.
 
-Shapes: N rows, B windows of W rows (``networks.windows``), X constant units, C categories, R residuals, O outputs of a
+Shapes: N rows, B tiles of W rows (``networks.tiles``), X constant units, C categories, R residuals, O outputs of a
 network (``networks.inputs``), Q chosen rows.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks import windows
+from vae_model.networks import tiles
 from vae_model.networks.inputs import Inputs
 
 Array = NDArray[np.float32]
@@ -19,7 +19,7 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Block:
-    """Encoded rows as windows: what the members are given, and what they need not see."""
+    """Encoded rows as tiles: what the members are given, and what they need not see."""
 
     rows: int
     """N"""
@@ -32,7 +32,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Beside:
-    """What a block has beside varying numbers."""
+    """The constant units and the categories of a block; its varying numbers are in ``Inputs``."""
 
     constants_BXW: Array
     """Units that never varied in training: 0 where equal to the constant, 1 where not, NaN where missing."""
@@ -58,7 +58,7 @@ class Residuals:
     @property
     def score_N(self) -> NDArray[np.float64]:
         """The scores."""
-        return windows.values(self.parts_BRW.mean(axis=1, dtype=np.float64), self.block.rows)
+        return tiles.values(self.parts_BRW.mean(axis=1, dtype=np.float64), self.block.rows)
 
     def reconstruction_error_N(self, share_R: Array) -> NDArray[np.float64]:
         """Mean squared residual over the observed features; ``share_R`` is each residual's share of its feature."""
@@ -66,11 +66,11 @@ class Residuals:
         if self.block.missing_BRW is not None:  # subtracted: rows without gaps are divided by the same sum either way
             seen_BW = seen_BW - np.einsum("brw,r->bw", self.block.missing_BRW, share_R, dtype=np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):  # where nothing is there: not scored
-            return windows.values(np.divide(total_BW, seen_BW, dtype=np.float64), self.block.rows)
+            return tiles.values(np.divide(total_BW, seen_BW, dtype=np.float64), self.block.rows)
 
     def parts_QR(self, rows_Q: NDArray[np.intp]) -> Array:
         """Of some rows, each residual's part of R times the score; 0 where missing: what is missing is no reason."""
-        parts_QR = windows.pick(self.parts_BRW, rows_Q)
+        parts_QR = tiles.pick(self.parts_BRW, rows_Q)
         if self.block.missing_BRW is not None:
-            parts_QR[windows.pick(self.block.missing_BRW, rows_Q)] = 0
+            parts_QR[tiles.pick(self.block.missing_BRW, rows_Q)] = 0
         return parts_QR

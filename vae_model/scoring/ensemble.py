@@ -1,6 +1,6 @@
 """The ensemble: what each member makes of encoded rows, and how they are combined into one score.
 
-Shapes: N rows, B windows of W rows (``networks.windows``), F numeric units, V of them varying, C categories, R = F + C
+Shapes: N rows, B tiles of W rows (``networks.tiles``), F numeric units, V of them varying, C categories, R = F + C
 residuals, O outputs of a network (``networks.inputs``), Q chosen rows.
 """
 
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from vae_model.features.batch import Batch
 from vae_model.features.spec import FeatureSpec
-from vae_model.networks import windows
+from vae_model.networks import tiles
 from vae_model.networks.buffers import Buffers
 from vae_model.networks.codebook import Codebook
 from vae_model.networks.dense import DenseVAE
 from vae_model.networks.inputs import Expected, Inputs, Member, TableShape
 from vae_model.networks.products import one_thread
-from vae_model.networks.windows import BLOCK
+from vae_model.networks.tiles import BLOCK
 from vae_model.scoring.block import Array, Beside, Block, Residuals
 from vae_model.scoring.residuals import FITTED_ROWS, ResidualDistance
 
@@ -143,7 +143,7 @@ class Ensemble:
         parts_BRW = buffers("parts", size, len(self.constant_R), rows)
         for i, (m, expected_BOW) in enumerate(self._expected(block.inputs, mean_BOW)):
             differences_BRW = self._differences(block, self.members[m], expected_BOW)
-            own_BRW = self._measures[m].parts_in_windows(differences_BRW, block.missing_BRW, buffers)
+            own_BRW = self._measures[m].parts_in_tiles(differences_BRW, block.missing_BRW, buffers)
             np.add(parts_BRW, own_BRW, out=parts_BRW) if i else np.copyto(parts_BRW, own_BRW)
         squared_BRW = self._squared(block, mean_BOW)
         if block.missing_BRW is not None:
@@ -162,8 +162,8 @@ class Ensemble:
         """Of some rows, the expected numbers (Q, F), standardised, and the likeliest slot of each category (Q, C) other
         than the one observed: what would have fitted instead.
         """
-        mean_QO = windows.pick(residuals.mean_BOW, rows_Q)
-        codes_QC = windows.pick(residuals.block.inputs.table.codes_BCW, rows_Q)
+        mean_QO = tiles.pick(residuals.mean_BOW, rows_Q)
+        codes_QC = tiles.pick(residuals.block.inputs.table.codes_BCW, rows_Q)
         mean_QF = np.zeros((len(rows_Q), len(self.constant_F)), dtype=np.float32)
         mean_QF[:, ~self.constant_F] = mean_QO[:, : self._shape.varying]
         likeliest_QC = np.empty(codes_QC.shape, dtype=np.intp)
@@ -178,17 +178,17 @@ class Ensemble:
         return shape_of(self.spec)
 
     def _block(self, batch: Batch, buffers: Buffers) -> Block:
-        """Turn at most ``BLOCK`` encoded rows into windows."""
+        """Turn at most ``BLOCK`` encoded rows into tiles."""
         x_NV = batch.x_NF[:, ~self.constant_F] if self.constant_F.any() else batch.x_NF
         inputs = Inputs.of(x_NV, batch.codes_NC, buffers)
         table = inputs.table
         if x_NV.shape[1] == len(self.constant_R):
             return Block(len(batch), inputs, table.missing_BVW, None)
         size, _, rows = table.x_BVW.shape
-        constants_BXW = windows.of_rows(batch.x_NF[:, self.constant_F])
+        constants_BXW = tiles.of_rows(batch.x_NF[:, self.constant_F])
         start_C1 = np.array([own.start for own in self._shape.categories], dtype=np.intp)[:, None]
         output_BCW = np.maximum(table.codes_BCW, 0) + start_C1 + self._shape.outputs * np.arange(size)[:, None, None]
-        beside = Beside(constants_BXW, windows.of_rows(batch.unseen_NC), output_BCW * rows + np.arange(rows))
+        beside = Beside(constants_BXW, tiles.of_rows(batch.unseen_NC), output_BCW * rows + np.arange(rows))
         numbers_BVW = np.zeros(table.x_BVW.shape, dtype=bool) if table.missing_BVW is None else table.missing_BVW
         gaps = numbers_BVW, np.isnan(constants_BXW), table.codes_BCW < 0
         missing_BRW = self._side_by_side("missing", *gaps, buffers) if any(gap.any() for gap in gaps) else None
@@ -248,7 +248,7 @@ class Ensemble:
                 for m, expected_BOW in self._expected(block.inputs, np.empty((size, self._shape.outputs, width), "f4")):
                     differences_BRW = self._differences(block, self.members[m], expected_BOW)
                     differences_BRW /= self._deviation(self.members[m])[:, None]
-                    found[m] = windows.to_rows(differences_BRW, len(rows))
+                    found[m] = tiles.to_rows(differences_BRW, len(rows))
             yield [found[m] for m in range(len(self.members))]
 
     def _deviation(self, member: Member) -> Array:

@@ -15,7 +15,7 @@
    is kept as P = I / v + U U' W: v is what most directions have, U the directions that differ most from it. Up to
    ``MAX_DIRECTIONS`` columns that is exact; beyond, cost and size grow with the columns, not with their square.
 
-Shapes: N rows, R residuals (numeric units first, then categories), D directions; B windows of W rows (``windows``).
+Shapes: N rows, R residuals (numeric units first, then categories), D directions; B tiles of W rows (``tiles``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_model.networks import windows
+from vae_model.networks import tiles
 from vae_model.networks.buffers import Buffers
 from vae_model.networks.products import multiply, one_thread
 
@@ -55,7 +55,7 @@ NAMES = ("center", "scale", "tail_start", "tail_power", "plain", "direction", "e
 
 @dataclass(frozen=True)
 class ResidualDistance:
-    """What the training rows say of the residuals."""
+    """A fitted Mahalanobis distance of residuals: location, scale and tail of each column, and the precision matrix."""
 
     center_R: NDArray[np.float32]
     scale_R: NDArray[np.float32]
@@ -149,16 +149,16 @@ class ResidualDistance:
 
     def parts(self, residuals_NR: NDArray[Any]) -> NDArray[Any]:
         """(N, R) each column's part of the squared distance, about 1 on average; 0 where missing (NaN)."""
-        residuals_BRW = windows.of_rows(residuals_NR.astype(np.result_type(residuals_NR, self.center_R), copy=False))
+        residuals_BRW = tiles.of_rows(residuals_NR.astype(np.result_type(residuals_NR, self.center_R), copy=False))
         missing_BRW = np.isnan(residuals_BRW)
         with one_thread:
-            parts_BRW = self.parts_in_windows(residuals_BRW, missing_BRW if missing_BRW.any() else None, Buffers())
-        return windows.to_rows(parts_BRW, len(residuals_NR))
+            parts_BRW = self.parts_in_tiles(residuals_BRW, missing_BRW if missing_BRW.any() else None, Buffers())
+        return tiles.to_rows(parts_BRW, len(residuals_NR))
 
-    def parts_in_windows(
+    def parts_in_tiles(
         self, residuals_BRW: NDArray[Any], missing_BRW: NDArray[np.bool_] | None, buffers: Buffers
     ) -> NDArray[Any]:
-        """``parts`` of rows in windows. The residuals are overwritten, and the result is a buffer."""
+        """``parts`` of rows in tiles. The residuals are overwritten, and the result is a buffer."""
         residuals_BRW -= self.center_R[:, None]
         measure = self.scale_R, self.tail_start_R, self.tail_power_R
         g_BRW = _normal(residuals_BRW, missing_BRW, *measure, buffers)
@@ -202,7 +202,7 @@ def _normal(
 
 
 def _precision(covariance_RR: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """1 / v, U and W of the inverse."""
+    """Split the inverse of a covariance into 1 / v, what most directions have, and U, W: directions that weigh more."""
     value, vector = np.linalg.eigh(covariance_RR)
     if len(value) == 0:
         return 1.0, vector, value

@@ -19,7 +19,7 @@ from vae_model.features.batch import Batch
 from vae_model.features.spec import FeatureSpec
 from vae_model.networks.buffers import Buffers
 from vae_model.networks.products import one_thread
-from vae_model.networks.windows import BLOCK
+from vae_model.networks.tiles import BLOCK
 from vae_model.scoring import model_file, reasons
 from vae_model.scoring.ensemble import Ensemble
 from vae_model.scoring.reasons import Reasons
@@ -53,7 +53,7 @@ class Scorer:
     ensemble: Ensemble
     calibration: Calibration
     name: str
-    most_reasons: int
+    max_reasons: int
     max_missing: float
     _own: threading.local = field(default_factory=threading.local, repr=False, compare=False)
     """Each thread's buffers: on Sail several threads share a scorer."""
@@ -101,7 +101,7 @@ class Scorer:
         unscored = (batch.missing_N > self.max_missing) | (batch.missing_N == 1)
         error, score, p_value = (np.empty(len(batch)) for _ in range(3))
         flagged = np.empty(len(batch), dtype=bool)
-        why = Reasons(self.spec, self.most_reasons)
+        why = Reasons(self.spec, self.max_reasons)
         buffers = vars(self._own).setdefault("buffers", Buffers())
         for start in range(0, len(batch), BLOCK):
             block = slice(start, start + BLOCK)

@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from tests.spark.conftest import ODD
+from vae_model import Detector
 from vae_model.config.sections import Output, Source
 from vae_model.errors import OutputError
 from vae_model.scoring.scorer import OUTPUT
@@ -30,10 +31,16 @@ def read(engine, output):
     return frames.to_arrow(read_output(engine, output)).to_pandas().sort_values("id", ignore_index=True)
 
 
+@pytest.fixture(scope="module")
+def plain_detector(rows, config):
+    """Of the columns that need no quotes."""
+    return Detector(config).fit(rows.drop(columns=ODD))
+
+
 def write(frame, output):
     """Write, and give what was written as pandas, by id."""
     with sink.write(frame, output) as rows:
-        return frames.to_arrow(rows).to_pandas().sort_values("id", ignore_index=True)
+        return frames.to_arrow(rows()).to_pandas().sort_values("id", ignore_index=True)
 
 
 def failing(frame, detector):
@@ -242,21 +249,33 @@ def test_another_writers_rows_are_not_counted(frame, engine, detector, tmp_path,
         pass
     own, other = (score(frame.where(w), detector) for w in ("id >= 300 AND id < 400", "id >= 400"))
     with sink.write(own, output) as rows, sink.write(other, output):
-        assert rows.count() == 100
+        assert rows().count() == 100
 
 
-def test_rows_of_a_run_are_told_apart_by_the_tables_history(frame, engine, detector, tmp_path, monkeypatch):
-    """Where this process does not reach a table's files, Spark's history of the table tells; Sail, which has none, says
-    that it cannot.
+@pytest.mark.parametrize("kind", ["path", "table"])
+def test_a_partitioned_table_is_added_to(frame, engine, plain_detector, tmp_path, kind):
+    """Columns that a Delta table is partitioned by, which its files lack, are in the rows of a run; the column is last,
+    and one is called Location.
     """
-    output = output_at(tmp_path, "table", "delta", "append")
+    output = output_at(tmp_path, kind, "delta", "append")
+    odd = frame.drop(ODD).withColumnRenamed("note", "Location")
+    scored = score(odd, plain_detector).withColumn("part", F.when(F.col("id") % 3 == 0, F.lit("a b%")).otherwise("c"))
+    saver = scored.where("id < 100").write.format("delta").partitionBy("part")
+    saver.save(output.path) if output.path else saver.saveAsTable(output.table)
+    written = write(scored.where("id >= 100 AND id < 400"), output)
+    assert written["id"].tolist() == list(range(100, 400))
+    assert written["part"].tolist() == ["a b%" if i % 3 == 0 else "c" for i in range(100, 400)]
+    assert len(read(engine, output)) == 400
+
+
+def test_a_commit_that_is_not_found_gives_no_rows(frame, engine, detector, tmp_path, monkeypatch):
+    """A table whose log or history does not tell is never taken for the rows of this run."""
+    output = output_at(tmp_path, "path", "delta", "append")
     write(score(frame.where("id < 100"), detector), output)
-    monkeypatch.setattr(delta, "_files_of_commit", lambda *_: [])
+    monkeypatch.setattr(delta, "_by_log", lambda *_: None)
+    monkeypatch.setattr(delta, "_by_history", lambda *_: None)
     with sink.write(score(frame.where("id >= 100 AND id < 300"), detector), output) as rows:
-        if engine_of(engine).name == "Sail":
-            assert rows is None
-        else:
-            assert sorted(row["id"] for row in rows.select("id").collect()) == list(range(100, 300))
+        assert rows() is None
 
 
 @pytest.mark.parametrize("format_", ["delta", "parquet"])

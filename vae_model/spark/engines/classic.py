@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vae_model.errors import EngineError
 from vae_model.places import files
 from vae_model.spark.engines.reachable import check_reachable
+from vae_model.spark.frames import is_transient
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -58,6 +59,7 @@ def start(needs_delta: bool, needs_s3: bool) -> Iterator[SparkSession]:
             "Classic Spark did not start.",
             found=str(error).strip().splitlines()[0][:300],
             hint="Its own words stand above." + (_without_maven(needs_delta) if needs_delta or needs_s3 else ""),
+            transient=is_transient(error),
         ) from error
     log.info("Engine: Spark %s, %s", spark.version, spark.sparkContext.master)
     try:
@@ -189,7 +191,7 @@ def _check_java() -> None:
     java = f"{home}/bin/java" if home else shutil.which("java")
     hint = f"Install Java {MIN_JAVA} or 21, or use the embedded engine, which needs none: engine: sail."
     try:
-        found = subprocess.run([java or "java", "-version"], capture_output=True, text=True, check=True).stderr  # noqa: S603
+        found = subprocess.run([java or "java", "-version"], capture_output=True, text=True, check=True).stderr  # noqa: S603 - no words of others
     except (OSError, subprocess.CalledProcessError):
         raise EngineError(
             "Classic Spark needs Java, and none was found.", f"Java {MIN_JAVA} or later", hint=hint

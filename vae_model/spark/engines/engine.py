@@ -29,7 +29,7 @@ so that a larger model goes once, as an artifact."""
 MESSAGE_LIMIT = 100 << 20
 """gRPC refuses a message of 128 MiB: the largest closure where there are no artifacts (Sail)."""
 
-Bytes = Callable[[], bytes]
+BytesSource = Callable[[], bytes]
 """A function that gives bytes on a worker."""
 State = Callable[[], tuple[int, int]]
 """A function that gives the tasks that are done, and all of them; 0 and 0 where the engine does not tell."""
@@ -45,6 +45,8 @@ class Capabilities:
     """Delta's overwrite of the rows that match a predicate."""
     transactions: bool = True
     """Delta's ``txnAppId`` and ``txnVersion``: a repeated append is passed over."""
+    history: bool = True
+    """The versions of a Delta table, and the files of each."""
     streaming: bool = True
     """Structured Streaming with ``foreachBatch``."""
     artifacts: bool = True
@@ -70,14 +72,14 @@ class PeakMemory(Protocol):
 
     @property
     def bytes(self) -> int:
-        """So far."""
+        """In bytes, so far."""
 
     def observer(self) -> Callable[[], None]:
         """A function for a worker to call now and then."""
 
 
 class Engine:
-    """Spark Connect."""
+    """What any Spark Connect server does; subclasses say what differs on theirs."""
 
     name: ClassVar[str] = "Spark Connect"
     can: ClassVar[Capabilities] = Capabilities()
@@ -92,7 +94,7 @@ class Engine:
         """
         _add_artifact(spark, name, data, pyfile=True)
 
-    def send(self, spark: SparkSession, name: str, data: bytes) -> Bytes:
+    def send(self, spark: SparkSession, name: str, data: bytes) -> BytesSource:
         """Send bytes to the workers; ``name`` is unique to them. What is pickled with the answer is small.
 
         Up to ``CLOSURE_LIMIT`` bytes travel in the function itself, more as an artifact of the session. Raises
@@ -141,7 +143,7 @@ class Engine:
         return nullcontext()
 
 
-def _artifact(name: str) -> Bytes:
+def _artifact(name: str) -> BytesSource:
     def read() -> bytes:
         from pathlib import Path
 

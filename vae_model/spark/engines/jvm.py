@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
-from vae_model.spark.engines.engine import Bytes, Capabilities, Engine, Partitioning, State
+from vae_model.spark.engines.engine import BytesSource, Capabilities, Engine, Partitioning, State
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -38,7 +38,7 @@ class Classic(Engine):
             path.write_bytes(data)
             context.addPyFile(str(path))
 
-    def send(self, spark: SparkSession, name: str, data: bytes) -> Bytes:
+    def send(self, spark: SparkSession, name: str, data: bytes) -> BytesSource:
         """A broadcast: the bytes arrive once an executor, however many tasks run there."""
         sent = spark.sparkContext.broadcast(data)
         return lambda: bytes(sent.value)
@@ -66,7 +66,7 @@ class Classic(Engine):
         )
 
     def peak_memory(self, spark: SparkSession) -> WorkerMemory:
-        """By an accumulator."""
+        """A meter of the Python workers' memory, which a Spark accumulator brings to the driver."""
         return WorkerMemory(spark)
 
     @contextmanager
@@ -105,7 +105,7 @@ class WorkerMemory:
 
     @property
     def bytes(self) -> int:
-        """So far; 0 where the workers' system does not tell."""
+        """In bytes, so far; 0 where the workers' system does not tell."""
         return int(self._largest.value)
 
     def observer(self) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ def engine_of(spark: SparkSession) -> Engine:
 def _find(spark: SparkSession) -> Engine:
     if not type(spark).__module__.startswith("pyspark.sql.connect"):
         return Classic()
-    # Sail answers as the Spark that it stands for, but for this: Spark would say "4.2.0" and a commit.
+    # Sail answers as the Spark that it stands for, but for this: it says its own version, such as 0.7.2, where Spark
+    # says "4.2.0" and a commit.
     answer = str(spark.sql("SELECT version()").collect()[0][0])
-    return Engine() if answer.startswith(spark.version) else Sail()
+    return Sail() if re.fullmatch(r"\d+\.\d+\.\d+", answer) and answer != spark.version else Engine()

@@ -42,14 +42,14 @@ class Sail(Engine):
     """Sail: Spark Connect without Spark."""
 
     name: ClassVar[str] = "Sail"
-    can: ClassVar[Capabilities] = Capabilities(transactions=False, streaming=False, artifacts=False)
+    can: ClassVar[Capabilities] = Capabilities(transactions=False, history=False, streaming=False, artifacts=False)
 
     def workers_run_this_python(self, spark: SparkSession) -> bool:
         """Its workers are threads of the server's process: of this one, where the server was started here."""
         return is_ours(spark)
 
     def add_package(self, spark: SparkSession, name: str, data: bytes) -> None:
-        """Nothing: it takes no modules."""
+        """Do nothing: Sail takes no modules, and needs none where its workers are threads of this process."""
 
 
 @contextmanager

@@ -94,7 +94,9 @@ def _look(frame: DataFrame) -> list[_Look]:
         first = frames.to_arrow(frame.select(*(frames.column(name) for name in known)).limit(LOOK))
         rows = len(first) if known else frame.limit(LOOK).count()
     except frames.ENGINE_ERRORS as error:
-        raise SourceError("The table cannot be read.", found=frames.reason(error)) from error
+        raise SourceError(
+            "The table cannot be read.", found=frames.reason(error), transient=frames.is_transient(error)
+        ) from error
     looks = []
     for column in found:
         uncounted = _Look(column, rows, rows, rows)

@@ -19,6 +19,7 @@ from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.progress import Tasks, watch
 from vae_model.spark.jobs.stage import log_stage
 from vae_model.spark.sinks import sink
+from vae_model.spark.sinks.reading import Rows
 from vae_model.spark.sinks.summary import Summary, summarise
 from vae_model.spark.source.spread import spread
 from vae_model.spark.source.table import check_clash, open_source, where
@@ -48,7 +49,8 @@ def score(
 def run_score(spark: SparkSession, config: Config, detector: Detector, tasks: Tasks | None = None) -> Summary | None:
     """The scoring job: source to sink, and the summary of the rows it wrote, read back from what was written.
 
-    No summary where the engine cannot tell the rows that were appended from those that were there.
+    No summary, with a warning, where the rows are written but cannot be read back, or not be told from those that were
+    there: by then there is nothing to try again.
     """
     source, output = config.for_scoring()
     detector = decide_as_configured(detector, config)
@@ -63,12 +65,22 @@ def run_score(spark: SparkSession, config: Config, detector: Detector, tasks: Ta
         except frames.ENGINE_ERRORS as error:
             raise _write_error(error, source, output) from error
         written = time.monotonic()
-        summary = None if rows is None else summarise(rows, output, config.key)
-    if summary is None:
-        log.warning("The rows that were appended to %s cannot be told from those that were there: no summary", output)
-        return None
-    log_stage("scoring", summary.rows, started, written, {"worker_peak_mb": peak.bytes // 2**20} if peak else {})
+        summary = _summary(rows, output, config.key)
+    measured = {"worker_peak_mb": peak.bytes // 2**20} if peak else {}
+    log_stage("scoring", summary.rows if summary else None, started, written, measured)
     return summary
+
+
+def _summary(rows: Rows, output: Output, key: list[str]) -> Summary | None:
+    """The summary of the rows that were written; None, with a warning, where there can be none."""
+    try:
+        found = rows()
+        if found is not None:
+            return summarise(found, output, key)
+        log.warning("No summary: the rows that were appended to %s cannot be told from those that were there", output)
+    except Exception as error:  # whatever it is: the rows are written
+        log.warning("No summary: the rows are written to %s, but cannot be read back: %s", output, frames.reason(error))
+    return None
 
 
 def prepare_score(spark: SparkSession, config: Config, detector: Detector | None = None) -> DataFrame:

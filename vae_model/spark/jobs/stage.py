@@ -11,10 +11,17 @@ log = logging.getLogger(__name__)
 
 
 def log_stage(
-    stage: str, rows: int, started: float, ended: float | None = None, more: Mapping[str, int] = MappingProxyType({})
+    stage: str,
+    rows: int | None,
+    started: float,
+    ended: float | None = None,
+    more: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """One line on a stage that is over: rows, seconds, rows a second, and whatever else was measured."""
+    """One line on a stage that is over: rows, if they were counted, seconds, and whatever else was measured."""
     seconds = (ended or time.monotonic()) - started
-    measured = {"rows": rows, "seconds": round(seconds, 2), "rows_per_second": round(rows / max(seconds, 1e-9)), **more}
+    measured: dict[str, float] = {"seconds": round(seconds, 2)}
+    if rows is not None:
+        measured = {"rows": rows, **measured, "rows_per_second": round(rows / max(seconds, 1e-9))}
+    measured |= more
     text = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in measured.items())
     log.info("Stage %s: %s", stage, text, extra={"data": {"stage": stage, **measured}})

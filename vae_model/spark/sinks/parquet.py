@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 from vae_model.config.sections import Output
-from vae_model.errors import JobError, OutputError
+from vae_model.errors import JobError
 from vae_model.places import credentials, files, identifiers
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS
-from vae_model.spark.sinks.reading import read_output
+from vae_model.spark.sinks.reading import Rows, read_output
 from vae_model.spark.sinks.writer import writer
 
 if TYPE_CHECKING:
@@ -35,20 +35,20 @@ class Parquet:
     modes: ClassVar[Mapping[str, tuple[str, ...]]] = {"replace": (), "append": ()}
 
     @contextmanager
-    def write(self, frame: DataFrame, output: Output) -> Iterator[DataFrame | None]:
-        """Write a DataFrame to ``output``, replacing what is there or adding to it; within the block, its rows.
+    def write(self, frame: DataFrame, output: Output) -> Iterator[Rows]:
+        """Write a DataFrame to ``output``, replacing what is there or adding to it.
 
-        A job that fails, or is stopped, before the swap leaves the output as it was. Raises OutputError where the rows
-        lie out of this machine's reach, JobError where the swap fails half-way, and whatever the engine raises.
+        A job that fails, or is stopped, before the swap leaves the output as it was. Raises JobError where the rows
+        lie out of this machine's reach or the swap fails, and whatever the engine raises.
         """
         if output.table is not None:
             with _table(frame, output.table, output.mode == "append") as rows:
-                yield rows
+                yield lambda: rows
             return
         path = (output.path or "").rstrip("/")
         new = (_rename_in if files.renames(path) else _copy_in)(frame, path, output.mode == "append")
         spark = frame.sparkSession
-        yield spark.read.parquet(*map(files.for_engine, new)) if new else read_output(spark, output)
+        yield lambda: spark.read.parquet(*map(files.for_engine, new)) if new else read_output(spark, output)
 
 
 @contextmanager
@@ -77,11 +77,12 @@ def _save(frame: DataFrame, staged: str) -> None:
     with engine_of(frame.sparkSession).cancelling(frame.sparkSession):
         writer(frame, "parquet").mode("error").save(files.for_engine(staged))
     if not files.exists(staged):
-        raise OutputError(
+        raise JobError(
             "The scored rows were written where this machine cannot see them.",
             "a path that the engine and this machine share, to put a Parquet folder in its place",
             f"no {staged} here",
-            "On a remote Spark Connect server write Delta, a table, or a path on shared storage.",
+            "On a remote Spark Connect server write Delta, a table, or a path on shared storage; the folder that was "
+            "written there may be removed.",
         )
 
 
@@ -125,17 +126,22 @@ def _rename_in(frame: DataFrame, path: str, append: bool) -> list[str]:
             _save(frame, f"{path}.{run}.staged")
         if append and fs.exists(target):
             names = [*filter(_is_data, (posixpath.basename(str(file)) for file in fs.ls(staged, detail=False)))]
-            for name in names:
-                fs.mv(f"{staged}/{name}", f"{target}/{name}")
+            _move_all(fs, {f"{staged}/{name}": f"{target}/{name}" for name in names}, path)
             return [f"{path}/{name}" for name in names]
         if fs.exists(target):
             fs.mv(target, old, recursive=True)
         try:
             fs.mv(staged, target, recursive=True)
-        except BaseException:
+        except BaseException as error:
             if fs.exists(old):
                 fs.mv(old, target, recursive=True)  # if this fails too, the old rows stay where they are: in `old`
-            raise
+            if not isinstance(error, OSError):
+                raise
+            raise JobError(
+                f"The new rows could not be put in the place of those of {path}.",
+                found=str(error),
+                hint="They are as they were.",
+            ) from error
         with suppress(OSError):
             fs.rm(old, recursive=True)
     return []
@@ -162,7 +168,8 @@ def _copy_in(frame: DataFrame, path: str, append: bool) -> list[str]:
             _copy_all(fs, copies, path)
             _remove_all(fs, old, path)
             if "_SUCCESS" in new:  # what some schedulers wait for
-                fs.cp_file(f"{staged}/_SUCCESS", f"{target}/_SUCCESS")
+                with suppress(Exception):  # the rows are in place
+                    fs.cp_file(f"{staged}/_SUCCESS", f"{target}/_SUCCESS")
     return [f"{path}/{posixpath.basename(copy)}" for copy in copies.values()] if append else []
 
 
@@ -171,6 +178,22 @@ def _each(do: Callable[..., object], *arguments: Iterable[str]) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in pool.map(do, *arguments):
             pass
+
+
+def _move_all(fs: Any, moves: dict[str, str], path: str) -> None:
+    """Rename files, all or none."""
+    try:
+        for source, target in moves.items():
+            fs.mv(source, target)
+    except BaseException as error:
+        for target in moves.values():
+            with suppress(FileNotFoundError):  # those that were not moved yet
+                fs.rm(target)
+        if not isinstance(error, OSError):
+            raise
+        raise JobError(
+            f"The new rows could not be put beside those of {path}.", found=str(error), hint="They are as they were."
+        ) from error
 
 
 def _copy_all(fs: Any, copies: dict[str, str], path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vae_model.config.sections import Output
@@ -9,6 +10,9 @@ from vae_model.places import files, identifiers
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+Rows = Callable[[], "DataFrame | None"]
+"""A function that reads the rows that a run wrote; it gives None where they cannot be told from others."""
 
 
 def existing(spark: SparkSession, output: Output) -> DataFrame | None:

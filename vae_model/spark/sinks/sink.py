@@ -18,7 +18,7 @@ from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import from_arrow
 from vae_model.spark.sinks.delta import Delta
 from vae_model.spark.sinks.parquet import Parquet
-from vae_model.spark.sinks.reading import existing
+from vae_model.spark.sinks.reading import Rows, existing
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -33,8 +33,8 @@ class Sink(Protocol):
     def modes(self) -> Mapping[str, tuple[str, ...]]:
         """The modes it has, and for each what the engine must be able to do (names of ``Capabilities``)."""
 
-    def write(self, frame: DataFrame, output: Output) -> AbstractContextManager[DataFrame | None]:
-        """Write a DataFrame; within the block, the rows that were written."""
+    def write(self, frame: DataFrame, output: Output) -> AbstractContextManager[Rows]:
+        """Write a DataFrame. Within the block its rows can be read back as they were written."""
 
 
 SINKS: dict[str, Sink] = {"delta": Delta(), "parquet": Parquet()}
@@ -101,7 +101,7 @@ def _check_folder(output: Output, path: str) -> None:
     try:
         there = files.present_format(path)
     except StorageError as error:
-        raise error.told_as(OutputError, f"The output {path} cannot be written.") from None
+        raise error.as_kind(OutputError, f"The output {path} cannot be written.") from None
     if there not in (None, output.format):
         raise OutputError(
             f"The output {path} holds something else.",
@@ -140,10 +140,9 @@ def _qualified(spark: SparkSession, table: str) -> list[str]:
     return [part.lower() for part in [*outer, *parts][-3:]]
 
 
-def write(frame: DataFrame, output: Output) -> AbstractContextManager[DataFrame | None]:
+def write(frame: DataFrame, output: Output) -> AbstractContextManager[Rows]:
     """Write the scored rows. Until all of them are scored, a reader finds the previous output.
 
-    Within the block: the rows that this run wrote, as they were written; None where the engine cannot tell them from
-    those that were there.
+    When the block begins they are written. Within it, what this run wrote can be read back.
     """
     return SINKS[output.format].write(frame, output)

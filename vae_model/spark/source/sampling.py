@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from pyspark.sql import functions as F
 
 from vae_model.spark.frames import column, to_arrow
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,9 @@ class Sample:
     """How many rows of the table count as normal."""
 
 
-def draw(frame: Any, key: Sequence[str], features: Sequence[str], rows: int, calibration: float, seed: int) -> Sample:
+def draw(
+    frame: DataFrame, key: Sequence[str], features: Sequence[str], rows: int, calibration: float, seed: int
+) -> Sample:
     """Draw at most ``rows`` rows of ``frame`` by hash and keep the share ``calibration`` of them apart.
 
     Never brings more than twice ``rows`` rows to the driver at once, as a rule ``rows`` + 5 sqrt(rows), and reads only
@@ -66,7 +71,7 @@ def draw(frame: Any, key: Sequence[str], features: Sequence[str], rows: int, cal
 class _Draws:
     """Ways to draw a share of a table's rows."""
 
-    frame: Any
+    frame: DataFrame
     key: Sequence[str]
     features: Sequence[str]
     rows: int
@@ -99,16 +104,16 @@ class _Draws:
         """Whether a draw has as many rows as it should, and most of them a hash of their own."""
         return self.rows <= len(table) < 2 * self.rows and _is_mostly_distinct(table)
 
-    def _here(self, frame: Any) -> pa.Table:
+    def _here(self, frame: DataFrame) -> pa.Table:
         return to_arrow(frame.limit(2 * self.rows))
 
-    def _key(self) -> Any:
+    def _key(self) -> Column:
         return (self._hash(self.key) if self.key else F.lit(0)).alias(_KEY)
 
-    def _row(self) -> Any:
+    def _row(self) -> Column:
         return self._hash([*self.key, *self.features], apart=True).alias(_ROW)
 
-    def _hash(self, names: Sequence[str], apart: bool = False) -> Any:
+    def _hash(self, names: Sequence[str], apart: bool = False) -> Column:
         """A hash of columns; with ``apart``, which costs twice as much, (1, null) and (null, 1) differ."""
         types, values = dict(self.frame.dtypes), []
         for name in names:
@@ -119,7 +124,7 @@ class _Draws:
 
 
 def _by_row(table: pa.Table) -> pa.Table:
-    """With a choice that follows from the row's hash, but is not low where that is what a row was chosen by."""
+    """Add a choice made from the row's hash, scrambled once more: rows may have been chosen for low hashes."""
     return table.append_column(_CHOICE, pa.array(_scattered(table.column(_ROW).to_numpy())))
 
 

@@ -14,7 +14,7 @@ from vae_model.errors import InputError, SchemaError, SourceError, StorageError
 from vae_model.places import files, identifiers
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark.engines.own import is_ours
-from vae_model.spark.frames import ENGINE_ERRORS, reason
+from vae_model.spark.frames import ENGINE_ERRORS, is_transient, reason
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -32,7 +32,9 @@ def open_source(spark: SparkSession, source: Source) -> DataFrame:
     except ENGINE_ERRORS as error:
         what = f"Table {source.table}" if source.table else f"The {source.format} source at {source.path}"
         found = reason(error)
-        raise SourceError(f"{what} cannot be opened.", found=found, hint=_source_hint(source, found)) from None
+        raise SourceError(
+            f"{what} cannot be opened.", "", found, _source_hint(source, found), is_transient(error)
+        ) from None
     if not names:  # what Sail makes of a path where nothing is
         raise SourceError(f"The {source.format} source at {source} cannot be opened.", found="no file with columns",
                           hint=_source_hint(source))  # fmt: skip
@@ -56,7 +58,7 @@ def _look_at(spark: SparkSession, source: Source) -> None:
     try:
         files.exists(re.split(r"/[^/]*[*?\[{]", source.path)[0])  # the folder of a pattern
     except StorageError as error:
-        raise error.told_as(SourceError, f"The source {source} cannot be opened.") from None
+        raise error.as_kind(SourceError, f"The source {source} cannot be opened.") from None
     except InputError:  # fsspec's library for it is not installed; the engine's own may do
         return
 

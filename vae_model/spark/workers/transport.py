@@ -16,7 +16,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
-from vae_model.spark.engines.engine import Bytes
+from vae_model.spark.engines.engine import BytesSource
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.reachable import is_gone
 from vae_model.spark.frames import ENGINE_ERRORS
@@ -41,7 +41,7 @@ def ship_package(spark: SparkSession) -> None:
     _shipped.add(spark)
 
 
-def ship_model(spark: SparkSession, data: bytes) -> Bytes:
+def ship_model(spark: SparkSession, data: bytes) -> BytesSource:
     """A function that gives the model's bytes on a worker. What is pickled with it is small.
 
     Raises EngineError where the engine cannot take so many.

@@ -1,44 +1,44 @@
-"""Rows as windows, and back."""
+"""Rows as tiles, and back."""
 
 import numpy as np
 import pytest
 
-from vae_model.networks import windows
+from vae_model.networks import tiles
 from vae_model.networks.buffers import Buffers
-from vae_model.networks.windows import BLOCK, INNER, MARGIN, WINDOW
+from vae_model.networks.tiles import BLOCK, INNER, MARGIN, TILE
 
 
 @pytest.mark.parametrize("rows", [0, 1, INNER - 1, INNER, INNER + 1, BLOCK])
 @pytest.mark.parametrize("columns", [0, 1, 5])
 def test_rows_come_back_as_they_were(rows, columns):
-    """All rows, some rows, and one value a row are taken from windows in the order of the rows."""
+    """All rows, some rows, and one value a row are taken from tiles in the order of the rows."""
     rows_NX = np.random.default_rng(0).normal(size=(rows, columns))
-    windows_BXW = windows.of_rows(rows_NX)
-    assert windows_BXW.shape == (-(-rows // INNER), columns, WINDOW)
-    np.testing.assert_array_equal(windows.to_rows(windows_BXW, rows), rows_NX)
-    np.testing.assert_array_equal(windows.pick(windows_BXW, np.arange(rows)[::-3]), rows_NX[::-3])
+    tiles_BXW = tiles.of_rows(rows_NX)
+    assert tiles_BXW.shape == (-(-rows // INNER), columns, TILE)
+    np.testing.assert_array_equal(tiles.to_rows(tiles_BXW, rows), rows_NX)
+    np.testing.assert_array_equal(tiles.pick(tiles_BXW, np.arange(rows)[::-3]), rows_NX[::-3])
     for column in range(columns):
-        np.testing.assert_array_equal(windows.values(windows_BXW[:, column], rows), rows_NX[:, column])
+        np.testing.assert_array_equal(tiles.values(tiles_BXW[:, column], rows), rows_NX[:, column])
 
 
 @pytest.mark.parametrize("rows", [1, INNER, BLOCK])
 @pytest.mark.parametrize("columns", [1, 5])
-def test_rows_taken_from_windows_are_a_copy(rows, columns):
-    """They stay as they are when the windows' memory is used for the next rows, be it a single window."""
-    windows_BXW = windows.of_rows(np.ones((rows, columns)))
+def test_rows_taken_from_tiles_are_a_copy(rows, columns):
+    """They stay as they are when the tiles' memory is used for the next rows, be it a single tile."""
+    tiles_BXW = tiles.of_rows(np.ones((rows, columns)))
     taken = [
-        windows.to_rows(windows_BXW, rows),
-        windows.values(windows_BXW[:, 0], rows),
-        windows.pick(windows_BXW, np.arange(rows)),
+        tiles.to_rows(tiles_BXW, rows),
+        tiles.values(tiles_BXW[:, 0], rows),
+        tiles.pick(tiles_BXW, np.arange(rows)),
     ]
-    windows_BXW.fill(2)
+    tiles_BXW.fill(2)
     assert all((part == 1).all() for part in taken)
 
 
 def test_what_is_not_a_row_is_zero():
-    """Margins, and rows that the last window lacks, are zeros, whatever the memory held."""
-    memory = np.full((2, 3, WINDOW), np.nan)
-    filled = windows.fill(memory, np.ones((INNER + 7, 3)))
+    """Margins, and rows that the last tile lacks, are zeros, whatever the memory held."""
+    memory = np.full((2, 3, TILE), np.nan)
+    filled = tiles.fill(memory, np.ones((INNER + 7, 3)))
     assert filled.sum() == 3 * (INNER + 7)
     assert (filled[0, :, :MARGIN] == 0).all() and (filled[0, :, -MARGIN:] == 0).all()
 
