@@ -297,3 +297,17 @@ def test_a_mode_that_an_engine_lacks_is_refused(frame, engine, tmp_path, monkeyp
     needy.modes = {"replace": ()}
     with pytest.raises(OutputError, match="found: no such mode"):
         sink.check_mode(engine, output)
+
+
+@pytest.mark.parametrize("name", ["two words", "50%", "rows[1]", "größe", "a~b"])
+def test_a_delta_table_is_written_where_its_path_says(frame, engine, detector, tmp_path, name):
+    """A path with a space or other odd letters is where Spark writes; on Sail, which would write elsewhere, refused."""
+    output = Output.model_validate({"path": str(tmp_path / name), "format": "delta"})
+    if engine_of(engine).name == "Sail":
+        with pytest.raises(OutputError, match="Sail cannot write Delta at"):
+            sink.check_output(engine, Source(path=str(tmp_path / "source")), output, frame)
+        assert not (tmp_path / name).exists()
+    else:
+        sink.check_output(engine, Source(path=str(tmp_path / "source")), output, frame)
+        assert len(write(score(frame.where("id < 50"), detector), output)) == 50
+        assert (tmp_path / name / "_delta_log").is_dir()

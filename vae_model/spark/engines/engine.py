@@ -51,6 +51,8 @@ class Capabilities:
     """Structured Streaming with ``foreachBatch``."""
     artifacts: bool = True
     """Files and modules sent to the workers of a session."""
+    any_path: bool = True
+    """Delta tables at paths of any letters, in the place that the path says."""
     cancel: bool = False
     """The job of one thread ended from outside it, and no other's."""
     peak_memory: bool = False

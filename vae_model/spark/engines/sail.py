@@ -42,7 +42,9 @@ class Sail(Engine):
     """Sail: Spark Connect without Spark."""
 
     name: ClassVar[str] = "Sail"
-    can: ClassVar[Capabilities] = Capabilities(transactions=False, history=False, streaming=False, artifacts=False)
+    can: ClassVar[Capabilities] = Capabilities(
+        transactions=False, history=False, streaming=False, artifacts=False, any_path=False
+    )
 
     def workers_run_this_python(self, spark: SparkSession) -> bool:
         """Its workers are threads of the server's process: of this one, where the server was started here."""

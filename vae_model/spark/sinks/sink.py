@@ -5,6 +5,7 @@ previous output readable.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
@@ -37,6 +38,8 @@ class Sink(Protocol):
         """Write a DataFrame. Within the block its rows can be read back as they were written."""
 
 
+_ODD = re.compile(r"[^A-Za-z0-9/_.+&=,;:!@$'()-]")
+"""Letters that Sail writes otherwise than they are; each was tried."""
 SINKS: dict[str, Sink] = {"delta": Delta(), "parquet": Parquet()}
 """By ``output.format``."""
 
@@ -53,6 +56,7 @@ def check_output(spark: SparkSession, source: Source, output: Output, frame: Dat
     if output.table is not None:
         _check_schema(spark, output.table)
     if output.path is not None:
+        _check_letters(spark, output, output.path)
         try:
             _check_folder(output, output.path)
         except InputError as error:
@@ -94,6 +98,20 @@ def check_mode(spark: SparkSession, output: Output) -> None:
         found,
         "Change output.mode, output.format or engine.",
     )
+
+
+def _check_letters(spark: SparkSession, output: Output, path: str) -> None:
+    """Raise OutputError where the engine would write a Delta table elsewhere: Sail takes the URL's escapes of a space,
+    a letter beyond ASCII and the like for the name of the folder.
+    """
+    odd = _ODD.search(files.canonical(path).partition("://")[2]) if output.format == "delta" else None
+    if odd and not engine_of(spark).can.any_path:
+        raise OutputError(
+            f"{engine_of(spark).name} cannot write Delta at {path}.",
+            "a whole path of letters from a to z, digits and / _ . - + & = , ; : ! @ $ ' ( )",
+            f"{odd[0]!r} in {files.canonical(path)}",
+            "Choose another place, or output.format: parquet, or engine: spark.",
+        )
 
 
 def _check_folder(output: Output, path: str) -> None:
