@@ -8,6 +8,7 @@ A test holds the page against what this gives.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,5 +134,7 @@ def _range(field: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(f"{sys.argv[0]} takes no arguments: it writes docs/config.md")
     PAGE.write_text(page(), encoding="utf-8")
     print(f"Wrote {PAGE}")
