@@ -79,7 +79,7 @@ def sizes(shape: TableShape, rows: int, settings: Model) -> tuple[list[int], lis
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def _torch_on_one_thread() -> Iterator[None]:
     """A small network loses more to handing work between threads than it gains."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -89,7 +89,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@_one_thread()
+@_torch_on_one_thread()
 def train(
     shape: TableShape,
     x_NV: NDArray[np.float32],
