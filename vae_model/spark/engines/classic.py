@@ -191,7 +191,7 @@ def _check_java() -> None:
     java = f"{home}/bin/java" if home else shutil.which("java")
     hint = f"Install Java {MIN_JAVA} or 21, or use the embedded engine, which needs none: engine: sail."
     try:
-        found = subprocess.run([java or "java", "-version"], capture_output=True, text=True, check=True).stderr  # noqa: S603 - no words of others
+        found = subprocess.run([java or "java", "-version"], capture_output=True, text=True, check=True).stderr  # noqa: S603 - a fixed question
     except (OSError, subprocess.CalledProcessError):
         raise EngineError(
             "Classic Spark needs Java, and none was found.", f"Java {MIN_JAVA} or later", hint=hint

@@ -24,6 +24,11 @@ MODE = "SPARK_CONNECT_MODE_ENABLED"
 """pyspark.sql.functions asks this variable which kind of session it is for."""
 
 
+def is_remote(spark: SparkSession) -> bool:
+    """Whether a session is Spark Connect's."""
+    return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
 @contextmanager
 def start(needs_delta: bool, needs_s3: bool) -> Iterator[SparkSession]:
     """A Spark Connect server that is already running, by SPARK_REMOTE."""

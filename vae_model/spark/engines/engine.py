@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pyspark.errors import PySparkException
 
@@ -118,9 +118,9 @@ class Engine:
         """The tasks of what the session runs inside the block."""
         last = (0, 0)
 
-        def remember(stages: object, inflight_tasks: int, operation_id: str | None, done: bool) -> None:
+        def remember(stages: Iterable[Any] | None, inflight_tasks: int, operation_id: str | None, done: bool) -> None:
             nonlocal last
-            running = list(stages or ())  # type: ignore[call-overload]
+            running = list(stages or ())
             last = sum(s.num_completed_tasks for s in running), sum(s.num_tasks for s in running)
 
         if not hasattr(spark, "registerProgressHandler"):  # Connect before Spark 4

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar
 
 from vae_model.errors import EngineError
+from vae_model.networks.products import one_thread
 from vae_model.places import files
 from vae_model.spark.engines.connect import client_session
 from vae_model.spark.engines.engine import Capabilities, Engine
@@ -69,7 +70,6 @@ def start(needs_delta: bool, needs_s3: bool) -> Iterator[SparkSession]:
 @contextmanager
 def _server() -> Iterator[SparkSession]:
     from pysail.spark import SparkConnectServer
-    from threadpoolctl import threadpool_limits
 
     server = SparkConnectServer()
     server.start()
@@ -77,7 +77,7 @@ def _server() -> Iterator[SparkSession]:
         host, port = server.listening_address
         log.info("Engine: Sail, embedded")
         # Sail scores on one thread a core in this process: BLAS threads on top of them only collide.
-        with threadpool_limits(1, user_api="blas"), client_session(f"sc://{host}:{port}", CHANNEL) as spark:
+        with one_thread, client_session(f"sc://{host}:{port}", CHANNEL) as spark:
             _take_back_signals()
             yield spark
     except BaseException:

@@ -30,7 +30,7 @@ def session(engine: str, needs_delta: bool, needs_s3: bool = False) -> Iterator[
     """
     chosen = _resolve(engine)
     existing = _existing_session()
-    if existing is not None and chosen in ("existing", "connect" if _is_remote(existing) else "spark"):
+    if existing is not None and chosen in ("existing", "connect" if connect.is_remote(existing) else "spark"):
         log.info("Engine: the Spark session that is already there (Spark %s)", existing.version)
         yield existing
         return
@@ -53,11 +53,6 @@ def _resolve(engine: str) -> str:
     if "PYSPARK_GATEWAY_PORT" in os.environ:  # set by spark-submit for the Python it starts
         return "spark"
     return "connect" if "SPARK_REMOTE" in os.environ else "sail"
-
-
-def _is_remote(spark: SparkSession) -> bool:
-    """Whether a session is Spark Connect's."""
-    return type(spark).__module__.startswith("pyspark.sql.connect")
 
 
 def _existing_session() -> SparkSession | None:

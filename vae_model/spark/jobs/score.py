@@ -80,6 +80,7 @@ def _summary(rows: Rows, output: Output, key: list[str]) -> Summary | None:
         log.warning("No summary: the rows that were appended to %s cannot be told from those that were there", output)
     except Exception as error:  # whatever it is: the rows are written
         log.warning("No summary: the rows are written to %s, but cannot be read back: %s", output, frames.reason(error))
+        log.debug("How reading back failed", exc_info=True)
     return None
 
 

@@ -99,5 +99,4 @@ def _sql(output: Output, key: list[str]) -> str:
     shown = ", ".join(
         [*(quote(name) for name in key), f"{output.prefix}anomaly_score", f"{output.prefix}anomaly_reasons"]
     )
-    # The user is shown this query; nothing runs it.
-    return f"SELECT {shown} FROM {place} WHERE {output.prefix}is_anomaly ORDER BY {output.prefix}anomaly_score DESC"  # noqa: S608 - shown, not run
+    return f"SELECT {shown} FROM {place} WHERE {output.prefix}is_anomaly ORDER BY {output.prefix}anomaly_score DESC"  # noqa: S608 - shown to the user, not run
