@@ -52,8 +52,8 @@ class Delta:
 
 
 def _by_history(spark: SparkSession, output: Output, own: str) -> DataFrame | None:
-    """The rows of the commit that carries ``own`` as its user metadata: those in the files that this version has and the
-    one before it has not. None where there is no such commit.
+    """The rows of the commit that carries ``own`` as its user metadata, by the table's history: those in the files that
+    this version has and the one before it has not. None where there is no such commit.
     """
     place = identifiers.table(output.table) if output.table else f"delta.{identifiers.quote(output.path or '')}"
     history = spark.sql(f"DESCRIBE HISTORY {place} LIMIT {NEWEST}")
