@@ -17,7 +17,7 @@ from vae_model.config.sections import Output
 from vae_model.places import files, identifiers
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.sinks.reading import Rows, read_output
+from vae_model.spark.sinks.reading import Rows, existing, read_output
 from vae_model.spark.sinks.writer import writer
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Delta:
         """Write a DataFrame as the Delta table of ``output``, replacing it or adding to it."""
         spark, own = frame.sparkSession, f"vae-anomaly {uuid4().hex}"
         appending = output.mode == "append"
+        is_first = appending and existing(spark, output) is None
         saver = writer(frame, "delta").mode("append" if appending else "overwrite")
         # To append: what the commit is found again by, for others may append too.
         saver = saver.option("userMetadata", own) if appending else saver.option("overwriteSchema", "true")
@@ -47,14 +48,17 @@ class Delta:
                 saver.saveAsTable(identifiers.table(output.table))
             else:
                 saver.save(files.for_engine(output.path or ""))
-        find = _by_history if engine_of(spark).can.history else _by_log
-        yield lambda: find(spark, output, own) if appending else read_output(spark, output)
+        yield lambda: _added(spark, output, own, is_first) if appending else read_output(spark, output)
+
+
+def _added(spark: SparkSession, output: Output, own: str, is_first: bool) -> DataFrame | None:
+    """The rows of the commit that carries ``own`` as its user metadata; None where it is not found."""
+    rows = (_by_history if engine_of(spark).can.history else _by_log)(spark, output, own)
+    return read_output(spark, output, 0) if rows is None and is_first else rows
 
 
 def _by_history(spark: SparkSession, output: Output, own: str) -> DataFrame | None:
-    """The rows of the commit that carries ``own`` as its user metadata, by the table's history: those in the files that
-    this version has and the one before it has not. None where there is no such commit.
-    """
+    """The rows in the files that a version of the table has and the one before it has not."""
     place = identifiers.table(output.table) if output.table else f"delta.{identifiers.quote(output.path or '')}"
     history = spark.sql(f"DESCRIBE HISTORY {place} LIMIT {NEWEST}")
     found = history.where(frames.column("userMetadata") == own).select("version").collect()
@@ -70,7 +74,7 @@ def _by_history(spark: SparkSession, output: Output, own: str) -> DataFrame | No
 
 
 def _by_log(spark: SparkSession, output: Output, own: str) -> DataFrame | None:
-    """The same, by the Delta log, for an engine that tells no history.
+    """The rows in the files that a commit added, by the Delta log, for an engine that tells no history.
 
     Read file by file: where columns are mapped the files have names of their own, and columns that the table is
     partitioned by are not in them.
