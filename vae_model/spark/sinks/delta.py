@@ -52,7 +52,10 @@ class Delta:
 
 
 def _added(spark: SparkSession, output: Output, own: str, is_first: bool) -> DataFrame | None:
-    """The rows of the commit that carries ``own`` as its user metadata; None where it is not found."""
+    """The rows of the commit that carries ``own`` as its user metadata; None where it is not found.
+
+    The commit that classic Spark makes a table with carries none: that one is the first.
+    """
     rows = (_by_history if engine_of(spark).can.history else _by_log)(spark, output, own)
     return read_output(spark, output, 0) if rows is None and is_first else rows
 
