@@ -20,6 +20,7 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 DOORS = [
+    ["printable"],
     ["errors", "networks", "decisions"],
     ["places", "features"],
     ["config", "scoring"],

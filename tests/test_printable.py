@@ -1,0 +1,32 @@
+"""Text from outside, as it may be shown."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vae_model.printable import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, näme, 温度", "plain, näme, 温度"),
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("a\n12:00:00 ERROR forged", "a\\n12:00:00 ERROR forged"),
+        ("gro\u202eßer", "gro\\u202eßer"),
+        ("half \ud800", "half \\ud800"),
+    ],
+)
+def test_what_would_be_obeyed_is_shown_as_an_escape(text, shown):
+    """Escape sequences, line breaks and marks of direction are written out; letters are left alone."""
+    assert printable(text) == shown
+
+
+@given(st.text(st.characters()))
+def test_what_is_shown_is_one_line_of_letters(text):
+    """Whatever comes in, one line of drawn characters goes out."""
+    shown = printable(text)
+    assert len(shown.splitlines()) <= 1
+    assert not any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") for letter in shown)

@@ -1,0 +1,24 @@
+"""Text from outside (names, values, paths, an engine's words) as it may be shown: never obeyed by what shows it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode's categories of what is acted on, not drawn: control characters and escape sequences, line breaks, marks that
+turn the direction of writing or take no room, halves of surrogate pairs (https://www.unicode.org/reports/tr44/#GC_Values_Table)."""
+
+
+def printable(text: object) -> str:
+    r"""A text on one line. What a terminal, a log or a YAML comment would act on becomes an escape, such as ``\n``.
+
+    Letters of any script stay as they are.
+    """
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(letter) if unicodedata.category(letter) in _OBEYED else letter for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")
