@@ -69,7 +69,7 @@ def _keys_at(location: Iterable[Any]) -> list[str]:
     """The keys a section at this place knows."""
     section: Any = Config
     for part in location:
-        annotation = section.model_fields[part].annotation
+        annotation = section.model_fields[part].annotation  # no section has an alias
         options = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
         section = next(option for option in options if option is not type(None))
-    return list(section.model_fields)
+    return list(section.known_keys())

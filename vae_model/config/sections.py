@@ -40,6 +40,8 @@ def _known_kind(name: Any) -> Any:
     raise PydanticCustomError("kind", "Input should be {expected}", {"expected": f"{', '.join(others)} or {last}"})
 
 
+TypeName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_(),<>: ]*$")]
+"""The name of a type of Spark's, such as ``decimal(10,2)`` or ``array<double>``."""
 KindName = Annotated[str, BeforeValidator(_known_kind)]
 """The name of a kind of feature."""
 Name = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
@@ -55,6 +57,7 @@ class Section(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,
         hide_input_in_errors=True,  # pydantic's own text would show what may be a password
+        serialize_by_alias=True,
     )
 
     @model_validator(mode="before")
@@ -63,7 +66,12 @@ class Section(BaseModel):
         """A key with nothing after it (`features:`) is as good as left out."""
         if not isinstance(values, Mapping):
             return values
-        return {key: value for key, value in values.items() if value is not None or key not in cls.model_fields}
+        return {key: value for key, value in values.items() if value is not None or key not in cls.known_keys()}
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """The keys of the section, as a config has them."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
 
 
 class Place(Section):
@@ -93,6 +101,8 @@ class Source(Place):
     """Format of the files at `path`; a table knows its own."""
     options: dict[str, str] = Field(default_factory=dict)
     """Options of Spark's reader, such as {header: "true", inferSchema: "true"} for CSV."""
+    types: dict[str, TypeName] = Field(default_factory=dict, alias="schema")
+    """Columns to read as a type of Spark's, such as {zip: string, price: "decimal(10,2)"}; the others are as found."""
     where: str | None = None
     """SQL predicate: the rows to score. All rows by default."""
     partitions: PositiveInt | None = None

@@ -194,8 +194,12 @@ def canonical(path: str) -> str:
 
 
 def for_engine(path: str) -> str:
-    """A path as every engine reads it: Sail takes ``file:/x``, without the slashes, for relative."""
-    return f"file://{_local(path)}" if path.startswith("file:") else path
+    """A path as every engine reads it. Sail takes ``file:/x``, without the slashes, for relative; and a relative path
+    starts at this process's working directory, which need not be the engine's.
+    """
+    if path.startswith("file:"):
+        return f"file://{_local(path)}"
+    return str(Path(path).absolute()) if protocol(path) == "file" else path
 
 
 def _local(path: str) -> str:

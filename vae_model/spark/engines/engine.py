@@ -53,6 +53,14 @@ class Capabilities:
     """Files and modules sent to the workers of a session."""
     any_path: bool = True
     """Delta tables at paths of any letters, in the place that the path says."""
+    base_path: bool = True
+    """The columns in the folders' names of files that are named one by one (the reader's ``basePath``)."""
+    arrow_types: bool = False
+    """Parquet read by the Arrow schema that its writer may have left in it, even where that has types of no engine."""
+    orc: bool = True
+    """Files of the format ORC."""
+    encodings: bool = True
+    """CSV in other encodings than UTF-8."""
     cancel: bool = False
     """The job of one thread ended from outside it, and no other's."""
     peak_memory: bool = False

@@ -44,7 +44,15 @@ class Sail(Engine):
 
     name: ClassVar[str] = "Sail"
     can: ClassVar[Capabilities] = Capabilities(
-        transactions=False, history=False, streaming=False, artifacts=False, any_path=False
+        transactions=False,
+        history=False,
+        streaming=False,
+        artifacts=False,
+        any_path=False,
+        base_path=False,
+        arrow_types=True,
+        orc=False,
+        encodings=False,
     )
 
     def workers_run_this_python(self, spark: SparkSession) -> bool:

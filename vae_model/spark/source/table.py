@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from vae_model.config.sections import Source
-from vae_model.errors import InputError, SchemaError, SourceError, StorageError
+from vae_model.errors import EngineError, SchemaError, SourceError, StorageError
 from vae_model.places import files, identifiers
+from vae_model.places.listing import Listing, data_files
 from vae_model.scoring.scorer import OUTPUT
+from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import ENGINE_ERRORS, is_transient, reason
+from vae_model.spark.source import delimited, overrides, parquet, partitions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+log = logging.getLogger(__name__)
+
 
 def open_source(spark: SparkSession, source: Source) -> DataFrame:
-    """The source as a DataFrame, its schema known. Raises SourceError where it cannot be opened."""
-    _look_at(spark, source)
+    """The source as a DataFrame, its schema known: the same columns and values on every engine.
+
+    Raises SourceError where it cannot be opened, SchemaError where a column cannot be read, and EngineError where the
+    engine has no such format.
+    """
+    if source.format == "orc" and source.table is None and not engine_of(spark).can.orc:
+        raise EngineError(f"{engine_of(spark).name} does not read ORC: {source}.", hint="Set engine: spark.")
+    listing = _list(spark, source)
+    reader = READERS.get(source.format) if listing else None
     try:
-        if source.table is not None:
-            frame = spark.table(identifiers.table(source.table))
+        if reader is not None and listing is not None:
+            frame = reader(spark, source, listing)
         else:
-            frame = spark.read.format(source.format).options(**source.options).load(files.for_engine(source.path or ""))
+            frame = _read(spark, source, listing)
         names = frame.schema.names  # a Connect frame is analysed only when asked
     except ENGINE_ERRORS as error:
         what = f"Table {source.table}" if source.table else f"The {source.format} source at {source.path}"
@@ -38,6 +51,25 @@ def open_source(spark: SparkSession, source: Source) -> DataFrame:
     if not names:  # what Sail makes of a path where nothing is
         raise SourceError(f"The {source.format} source at {source} cannot be opened.", found="no file with columns",
                           hint=_source_hint(source))  # fmt: skip
+    check_names(names)
+    return frame if source.format == "csv" and reader else overrides.typed(frame, source)
+
+
+READERS = {"parquet": parquet.read, "csv": delimited.read}
+"""Formats of files that are looked at before an engine reads them."""
+
+
+def _read(spark: SparkSession, source: Source, listing: Listing | None) -> DataFrame:
+    """The source as the engine itself reads it; but for the types of what stands in the names of a table's folders."""
+    if source.table is not None:
+        return spark.table(identifiers.table(source.table))
+    path = files.for_engine(source.path or "")
+    frame = spark.read.format(source.format).options(**source.options).load(path)
+    return partitions.typed(frame, listing) if listing and source.format != "delta" else frame
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise SchemaError where two columns have the same name, in any case."""
     folded = Counter(name.lower() for name in names)
     twins = [name for name in names if folded[name.lower()] > 1]
     if twins:
@@ -45,22 +77,25 @@ def open_source(spark: SparkSession, source: Source) -> DataFrame:
             f"Columns that differ only in case, or not at all: {', '.join(twins)}.",
             hint="Spark folds case: rename one of each.",
         )
-    return frame
 
 
-def _look_at(spark: SparkSession, source: Source) -> None:
-    """Raise SourceError where the bucket is missing, denied or out of reach: an engine would try for minutes.
+def _list(spark: SparkSession, source: Source) -> Listing | None:
+    """The files of the source, where it is files and this process can see them.
 
-    Only for an engine of our own, which has the same credentials and network as this process.
+    Raises SourceError where the bucket is missing, denied or out of reach, and the engine is our own, which has the
+    same credentials and network: it would try for minutes.
     """
-    if source.path is None or not is_ours(spark):
-        return
+    if source.path is None:
+        return None
     try:
-        files.exists(re.split(r"/[^/]*[*?\[{]", source.path)[0])  # the folder of a pattern
+        return data_files(source.path)
     except StorageError as error:
-        raise error.as_kind(SourceError, f"The source {source} cannot be opened.") from None
-    except InputError:  # fsspec's library for it is not installed; the engine's own may do
-        return
+        if is_ours(spark):
+            raise error.as_kind(SourceError, f"The source {source} cannot be opened.") from None
+        log.debug("%s cannot be listed here: %s", source, error)
+    except OSError as error:
+        log.debug("%s cannot be listed here: %s", source, error)
+    return None
 
 
 def _source_hint(source: Source, found: str = "") -> str:
@@ -74,7 +109,8 @@ def _source_hint(source: Source, found: str = "") -> str:
             return "Nothing is there: check source.path (a relative path starts at the working directory)."
         if there != source.format:
             return f"It looks like {there}: check source.format."
-    return "Check source.path and source.format."
+        return "The files are there, but this engine cannot read them: another may (engine: spark, engine: sail)."
+    return "Check source.path and source.format, and that the engine can reach the path."
 
 
 def where(frame: DataFrame, predicate: str | None, key: str) -> DataFrame:

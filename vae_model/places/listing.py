@@ -1,0 +1,108 @@
+"""The data files of a table that is a folder, a pattern or one file, as the engines find them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import unquote
+
+import fsspec
+
+from vae_model.errors import InputError, StorageError
+from vae_model.places import files
+
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+"""What Hive calls the folder of rows whose partition column is null."""
+_PATTERN = re.compile(r"[*?\[{]")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a table."""
+
+    path: str
+    """As fsspec has it, without a protocol."""
+    inside: str
+    """Its path within the table's folder; its name, where the table is one file."""
+    size: int
+    """In bytes."""
+    changed: str
+    """When it was written, in the file system's own words; to tell a file from another that took its place."""
+
+    @property
+    def partition(self) -> dict[str, str | None]:
+        """The values that the folders about it stand for, as Hive lays tables out: ``year=2023/city=New%20York``."""
+        steps = [step.partition("=") for step in posixpath.dirname(self.inside).split("/") if "=" in step]
+        return {name: None if value == NULL_PARTITION else unquote(value) for name, _, value in steps}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The data files of a table, by path."""
+
+    fs: Any
+    root: str
+    """What was listed, as the config has it."""
+    files: tuple[DataFile, ...]
+
+    @cached_property
+    def partition_columns(self) -> list[str]:
+        """The columns that stand in the folders' names instead of in the files; none of a pattern's."""
+        return [] if _PATTERN.search(self.root) else list(dict.fromkeys(n for f in self.files for n in f.partition))
+
+    def open(self, file: DataFile) -> Any:
+        """A file, to read its bytes, decompressed by the name's ending (``.gz``, ``.bz2``)."""
+        compression = fsspec.utils.infer_compression(file.path)
+        return fsspec.core.OpenFile(self.fs, file.path, "rb", compression)
+
+    def url(self, file: DataFile) -> str:
+        """A file's path as the engines take it."""
+        if posixpath.basename(self.root) == file.inside:
+            return files.for_engine(self.root)
+        root = files.for_engine(self.root).rstrip("/")
+        return f"{root}/{file.inside}" if not _PATTERN.search(root) else _like(root, file.path)
+
+
+def _like(root: str, path: str) -> str:
+    """A path with the protocol of another."""
+    protocol = re.match(r"[A-Za-z][\w+.-]*:/+", root)
+    return (protocol[0] if protocol else "/") + path.lstrip("/")
+
+
+def data_files(path: str) -> Listing | None:
+    """The files that readers of tables read at a path, in the order of their names: those whose names, and whose
+    folders' names, begin with neither ``.`` nor ``_`` (but for ``_name=value``).
+
+    None where nothing is found, or fsspec has no library for the place: the engine may have one. Raises StorageError
+    where a place does not answer.
+    """
+    try:
+        fs, inner = files.locate(path)
+    except StorageError:
+        raise
+    except InputError:
+        return None
+    with files.explained(path):
+        if _PATTERN.search(inner) and not fs.exists(inner):
+            tops = sorted(str(top) for top in fs.glob(inner))
+        else:
+            tops = [inner]
+        found: dict[str, Any] = {}
+        for top in tops:
+            found |= fs.find(top, detail=True)
+    entries = []
+    for name, details in sorted(found.items()):
+        inside = str(name).removeprefix(inner).lstrip("/") or posixpath.basename(inner)
+        if tops != [inner]:
+            inside = posixpath.basename(str(name))
+        if not any(_is_hidden(step) for step in inside.split("/")):
+            changed = str(details.get("mtime") or details.get("LastModified") or details.get("ETag") or "")
+            entries.append(DataFile(str(name), inside, int(details.get("size") or 0), changed))
+    return Listing(fs, path, tuple(entries)) if entries else None
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)

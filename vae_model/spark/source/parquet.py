@@ -1,0 +1,250 @@
+"""Parquet sources: what the files' footers know is read first, so that every engine gives the same columns and values.
+
+A folder whose files agree, and have only types that the engine reads as they are, is left to the engine. Else it is
+given a schema, or the files of one schema at a time, which are put together by the columns' names. What it cannot read
+in any way is copied first (``rewriting``).
+"""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.types as pat
+from pyspark.sql import functions as F
+from pyspark.sql.types import LongType, NullType, StringType, StructType
+
+from vae_model.config.sections import Source
+from vae_model.errors import SchemaError, SourceError
+from vae_model.places.identifiers import quote
+from vae_model.places.listing import DataFile, Listing
+from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.engines.own import is_ours
+from vae_model.spark.frames import column, from_arrow
+from vae_model.spark.source import partitions
+from vae_model.spark.source.arrow_types import in_words, widest
+from vae_model.spark.source.footers import Field, Way, fields, finer_than_microseconds, ways
+from vae_model.spark.source.rewriting import rewritten
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql.types import DataType
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 16
+"""Footers that are read at a time."""
+FOOTERS, SOME = 5000, 1000
+"""Of a table of more files than the first, the footers of about as many as the second are read, evenly spread, and all
+of them only where those differ."""
+MAX_GROUPS = 100
+"""Different schemas among the files of one table, at most."""
+
+Groups = Mapping[tuple[Field, ...], Sequence[DataFile]]
+"""The files of each schema."""
+
+
+def read(spark: SparkSession, source: Source, listing: Listing) -> DataFrame:
+    """The files as a DataFrame. Raises SourceError where a file cannot be read, SchemaError where a column cannot."""
+    groups = _groups(source, listing)
+    types = _types(source, groups)
+    names = [*types, *listing.partition_columns]
+    frames = []
+    for own, files in groups.items():
+        frame = _read_group(spark, source, listing, own, files)
+        frames.append(_as_one(partitions.typed(frame, listing), names, types))
+        _tell_losses(source, listing, own, files[0])
+    if len(groups) > 1:
+        log.info("The files of %s differ; they are put together by their columns' names: %s", source,
+                 _differences(groups, types))  # fmt: skip
+    return reduce(lambda one, other: one.unionByName(other), frames)
+
+
+def _groups(source: Source, listing: Listing) -> Groups:
+    """Which files have which columns."""
+    files = [file for file in listing.files if file.size]
+    for file in listing.files:
+        if not file.size:
+            log.warning("%s: %s is empty, not even Parquet, and is passed over", source, file.inside)
+    if not files:
+        raise SourceError(f"The parquet source at {source} cannot be opened.", found="only files without a byte")
+    some = files[:: len(files) // SOME] if len(files) > FOOTERS else files
+    groups = _footers(source, listing, some)
+    if len(groups) == 1:
+        return dict.fromkeys(groups, files)
+    if len(some) < len(files):
+        groups = _footers(source, listing, files)
+    if len(groups) > MAX_GROUPS:
+        raise SchemaError(
+            f"The files of {source} are of too many kinds to be one table.",
+            f"at most {MAX_GROUPS} different schemas",
+            f"{len(groups)} in {len(files)} files",
+            "Bring them into one schema, or name those of one by a pattern: source.path: folder/part-*.parquet.",
+        )
+    return groups
+
+
+def _footers(source: Source, listing: Listing, files: Sequence[DataFile]) -> Groups:
+    def read_one(file: DataFile) -> tuple[Field, ...]:
+        try:
+            with listing.open(file) as opened:
+                return fields(opened)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(
+                f"A file among the data of {source} is no Parquet file that can be read: {file.inside}.",
+                "Parquet files, and beside them only names that begin with _ or a dot",
+                str(error).partition("\n")[0][:300],
+                "Move it elsewhere, or write it again; or name the others by a pattern, "
+                f"such as source.path: {posixpath.join(str(source), '*.parquet')}.",
+            ) from None
+
+    groups: dict[tuple[Field, ...], list[DataFile]] = {}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for file, own in zip(files, pool.map(read_one, files), strict=True):
+            groups.setdefault(own, []).append(file)
+    return groups
+
+
+def _types(source: Source, groups: Groups) -> dict[str, DataType]:
+    """Each column's type in the table, in the order of the first file that has it. Raises SchemaError."""
+    found: dict[str, list[tuple[Field, DataFile]]] = {}
+    for own, files in groups.items():
+        for field in own:
+            found.setdefault(field.name, []).append((field, files[0]))
+    types = {}
+    for name, those in found.items():
+        for field, _ in those:
+            if field.plain is None:
+                raise SchemaError(
+                    f"Column {name!r} of {source} has a type that no engine reads.",
+                    "a decimal of at most 38 digits",
+                    in_words(field.type),
+                    "Write it with fewer digits, as a double or as text; or leave it out of the files.",
+                )
+        real = [field.plain for field, _ in those if not pat.is_null(field.type)] or [those[0][0].plain]
+        type_ = widest(real)
+        if type_ is None and name not in source.types:
+            one, other = those[0], next(pair for pair in those if pair[0].plain != those[0][0].plain)
+            raise SchemaError(
+                f"Column {name!r} has types in the files of {source} that no one type holds.",
+                f"one type, or numbers of several; {in_words(one[0].type)} in {one[1].inside}",
+                f"{in_words(other[0].type)} in {other[1].inside}",
+                f"Bring them into one type; source.schema: {{{quote(name)}: string}} reads them all as text.",
+            )
+        types[name] = _spark_type(type_ or pa.string())
+    return types
+
+
+def _read_group(
+    spark: SparkSession, source: Source, listing: Listing, own: Sequence[Field], files: Sequence[DataFile]
+) -> DataFrame:
+    """Files of one schema, each column in its plain type."""
+    engine = engine_of(spark)
+    how = dict(zip(own, ways(own, engine.can.arrow_types), strict=True))
+    needs_schema = any(way >= Way.by_schema for way in how.values())
+    if Way.copied in how.values() or (needs_schema and Way.unnamed in how.values()):
+        return _read_copies(spark, source, listing, how, files)
+
+    def load(paths: Sequence[str], folders: Sequence[str], options: Mapping[str, str]) -> DataFrame:
+        reader = spark.read.format("parquet").options(**source.options, **options)
+        if needs_schema:
+            reader = reader.schema(_schema(how, folders, engine.can.arrow_types))
+        return reader.load(paths[0] if len(paths) == 1 else list(paths))
+
+    frame = partitions.load(spark, source, listing, files, load)
+    return frame.select(*(_converted(field, way) for field, way in how.items()),
+                        *map(column, listing.partition_columns))  # fmt: skip
+
+
+def _tell_losses(source: Source, listing: Listing, own: Sequence[Field], file: DataFile) -> None:
+    """Log which timestamps lose digits."""
+    if any(pat.is_timestamp(field.type) and field.type.unit == "ns" for field in own):
+        with listing.open(file) as opened:
+            for name in finer_than_microseconds(opened, own):
+                log.warning("%s: %s holds nanoseconds, and is read in microseconds", source, name)
+
+
+def _schema(how: Mapping[Field, Way], folders: Sequence[str], follows_arrow: bool) -> StructType:
+    """The schema to read files by: plain types, and text for what stands in the folders' names."""
+    schema = StructType()
+    for field, way in how.items():
+        is_void = follows_arrow and pat.is_null(field.type)
+        type_ = LongType() if way is Way.converted else NullType() if is_void else _spark_type(field.plain)
+        schema.add(field.name, type_)
+    for name in folders:
+        schema.add(name, StringType())
+    return schema
+
+
+def _spark_type(type_: pa.DataType) -> DataType:
+    return from_arrow(pa.schema([("x", type_)]))[0].dataType
+
+
+def _read_copies(
+    spark: SparkSession, source: Source, listing: Listing, how: Mapping[Field, Way], files: Sequence[DataFile]
+) -> DataFrame:
+    """Files of one schema that the engine cannot read, by way of copies that it can."""
+    odd = ", ".join(f"{f.name} ({in_words(f.type)})" for f, way in how.items() if way is Way.copied)
+    odd = odd or ", ".join(f"{f.name} ({in_words(f.type)})" for f, way in how.items() if way is not Way.native)
+    if not (is_ours(spark) or engine_of(spark).workers_run_this_python(spark)):  # it may not see this machine's files
+        raise SchemaError(
+            f"{source} has columns of types that {engine_of(spark).name} cannot read.",
+            found=odd,
+            hint="Write the files with other types: numbers as double, times of day and categories as text.",
+        )
+    log.info("%s cannot read %s of %s as they are", engine_of(spark).name, odd, source)
+    try:
+        folder = rewritten(spark, listing, list(how), files)
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(
+            f"{source} has columns of types that {engine_of(spark).name} cannot read, and could not be copied.",
+            "room for a copy in the folder for temporary files (TMPDIR)",
+            f"{odd}; {str(error).partition(chr(10))[0][:300]}",
+        ) from None
+    return spark.read.parquet(folder)
+
+
+def _converted(field: Field, way: Way) -> Column:
+    """A column as a file has it, in its plain type."""
+    if way is not Way.converted:
+        return column(field.name)
+    micros = f"({quote(field.name)} div 1000)"  # towards zero, as Arrow and Sail do
+    if field.type.tz:
+        return F.expr(f"timestamp_micros({micros})").alias(field.name)
+    day = 86_400_000_000
+    return F.expr(
+        f"timestamp_ntz'1970-01-01 00:00:00' + make_dt_interval(cast({micros} div {day} as int), 0, 0, "
+        f"cast(cast({micros} % {day} as decimal(18, 6)) / 1000000 as decimal(18, 6)))"
+    ).alias(field.name)
+
+
+def _as_one(frame: DataFrame, names: Sequence[str], types: Mapping[str, DataType]) -> DataFrame:
+    """A group's columns as those of the table: in their order and type, null where the group has none."""
+    own = {field.name: field.dataType for field in frame.schema}
+
+    def one(name: str) -> Column:
+        if name not in own:
+            return F.lit(None).cast(types[name]).alias(name)
+        wanted = types.get(name, own[name])
+        return column(name) if own[name] == wanted else column(name).cast(wanted).alias(name)
+
+    return frame.select(*map(one, names))
+
+
+def _differences(groups: Groups, types: Mapping[str, DataType]) -> str:
+    """In which columns the files differ."""
+    told = []
+    total = sum(map(len, groups.values()))
+    for name, type_ in types.items():
+        having = sum(len(files) for own, files in groups.items() if any(field.name == name for field in own))
+        kinds = dict.fromkeys(in_words(field.type) for own in groups for field in own if field.name == name)
+        if having < total:
+            told.append(f"{name} is in {having} of {total} files, null in the others")
+        if len(kinds) > 1:
+            told.append(f"{name} is {' or '.join(kinds)}, read as {type_.simpleString()}")
+    return "; ".join(told) or "in the order of their columns"

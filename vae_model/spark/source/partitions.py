@@ -1,0 +1,97 @@
+"""Columns that stand in the names of a table's folders, as Hive lays tables out: ``year=2023/part.parquet``.
+
+A name is text. Which type a column of names has is decided here, by Spark's own rule, and so is the same on each engine
+(https://spark.apache.org/docs/latest/sql-data-sources-parquet.html#partition-discovery): whole numbers, fractions,
+dates, or else text.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from vae_model.config.sections import Source
+from vae_model.errors import SchemaError
+from vae_model.places.files import for_engine
+from vae_model.places.listing import NULL_PARTITION, DataFile, Listing
+from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.frames import column
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+MAX_FOLDERS = 100
+"""Folders that are read one by one, where an engine forgets their names."""
+Load = Callable[[Sequence[str], Sequence[str], Mapping[str, str]], "DataFrame"]
+"""Reads some paths; beside the files' own columns, these from the folders' names, as text; with these options more."""
+_RULES = (
+    (r"-?\d{1,9}", "int"),
+    (r"-?\d{1,18}", "bigint"),
+    (r"-?\d+(\.\d*)?|-?\.\d+", "double"),
+    (r"\d{4}-(0\d|1[0-2])-([0-2]\d|3[01])", "date"),
+)
+
+
+def types(listing: Listing) -> dict[str, str]:
+    """Each such column's type, in Spark's words."""
+    values: dict[str, set[str]] = {name: set() for name in listing.partition_columns}
+    for file in listing.files:
+        for name, value in file.partition.items():
+            values[name] |= set() if value is None else {value}
+    return {name: _type(sorted(found)) for name, found in values.items()}
+
+
+def _type(values: Sequence[str]) -> str:
+    return next((type_ for rule, type_ in _RULES if values and all(re.fullmatch(rule, v) for v in values)), "string")
+
+
+def typed(frame: DataFrame, listing: Listing) -> DataFrame:
+    """A DataFrame whose columns from the folders' names have their types, and nulls where Hive means them."""
+    wanted = types(listing)
+    if not wanted:
+        return frame
+    found = dict(frame.dtypes)
+    nulls = {name for file in listing.files for name, value in file.partition.items() if value is None}
+
+    def one(name: str) -> Column:
+        if name not in wanted or (found[name] == wanted[name] and name not in nulls):
+            return column(name)
+        # As text first: where the engine has taken the folder of nulls for a value, nothing else can hold it.
+        text = column(name).cast("string")
+        return F.when(text != NULL_PARTITION, text).cast(wanted[name]).alias(name)
+
+    return frame.select(*map(one, frame.columns))
+
+
+def load(spark: SparkSession, source: Source, listing: Listing, files: Sequence[DataFile], read: Load) -> DataFrame:
+    """Some files of a table, with the text of their folders' names as columns."""
+    folders, urls = listing.partition_columns, [listing.url(file) for file in files]
+    if len(listing.files) == 1 and not folders:
+        return read(urls, (), {})
+    if len(files) == len(listing.files):
+        return read([for_engine(listing.root)], folders, {})
+    if not folders:
+        return read(urls, (), {})
+    if engine_of(spark).can.base_path:
+        return read(urls, folders, {"basePath": for_engine(listing.root)})
+    by_folder: dict[str, list[int]] = {}
+    for i, file in enumerate(files):
+        by_folder.setdefault(posixpath.dirname(file.inside), []).append(i)
+    if len(by_folder) > MAX_FOLDERS:
+        raise SchemaError(
+            f"The files of {source} differ in their columns, in too many folders for this engine.",
+            f"at most {MAX_FOLDERS} folders, or the same columns everywhere",
+            f"{len(by_folder)} folders",
+            "Bring the files into one schema, or use engine: spark.",
+        )
+    frames = []
+    for those in by_folder.values():
+        names = files[those[0]].partition.items()
+        own = read([urls[i] for i in those], (), {})
+        frames.append(own.select("*", *(F.lit(value).cast("string").alias(name) for name, value in names)))
+    return reduce(lambda one, other: one.unionByName(other), frames)
