@@ -35,8 +35,7 @@ checks one without writing or training anything.
 """
 EXAMPLES = {
     "": "name: weather\nengine: auto\nkey: [origin, time_hour]",
-    "source": "source:\n  path: data/weather.csv\n  format: csv\n"
-    '  options: {header: "true", inferSchema: "true"}\n  where: month = 12',
+    "source": "source:\n  path: data/weather.csv\n  format: csv\n  schema: {zip: string}\n  where: month = 12",
     "features": "features:\n  exclude: [comment]\n  kinds: {origin: categorical}",
     "train": "train:\n  normal: wind_speed < 100\n  rows: 100000\n  trim: 0.2",
     "model": "model:\n  path: models/weather.vae",
@@ -113,7 +112,7 @@ def _value(field: dict[str, Any], many: bool = False) -> str:
         return "`true` or `false`"
     plural = "s" if many else ""
     if kind == "string":
-        pattern = f" that matches `{field['pattern']}`" if "pattern" in field else ""
+        pattern = f" that match{'' if many else 'es'} `{field['pattern']}`" if "pattern" in field else ""
         length = f", at most {field['maxLength']} characters" if "maxLength" in field else ""
         return f"string{plural}{pattern}{length}"
     return {"integer": "whole number", "number": "number"}[kind] + plural + _range(field)

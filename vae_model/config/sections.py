@@ -94,13 +94,18 @@ class Place(Section):
         return self.path or self.table or ""
 
 
+Format = Literal["parquet", "delta", "orc", "csv", "json"]
+"""A format of source files."""
+
+
 class Source(Place):
     """The table to train on and to score: its path, or its name, one of the two."""
 
-    format: Literal["parquet", "delta", "orc", "csv", "json"] = "parquet"
+    format: Format = "parquet"
     """Format of the files at `path`; a table knows its own."""
     options: dict[str, str] = Field(default_factory=dict)
-    """Options of Spark's reader, such as {header: "true", inferSchema: "true"} for CSV."""
+    """Options of Spark's reader. Of CSV, separator, header and types are found out where they are not given here: {sep:
+    ";", header: "true", nullValue: N/A, inferSchema: "false"}."""
     types: dict[str, TypeName] = Field(default_factory=dict, alias="schema")
     """Columns to read as a type of Spark's, such as {zip: string, price: "decimal(10,2)"}; the others are as found."""
     where: str | None = None

@@ -60,6 +60,8 @@ _STORES = {
 _BUSY = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "429", "500", "502", "503", "504")
 """What a store answers when the same question may be answered a moment later."""
 _SPELLINGS = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs"}
+_ENDINGS = {"parq": "parquet", "jsonl": "json", "ndjson": "json", "tsv": "csv", "tab": "csv", "psv": "csv"}
+"""Endings of files' names that are not the formats' own names."""
 _RENAMING = ("file", "hdfs", "webhdfs")
 """Where a rename is one step. Elsewhere it is a copy and a delete, but a new object appears whole."""
 
@@ -317,10 +319,11 @@ def present_format(path: str) -> str | None:
     fs, inner = locate(path)
     with explained(path):
         names = [name for name in fs.find(inner) if not re.search(r"(^|/)[_.][^/]*(/|$)", name.removeprefix(inner))]
-    return _format_of_file(names[0]) if names else None
+    return format_of_name(names[0]) if names else None
 
 
-def _format_of_file(name: str) -> str:
+def format_of_name(name: str) -> str:
+    """The format that a file has by the ending of its name."""
     stem = re.sub(r"\.(gz|snappy|zst|bz2)$", "", name.lower())
     _, dot, extension = stem.rpartition("/")[2].rpartition(".")
-    return {"parq": "parquet", "jsonl": "json", "tsv": "csv"}.get(extension, extension) if dot else "a file"
+    return _ENDINGS.get(extension, extension) if dot else "a file"

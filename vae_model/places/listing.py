@@ -87,7 +87,7 @@ def data_files(path: str) -> Listing | None:
         return None
     with files.explained(path):
         if _PATTERN.search(inner) and not fs.exists(inner):
-            tops = sorted(str(top) for top in fs.glob(inner))
+            tops = sorted({str(top) for one in _without_braces(inner) for top in fs.glob(one)})
         else:
             tops = [inner]
         found: dict[str, Any] = {}
@@ -102,6 +102,15 @@ def data_files(path: str) -> Listing | None:
             changed = str(details.get("mtime") or details.get("LastModified") or details.get("ETag") or "")
             entries.append(DataFile(str(name), inside, int(details.get("size") or 0), changed))
     return Listing(fs, path, tuple(entries)) if entries else None
+
+
+def _without_braces(pattern: str) -> list[str]:
+    """Patterns without the ``{a,b}`` of the engines' patterns, which fsspec does not know."""
+    found = re.search(r"\{([^{}]*)\}", pattern)
+    if found is None:
+        return [pattern]
+    before, after = pattern[: found.start()], pattern[found.end() :]
+    return [one for choice in found[1].split(",") for one in _without_braces(before + choice + after)]
 
 
 def _is_hidden(name: str) -> bool:

@@ -28,11 +28,10 @@ from vae_model.spark.source import dialect as dialects
 from vae_model.spark.source import inference, partitions
 from vae_model.spark.source.dialect import Dialect
 from vae_model.spark.source.scan import Scan
+from vae_model.spark.source.told import tell
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
-
-log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 """Files that are looked at at a time."""
@@ -102,19 +101,20 @@ def _look(spark: SparkSession, source: Source, listing: Listing) -> tuple[Dialec
         by_name = {"tsv": "\t", "tab": "\t", "psv": "|"}.get(first.inside.lower().rpartition(".")[2], ",")
         dialect = replace(dialect, separator=dialects.separator_of(head, dialect, by_name))
         if dialect.separator != ",":
-            log.info("%s: values are separated by %r", source, dialect.separator)
+            tell(spark, logging.INFO, "%s: values are separated by %r", source, dialect.separator)
     looks_named = dialects.has_header(head, dialect)
     has_header = given.get("header", str(looks_named)).lower() == "true"
     if not has_header and "header" not in given:
-        log.warning("%s: the first row names no columns; they are called _c0, _c1, …  (source.options: "
-                    '{header: "true"} takes it for names)', source)  # fmt: skip
+        tell(spark, logging.WARNING, "%s: the first row names no columns; they are called _c0, _c1, … "
+             '(source.options: {header: "true"} takes it for names)', source)  # fmt: skip
     elif has_header and not looks_named:
-        log.warning("%s: the first row is taken for names, as source.options says, but looks like data", source)
+        tell(spark, logging.WARNING, "%s: the first row is taken for names, as source.options says, but looks like "
+             "data", source)  # fmt: skip
     groups: dict[tuple[str, ...], list[DataFile]] = {}
     for file, own in heads.items():
         groups.setdefault(_names(source, file, dialects.first_row(own, dialect), has_header), []).append(file)
     found = [Group(names, tuple(those)) for names, those in groups.items()]
-    _tell_differences(source, found, has_header)
+    _tell_differences(spark, source, found, has_header)
     return dialect, has_header, found
 
 
@@ -152,7 +152,7 @@ def _names(source: Source, file: DataFile, first: Sequence[str], has_header: boo
     return tuple(names)
 
 
-def _tell_differences(source: Source, groups: Sequence[Group], has_header: bool) -> None:
+def _tell_differences(spark: SparkSession, source: Source, groups: Sequence[Group], has_header: bool) -> None:
     if len(groups) == 1:
         return
     one, other = groups[:2]
@@ -167,8 +167,8 @@ def _tell_differences(source: Source, groups: Sequence[Group], has_header: bool)
     total = sum(len(group.files) for group in groups)
     lacking = {name: sum(len(g.files) for g in groups if name in g.names) for name in every}
     told = [f"{name} is in {n} of {total} files, null in the others" for name, n in lacking.items() if n < total]
-    log.warning("%s: the files' columns differ and are matched by name: %s", source,
-                "; ".join(told) or "they stand in another order")  # fmt: skip
+    tell(spark, logging.WARNING, "%s: the files' columns differ and are matched by name: %s", source,
+         "; ".join(told) or "they stand in another order")  # fmt: skip
 
 
 def _read_group(

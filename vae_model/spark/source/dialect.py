@@ -88,7 +88,8 @@ def separator_of(head: bytes, dialect: Dialect, default: str = ",") -> str:
     guess = default
     with suppress(csv.Error):
         guess = str(csv.Sniffer().sniff(text, SEPARATORS).delimiter)
-    for separator in dict.fromkeys([default, guess, *SEPARATORS]):
+    candidates: list[str] = [default, guess, *SEPARATORS]
+    for separator in dict.fromkeys(candidates):
         widths = {len(row) for row in _sample(head, replace(dialect, separator=separator))}
         if len(widths) == 1 and widths != {1}:
             return separator

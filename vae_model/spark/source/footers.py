@@ -116,7 +116,8 @@ def _on_arrow(field: Field) -> Way:
         return Way.copied
     if field.is_int96 or any(_is_nanoseconds(type_) or pat.is_unsigned_integer(type_) for type_ in within):
         return Way.by_schema
-    return Way.unnamed if any(map(pat.is_fixed_size_list, within)) else Way.native
+    odd = (pat.is_fixed_size_list, pat.is_decimal256)
+    return Way.unnamed if any(holds(type_) for holds in odd for type_ in within) else Way.native
 
 
 def _is_nanoseconds(type_: pa.DataType) -> bool:

@@ -12,15 +12,16 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pyarrow as pa
 import pyarrow.types as pat
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, NullType, StringType, StructType
 
-from vae_model.config.sections import Source
+from vae_model.config.sections import Format, Source
 from vae_model.errors import SchemaError, SourceError
+from vae_model.places.files import format_of_name
 from vae_model.places.identifiers import quote
 from vae_model.places.listing import DataFile, Listing
 from vae_model.spark.engines.lookup import engine_of
@@ -29,13 +30,13 @@ from vae_model.spark.frames import column, from_arrow
 from vae_model.spark.source import partitions
 from vae_model.spark.source.arrow_types import in_words, widest
 from vae_model.spark.source.footers import Field, Way, fields, finer_than_microseconds, ways
+from vae_model.spark.source.names import check_names
 from vae_model.spark.source.rewriting import rewritten
+from vae_model.spark.source.told import tell
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.types import DataType
-
-log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 """Footers that are read at a time."""
@@ -51,26 +52,26 @@ Groups = Mapping[tuple[Field, ...], Sequence[DataFile]]
 
 def read(spark: SparkSession, source: Source, listing: Listing) -> DataFrame:
     """The files as a DataFrame. Raises SourceError where a file cannot be read, SchemaError where a column cannot."""
-    groups = _groups(source, listing)
+    groups = _groups(spark, source, listing)
     types = _types(source, groups)
     names = [*types, *listing.partition_columns]
     frames = []
     for own, files in groups.items():
         frame = _read_group(spark, source, listing, own, files)
         frames.append(_as_one(partitions.typed(frame, listing), names, types))
-        _tell_losses(source, listing, own, files[0])
+        _tell_losses(spark, source, listing, own, files[0])
     if len(groups) > 1:
-        log.info("The files of %s differ; they are put together by their columns' names: %s", source,
-                 _differences(groups, types))  # fmt: skip
+        tell(spark, logging.INFO, "The files of %s differ; they are put together by their columns' names: %s",
+             source, _differences(groups, types))  # fmt: skip
     return reduce(lambda one, other: one.unionByName(other), frames)
 
 
-def _groups(source: Source, listing: Listing) -> Groups:
+def _groups(spark: SparkSession, source: Source, listing: Listing) -> Groups:
     """Which files have which columns."""
     files = [file for file in listing.files if file.size]
     for file in listing.files:
         if not file.size:
-            log.warning("%s: %s is empty, not even Parquet, and is passed over", source, file.inside)
+            tell(spark, logging.WARNING, "%s: %s is empty, not even Parquet, and is passed over", source, file.inside)
     if not files:
         raise SourceError(f"The parquet source at {source} cannot be opened.", found="only files without a byte")
     some = files[:: len(files) // SOME] if len(files) > FOOTERS else files
@@ -95,13 +96,7 @@ def _footers(source: Source, listing: Listing, files: Sequence[DataFile]) -> Gro
             with listing.open(file) as opened:
                 return fields(opened)
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(
-                f"A file among the data of {source} is no Parquet file that can be read: {file.inside}.",
-                "Parquet files, and beside them only names that begin with _ or a dot",
-                str(error).partition("\n")[0][:300],
-                "Move it elsewhere, or write it again; or name the others by a pattern, "
-                f"such as source.path: {posixpath.join(str(source), '*.parquet')}.",
-            ) from None
+            raise _unreadable(source, listing, file, error) from None
 
     groups: dict[tuple[Field, ...], list[DataFile]] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -110,12 +105,30 @@ def _footers(source: Source, listing: Listing, files: Sequence[DataFile]) -> Gro
     return groups
 
 
+def _unreadable(source: Source, listing: Listing, file: DataFile, error: Exception) -> SourceError:
+    """The error for a file that is no Parquet, or broken."""
+    there = format_of_name(file.inside)
+    hint = f"It looks like {there}: check source.format." if there in get_args(Format) else ""
+    if len(listing.files) > 1:
+        hint += (
+            " Move the file elsewhere, or write it again; or name the others by a pattern, such as "
+            f"source.path: {posixpath.join(str(source), '*.parquet')}."
+        )
+    return SourceError(
+        f"The parquet source at {source} cannot be opened: {file.inside} is no Parquet file that can be read.",
+        "Parquet files, and beside them only names that begin with _ or a dot",
+        str(error).partition("\n")[0][:300],
+        hint.strip() or "Write it again, or check source.format.",
+    )
+
+
 def _types(source: Source, groups: Groups) -> dict[str, DataType]:
     """Each column's type in the table, in the order of the first file that has it. Raises SchemaError."""
     found: dict[str, list[tuple[Field, DataFile]]] = {}
     for own, files in groups.items():
         for field in own:
             found.setdefault(field.name, []).append((field, files[0]))
+    check_names(list(found))
     types = {}
     for name, those in found.items():
         for field, _ in those:
@@ -161,12 +174,12 @@ def _read_group(
                         *map(column, listing.partition_columns))  # fmt: skip
 
 
-def _tell_losses(source: Source, listing: Listing, own: Sequence[Field], file: DataFile) -> None:
+def _tell_losses(spark: SparkSession, source: Source, listing: Listing, own: Sequence[Field], file: DataFile) -> None:
     """Log which timestamps lose digits."""
     if any(pat.is_timestamp(field.type) and field.type.unit == "ns" for field in own):
         with listing.open(file) as opened:
             for name in finer_than_microseconds(opened, own):
-                log.warning("%s: %s holds nanoseconds, and is read in microseconds", source, name)
+                tell(spark, logging.WARNING, "%s: %s holds nanoseconds, and is read in microseconds", source, name)
 
 
 def _schema(how: Mapping[Field, Way], folders: Sequence[str], follows_arrow: bool) -> StructType:
@@ -197,7 +210,8 @@ def _read_copies(
             found=odd,
             hint="Write the files with other types: numbers as double, times of day and categories as text.",
         )
-    log.info("%s cannot read %s of %s as they are", engine_of(spark).name, odd, source)
+    tell(spark, logging.INFO, "%s cannot read %s of %s, which is copied in other types for it: %.1f MB",
+         engine_of(spark).name, odd, source, sum(file.size for file in files) / 1e6)  # fmt: skip
     try:
         folder = rewritten(spark, listing, list(how), files)
     except (pa.ArrowException, OSError) as error:

@@ -5,12 +5,12 @@ The copies lie in a temporary folder until the session ends, and are used again 
 
 from __future__ import annotations
 
-import logging
 import posixpath
+import shutil
 import weakref
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -22,12 +22,9 @@ from vae_model.spark.source.footers import Field
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-log = logging.getLogger(__name__)
-
 BATCH = 1 << 16
 """Rows that are converted at a time."""
-Copies = dict[Hashable, "TemporaryDirectory[str]"]
-_copies: weakref.WeakKeyDictionary[SparkSession, Copies] = weakref.WeakKeyDictionary()
+_copies: weakref.WeakKeyDictionary[SparkSession, dict[Hashable, str]] = weakref.WeakKeyDictionary()
 
 
 def rewritten(spark: SparkSession, listing: Listing, own: Sequence[Field], files: Sequence[DataFile]) -> str:
@@ -38,13 +35,12 @@ def rewritten(spark: SparkSession, listing: Listing, own: Sequence[Field], files
     kept = _copies.setdefault(spark, {})
     name = (listing.root, tuple(files))
     if name not in kept:
-        size = sum(file.size for file in files) / 1e6
-        log.info("Copying %d files of %s (%.1f MB) into types that the engine reads", len(files), listing.root, size)
-        folder = TemporaryDirectory(prefix="vae-anomaly-source-")
+        folder = mkdtemp(prefix="vae-anomaly-source-")
+        weakref.finalize(spark, shutil.rmtree, folder, ignore_errors=True)  # at the end of the process at the latest
         for file in files:
-            _copy(listing, own, file, Path(folder.name, *posixpath.split(file.inside)))
+            _copy(listing, own, file, Path(folder, *posixpath.split(file.inside)))
         kept[name] = folder
-    return kept[name].name
+    return kept[name]
 
 
 def _copy(listing: Listing, own: Sequence[Field], file: DataFile, target: Path) -> None:

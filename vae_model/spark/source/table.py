@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import ENGINE_ERRORS, is_transient, reason
 from vae_model.spark.source import delimited, overrides, parquet, partitions
+from vae_model.spark.source.names import check_names
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -66,17 +65,6 @@ def _read(spark: SparkSession, source: Source, listing: Listing | None) -> DataF
     path = files.for_engine(source.path or "")
     frame = spark.read.format(source.format).options(**source.options).load(path)
     return partitions.typed(frame, listing) if listing and source.format != "delta" else frame
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Raise SchemaError where two columns have the same name, in any case."""
-    folded = Counter(name.lower() for name in names)
-    twins = [name for name in names if folded[name.lower()] > 1]
-    if twins:
-        raise SchemaError(
-            f"Columns that differ only in case, or not at all: {', '.join(twins)}.",
-            hint="Spark folds case: rename one of each.",
-        )
 
 
 def _list(spark: SparkSession, source: Source) -> Listing | None:
