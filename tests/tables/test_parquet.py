@@ -192,7 +192,7 @@ def test_a_file_that_is_no_parquet_is_named(here, tmp_path, case):
 def test_files_that_are_no_data_are_passed_over(here, tmp_path, caplog):
     """_SUCCESS, dot files and hidden folders are no rows; a file without a byte is none either, and is told."""
     write(tmp_path, good={"x": [1]})
-    for name in ("_SUCCESS", ".good.parquet.crc", "_temporary/0/part.parquet", "empty.parquet"):
+    for name in ("_SUCCESS", ".good.parquet.swp", "_temporary/0/part.parquet", "empty.parquet"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"" if name == "empty.parquet" else b"x")
     assert rows(opened(here, tmp_path), "x") == [(1,)]

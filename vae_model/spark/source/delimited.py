@@ -57,6 +57,8 @@ def read(spark: SparkSession, source: Source, listing: Listing) -> DataFrame:
     options = {name: value for name, value in DEFAULTS.items() if name.lower() not in given}
     options |= {name: value for name, value in source.options.items() if name.lower() not in ("sep", "delimiter")}
     options |= {"sep": dialect.separator, "header": str(has_header).lower(), "inferSchema": "false"}
+    if not any(group.names for group in groups):
+        raise SourceError(f"The csv source at {source} cannot be opened.", found="no row at all")
     frames = [_read_group(spark, source, listing, options, group) for group in groups]
     frame = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
     null = next((value for name, value in source.options.items() if name.lower() == "nullvalue"), "")

@@ -23,9 +23,13 @@ SEPARATORS = ",;\t|"
 WHOLE = "[+-]?(0|[1-9][0-9]{0,17})"
 """A whole number. Digits with leading zeros, and more than 18 of them, are a code. All these are the same to Python,
 Java, Rust and within a SQL string: no backslash is in them."""
-FRACTION = "[+-]?((0|[1-9][0-9]*)?[.][0-9]+|(0|[1-9][0-9]*)[.]?)([eE][+-]?[0-9]{1,3})?|[+-]?(NaN|nan|Infinity|Inf|inf)"
+_PLAIN = "(0|[1-9][0-9]*)"
+FRACTION = (
+    f"[+-]?({_PLAIN}?[.][0-9]+|{_PLAIN}[.])([eE][+-]?[0-9]{{1,3}})?|[+-]?{_PLAIN}[eE][+-]?[0-9]{{1,3}}"
+    "|[+-]?(NaN|nan|Infinity|Inf|inf)"
+)
 DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-TIME = DATE + "[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?"
+TIME = DATE + "[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
 ZONED = TIME + "(Z|[+-][0-9]{2}:[0-9]{2})"
 BOOLEAN = r"true|false|True|False|TRUE|FALSE"
 
@@ -45,17 +49,17 @@ class Dialect:
         letter are none.
         """
         # Bytes that are no text are no concern of who only counts values.
-        text = io.TextIOWrapper(file, encoding=self.encoding, errors="replace", newline="")
-        lines = (line for line in text if not self.comment or not line.startswith(self.comment))
-        reader = csv.reader(
-            lines,
-            delimiter=self.separator,
-            quotechar=self.quote or None,
-            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
-            doublequote=self.escape == self.quote,
-            escapechar=None if self.escape in ("", self.quote) else self.escape,
-        )
-        yield from ((reader.line_num, row) for row in reader if row)
+        with io.TextIOWrapper(file, encoding=self.encoding, errors="replace", newline="") as text:
+            lines = (line for line in text if not self.comment or not line.startswith(self.comment))
+            reader = csv.reader(
+                lines,
+                delimiter=self.separator,
+                quotechar=self.quote or None,
+                quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+                doublequote=self.escape == self.quote,
+                escapechar=None if self.escape in ("", self.quote) else self.escape,
+            )
+            yield from ((reader.line_num, row) for row in reader if row)
 
 
 def encoding_of(head: bytes) -> str:

@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-from pyspark.sql import functions as F
 
 from vae_model.config.sections import Source
 from vae_model.errors import SourceError
-from vae_model.places.identifiers import quote
 from vae_model.places.listing import Listing
-from vae_model.spark.frames import ENGINE_ERRORS, column, is_transient, reason
+from vae_model.spark.frames import ENGINE_ERRORS, is_transient, reason
 from vae_model.spark.source import overrides
-from vae_model.spark.source.dialect import BOOLEAN, DATE, FRACTION, TIME, WHOLE, ZONED
 from vae_model.spark.source.scan import Scan
+from vae_model.spark.source.survey import Written, survey
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
 
-COLUMNS_AT_ONCE = 200
-"""Columns that are looked at in one pass."""
 MOSTLY = 0.05
 """A column with fewer values than this share that are no numbers looks like numbers with something in between."""
 TYPES = {
@@ -55,69 +51,49 @@ def typed(source: Source, listing: Listing, frame: DataFrame, scan: Scan) -> Dat
     key = (source.model_dump_json(), listing.files)
     if key not in kept:
         overrides.check_known(source, frame.columns)
-        given = {name: type_ for name, type_ in source.types.items() if name not in listing.partition_columns}
+        names = [name for name in frame.columns if name not in listing.partition_columns]
+        given = {name: type_ for name, type_ in source.types.items() if name in names}
         overrides.cast(frame, source, given)
         try:
-            found = _types(source, frame, [n for n in frame.columns if n not in {*given, *listing.partition_columns}])
-            overrides.check_values(frame, source, given, scan.unfit)
-        except SourceError as error:
-            if odd := scan.odd_row():
-                raise SourceError(
-                    f"A row of {source} has more or fewer values than the header has names.",
-                    found=odd,
-                    hint="Correct it. A value with a separator or a line break in it stands in double quotes, and a "
-                    "double quote within these is written twice; source.options names others: {quote: …, escape: …}.",
-                ) from None
-            raise error
-        kept[key] = found | given
+            written = survey(frame, names)
+        except (*ENGINE_ERRORS, SourceError) as error:
+            raise _reading_error(source, error, scan.odd_row()) from None
+        doubtful = {name: type_ for name, type_ in given.items() if not _holds(type_, written[name].ways)}
+        overrides.check_values(frame, source, doubtful, scan.unfit)
+        kept[key] = _types(source, {name: written[name] for name in names if name not in given}) | given
     return overrides.cast(frame, source, kept[key])
 
 
-def _written(name: str) -> Column:
-    """How a column's values are written, each by a letter; null where there is none."""
-    value = quote(name)
-    return F.expr(f"""case
-        when {value} is null then null
-        when {value} rlike '^({WHOLE})$' then 'i'
-        when {value} rlike '^({FRACTION})$' then 'n'
-        when {value} rlike '^({BOOLEAN})$' then 'b'
-        when {value} rlike '^({DATE})$' and try_cast({value} as date) is not null then 'd'
-        when {value} rlike '^({TIME})$' and try_cast({value} as timestamp_ntz) is not null then 's'
-        when {value} rlike '^({ZONED})$' and try_cast({value} as timestamp) is not null then 'z'
-        else 't' end""")
+def _reading_error(source: Source, error: Exception, odd: str) -> SourceError:
+    """The error for files that an engine cannot read, by what was found in them."""
+    if not odd:
+        return SourceError(f"The source {source} cannot be read.", found=reason(error), transient=is_transient(error))
+    return SourceError(
+        f"A row of {source} has more or fewer values than its file's first row.",
+        found=odd,
+        hint="Correct it. A value with a separator or a line break in it stands in double quotes, and a double quote "
+        "within these is written twice; source.options names others: {quote: …, escape: …}.",
+    )
 
 
-def _types(source: Source, frame: DataFrame, names: list[str]) -> dict[str, str]:
-    """The types of columns, by their values. Reads every row, if only to see that it can be read."""
-    infer = next((v for name, v in source.options.items() if name.lower() == "inferschema"), "true").lower() == "true"
+def _holds(type_: str, ways: set[str]) -> bool:
+    """Whether a type is known to hold all that is written in some ways."""
+    mine = overrides.spelled(type_)
+    return mine == "string" or any(mine == wide and ways <= own for own, wide in TYPES.items())
+
+
+def _types(source: Source, written: Mapping[str, Written]) -> dict[str, str]:
+    """The types of columns, by how their values are written."""
+    infer = next((value for name, value in source.options.items() if name.lower() == "inferschema"), "true")
     types = {}
-    for start in range(0, max(len(names), 1), COLUMNS_AT_ONCE):
-        some = names[start : start + COLUMNS_AT_ONCE] if infer else []
-        sums = [F.count(column(frame.columns[-1]))]
-        for name in some:
-            sums += [F.collect_set(_written(name)), F.count(column(name)),
-                     F.sum(F.when(_written(name) == "t", 1).otherwise(0)),
-                     F.sum(F.when(column(name).contains("\ufffd"), 1).otherwise(0))]  # fmt: skip
-        try:
-            row = frame.select(*(one.alias(f"c{i}") for i, one in enumerate(sums))).collect()[0]
-        except ENGINE_ERRORS as error:
-            raise SourceError(
-                f"The source {source} cannot be read.", found=reason(error), transient=is_transient(error)
-            ) from error
-        for i, name in enumerate(some):
-            written, present, texts, unknown = row[1 + 4 * i : 5 + 4 * i]
-            types[name] = TYPES.get(frozenset(written), "string")
-            _tell(source, name, set(written), present, texts or 0, unknown or 0)
+    for name, own in written.items():
+        types[name] = TYPES.get(frozenset(own.ways), "string") if infer.lower() == "true" else "string"
+        if own.unknown:
+            log.warning("%s: %s values of %s hold letters that are not UTF-8", source, f"{own.unknown:,}", name)
+        if own.ways & set("in") and types[name] == "string" and 0 < own.texts <= MOSTLY * own.present:
+            log.warning(
+                "%s: %s is read as text: %s of its %s values are no numbers. If they stand for null, say so: "
+                "source.options: {nullValue: …}",
+                source, name, f"{own.texts:,}", f"{own.present:,}",
+            )  # fmt: skip
     return types
-
-
-def _tell(source: Source, name: str, written: set[str], present: int, texts: int, unknown: int) -> None:
-    """Log what a person should know of a column."""
-    if unknown:
-        log.warning("%s: %s values of %s hold letters that are not UTF-8", source, f"{unknown:,}", name)
-    if written & set("in") and 0 < texts <= MOSTLY * present:
-        log.warning(
-            "%s: %s is read as text: %s of its %s values are no numbers. If they stand for null, say so: "
-            "source.options: {nullValue: …}",
-            source, name, f"{texts:,}", f"{present:,}",
-        )  # fmt: skip

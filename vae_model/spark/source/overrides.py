@@ -36,7 +36,7 @@ def typed(frame: DataFrame, source: Source) -> DataFrame:
     """
     check_known(source, frame.columns)
     found = dict(frame.dtypes)
-    changed = {name: type_ for name, type_ in source.types.items() if _same(type_) != _same(found[name])}
+    changed = {name: type_ for name, type_ in source.types.items() if spelled(type_) != spelled(found[name])}
     if not changed:
         return frame
     done = cast(frame, source, changed)
@@ -49,7 +49,7 @@ def cast(frame: DataFrame, source: Source, types: Mapping[str, str]) -> DataFram
     found = dict(frame.dtypes)
     try:
         done = frame.select(
-            *(column(n).cast(types[n]).alias(n) if _same(types.get(n, type_)) != _same(type_) else column(n)
+            *(column(n).cast(types[n]).alias(n) if spelled(types.get(n, type_)) != spelled(type_) else column(n)
               for n, type_ in found.items())
         )  # fmt: skip
         _ = done.schema.names  # Connect looks at it only now
@@ -62,12 +62,11 @@ def cast(frame: DataFrame, source: Source, types: Mapping[str, str]) -> DataFram
     return done
 
 
-def _same(type_: str) -> str:
+def spelled(type_: str) -> str:
     """A type's name as Spark itself spells it, as far as it has several spellings."""
-    spelled = type_.lower().replace(" ", "")
-    return {"integer": "int", "long": "bigint", "short": "smallint", "byte": "tinyint", "real": "float"}.get(
-        spelled, spelled
-    )
+    others = {"integer": "int", "long": "bigint", "short": "smallint", "byte": "tinyint", "real": "float"}
+    bare = type_.lower().replace(" ", "")
+    return others.get(bare, bare)
 
 
 def check_values(
@@ -76,7 +75,7 @@ def check_values(
     """Raise SourceError where a value would be lost by a cast, with the number of such values; ``locate`` tells, of a
     column and a type, where the first one stands.
     """
-    names = [name for name, type_ in types.items() if _same(type_) != "string"]
+    names = [name for name, type_ in types.items() if spelled(type_) != "string"]
     for start in range(0, len(names), COLUMNS_AT_ONCE):
         some = names[start : start + COLUMNS_AT_ONCE]
         # What is spliced in here is a quoted name and a type that a cast has understood before (``cast``).

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -32,25 +33,27 @@ class Scan:
 
     def odd_row(self) -> str:
         """The first row with another number of values than its file's first row: its file and line. Empty for none."""
-        for file, line, row in self._rows():
-            if len(row) != len(self.names[file]):
-                return f"{len(row)} values instead of {len(self.names[file])} in {file.inside}, line {line}"
+        with closing(self._rows()) as rows:
+            for file, line, row in rows:
+                if len(row) != len(self.names[file]):
+                    return f"{len(row)} values instead of {len(self.names[file])} in {file.inside}, line {line}"
         return ""
 
     def unfit(self, name: str, type_: str) -> str:
         """Where the first value of a column stands that does not fit a type. Empty where that cannot be told."""
         fits = next((fits for rule, fits in _FITS if re.fullmatch(rule, type_.lower())), _is_boolean)
-        for file, line, row in self._rows():
-            own = self.names[file]
-            value = row[own.index(name)] if name in own and len(row) == len(own) else ""
-            try:
-                if value not in ("", self.null):
-                    fits(value.strip())
-            except ValueError:
-                return f"the first in {file.inside}, line {line}"
+        with closing(self._rows()) as rows:
+            for file, line, row in rows:
+                own = self.names[file]
+                value = row[own.index(name)] if name in own and len(row) == len(own) else ""
+                try:
+                    if value not in ("", self.null):
+                        fits(value.strip())
+                except ValueError:
+                    return f"the first in {file.inside}, line {line}"
         return ""
 
-    def _rows(self) -> Iterator[tuple[DataFile, int, list[str]]]:
+    def _rows(self) -> Generator[tuple[DataFile, int, list[str]], None, None]:
         """Each row with its file and the number of its last line."""
         for file in self.names:
             with self.listing.open(file) as opened:
