@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import functions as F
+
 from vae_model.spark.frames import column
 from vae_model.spark.source.dialect import BOOLEAN, DATE, FRACTION, TIME, WHOLE, ZONED
 
@@ -40,7 +42,8 @@ def survey(frame: DataFrame, names: Sequence[str]) -> dict[str, Written]:
     found = {name: Written() for name in names}
     plain = frame.select(*(column(name).alias(f"c{i}") for i, name in enumerate(names)))  # Sail trips over a dot
     counted = plain.mapInArrow(_counting(WAYS, DATED), "c int, w string, n bigint, u bigint")
-    for c, way, number, unknown in counted.groupBy("c", "w").agg({"n": "sum", "u": "sum"}).collect():
+    sums = F.sum("n").alias("n"), F.sum("u").alias("u")
+    for c, way, number, unknown in counted.groupBy("c", "w").agg(*sums).collect():
         own = found[names[c]]
         own.ways.add(way)
         own.present += number
