@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ENGINE_ERRORS = (PySparkException, Py4JError)
 """What an engine raises: classic Spark leaves some of the JVM's errors as py4j's own."""
+READ_ERRORS = (*ENGINE_ERRORS, pa.ArrowException, ValueError, OverflowError)
+"""What bringing rows here raises: also what pyspark and Arrow say of values that Python or Arrow has no room for, such
+as a year beyond 9999."""
 _TRANSIENT = re.compile(
     r"Concurrent\w*Exception|DELTA_CONCURRENT|Failed to commit transaction|Metadata changed since last commit"
     r"|ExecutorLostFailure|Python worker exited unexpectedly"
@@ -32,6 +35,27 @@ _TRANSIENT = re.compile(
     r"|SlowDown|Service ?Unavailable"
 )
 """What engines say when another try may go well: a commit lost to another writer, workers lost, no answer."""
+
+_STACK = ("An error occurred while calling", "at ", "Caused by: ", "Suppressed: ", "... ", "JVM stacktrace:", "<_")
+"""How lines begin that are no message."""
+_WRAPPED = re.compile(r"^.*Job aborted due to stage failure: Task .*?\((?:TID \d+\) \(.*?|TID \d+)\): ")
+_EXCEPTION = re.compile(r"^org\.apache\.spark\.(\w+\.)*\w+Exception: (?=\S)")
+_SAYS_LITTLE = re.compile(r":$|^\[FAILED_READ_FILE|^(\[TASK_WRITE_FAILED\]|Job aborted|Task failed while writing rows)")
+"""A message that leaves what happened to its cause."""
+_DATA = [
+    (r"The value ", r" of the type \""),
+    (r"[Cc]annot cast string '", r"' to "),
+    (r"Can't cast value ", r" to type "),
+    (r"[Ee]rror while parsing value '", r"' as type"),
+    (r"Row data: ", r"$"),
+    (r"detected in record parsing: ", r"\.\s*Parse Mode|$"),
+    (r"For input string: ", r"$|\n"),
+    (r"Unrecognized token '", r"': was expecting"),
+    (r"Text '", r"' could not be parsed"),
+    (r"[Cc]ould not convert ", r" with type "),
+    (r"violated by row with values:", r"$"),
+]
+"""Between which words engines quote a row, the readers of CSV and JSON and casts above all."""
 
 _FAMILIES = {
     **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), "integer"),
@@ -79,18 +103,51 @@ def from_arrow(schema: pa.Schema) -> StructType:
 
 
 def reason(error: Exception) -> str:
-    """The first telling line of an engine's error, without its stack and plan."""
-    lines = [line.strip().removeprefix(": ") for line in str(error).splitlines()]
-    telling = [line for line in lines if line and not line.startswith(("An error occurred while calling", "at "))]
-    if telling and telling[0].endswith(":"):  # Spark 3.5: only that a thread failed
-        causes = [line.removeprefix("Caused by: ") for line in telling if line.startswith("Caused by: ")]
-        telling = [line for line in causes if not line.endswith(":")] or telling
-    if raised := re.findall(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)", str(error)):
-        telling = [raised[-1]]  # on a worker: the engine's own first line only says that something was
-    first = telling[0].partition(" SQLSTATE:")[0].partition(": <?xml")[0] if telling else type(error).__name__
-    return credentials.redact(first)[:400]
+    """The telling line of an error that an engine raised, without stack, plan, and the data of the row it met."""
+    text = _without_data(str(error))
+    if raised := re.findall(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)", text):
+        found = raised[-1]  # on a worker: the engine's own first line only says that something was
+    elif status := re.search(r"status = StatusCode\.(\w+)", text):
+        found = _of_call(status[1], text)
+    else:
+        found = _of_lines([line.strip().removeprefix(": ") for line in text.splitlines()])
+    found = found.partition(": <?xml")[0].strip() or type(error).__name__
+    return credentials.redact(found)[:400]
+
+
+def _of_call(status: str, text: str) -> str:
+    """What gRPC says of a call that failed. Some messages are empty; an engine that broke off left none."""
+    told = re.search(r'details = "(.+)"', text) or re.search(r'debug_error_string = "(.+)"', text)
+    broke_off = "; the engine broke off without a word, its own log may say more" if "(RST_STREAM" in text else ""
+    return f"{status}: {told[1]}{broke_off}" if told else status
+
+
+def _of_lines(lines: list[str]) -> str:
+    """The first line that says something; where it only says that a file or a task failed, with the cause."""
+    telling = [line for line in lines if line and not line.startswith(_STACK)]
+    first = next((line for line in telling if not line.endswith(":")), "".join(telling[:1]))
+    first = _plain(_WRAPPED.sub("", first))
+    if not _SAYS_LITTLE.search(first):
+        return first
+    causes = [_plain(line.removeprefix("Caused by: ")) for line in lines if line.startswith("Caused by: ")]
+    cause = next((cause for cause in causes if not _SAYS_LITTLE.search(cause)), "")
+    if not cause or first.endswith(":"):
+        return cause or first
+    return f"{first.partition('. ')[0].rstrip('.')}. {cause}"
+
+
+def _plain(line: str) -> str:
+    """A line without SQLSTATE and the name of Spark's exception."""
+    return _EXCEPTION.sub("", line).partition(" SQLSTATE:")[0].strip()
+
+
+def _without_data(text: str) -> str:
+    """An engine's words with … for what it quotes of a row: that is the user's own, and no matter for a log."""
+    for before, after in _DATA:
+        text = re.sub(f"(?s)({before}).+?({after})", r"\1…\2", text)
+    return text
 
 
 def is_transient(error: Exception) -> bool:
     """Whether an engine's error may be gone when the same job is run again."""
-    return bool(_TRANSIENT.search(str(error)))
+    return bool(_TRANSIENT.search(_without_data(str(error))))
