@@ -60,7 +60,7 @@ _STORES = {
 _BUSY = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "429", "500", "502", "503", "504")
 """What a store answers when the same question may be answered a moment later."""
 _SPELLINGS = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs"}
-_ENDINGS = {"parq": "parquet", "jsonl": "json", "ndjson": "json", "tsv": "csv", "tab": "csv", "psv": "csv"}
+_ENDINGS = {"parq": "parquet", "jsonl": "json", "ndjson": "json"} | dict.fromkeys(("tsv", "tab", "psv", "txt"), "csv")
 """Endings of files' names that are not the formats' own names."""
 _RENAMING = ("file", "hdfs", "webhdfs")
 """Where a rename is one step. Elsewhere it is a copy and a delete, but a new object appears whole."""
