@@ -99,7 +99,8 @@ class Advice(NamedTuple):
 
 def words(name: str) -> list[str]:
     """The words of a name, in small letters: of ``isFraud``, ``is_fraud`` and ``Is Fraud`` the same two."""
-    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\dA-Za-z_]+|\d+", name)]
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return [word.lower() for word in re.findall(r"[^\W_]+", parted)]
 
 
 def is_like_label(name: str) -> bool:
@@ -205,7 +206,7 @@ def _note(counted: Counted, form: str) -> str:
     family, missing = counted.column.family, 1 - counted.present / counted.rows
     notes = [counted.column.type, f"{counted.distinct:,} distinct values"]
     if missing:
-        notes.append(f"{missing:.1%} missing")
+        notes.append("under 0.1% missing" if missing < 0.001 else f"{missing:.1%} missing")
     if form:
         notes.append(form)
     if counted.zeros:
