@@ -197,9 +197,6 @@ def test_the_config_runs(_sail, zoo, tmp_path, monkeypatch):
     monkeypatch.setenv("SPARK_CONNECT_MODE_ENABLED", "1")
     monkeypatch.chdir(tmp_path)
     _, values = written(_sail, zoo)
-    for name in ("far", "day", "bytes", "struct", "map"):
-        values["features"]["kinds"].pop(name, None)
-        values["features"]["exclude"] = list({*values["features"]["exclude"], name})
     values["model"]["steps"] = 20
     config = parse_config(values)
     assert run_score(_sail, config, run_train(_sail, config)).rows == ROWS
