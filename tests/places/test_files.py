@@ -106,11 +106,17 @@ def test_a_relative_path_is_a_place_in_the_working_directory(tmp_path, monkeypat
     assert files.canonical("x/y") == files.canonical(f"file:{tmp_path}/x/y")
 
 
-@pytest.mark.parametrize(("path", "given"), [("file:/a/b", "file:///a/b"), ("file:///a", "file:///a"), ("a/b", "a/b"),
+@pytest.mark.parametrize(("path", "given"), [("file:/a/b", "file:///a/b"), ("file:///a", "file:///a"), ("/a/b", "/a/b"),
                                              ("s3a://b/x", "s3a://b/x")])  # fmt: skip
 def test_engines_are_given_paths_as_they_are_written(path, given):
     """Only the slashes of a file URI are made up for."""
     assert files.for_engine(path) == given
+
+
+def test_engines_are_given_relative_paths_from_this_process_working_directory(tmp_path, monkeypatch):
+    """An engine's own working directory may be another."""
+    monkeypatch.chdir(tmp_path)
+    assert files.for_engine("a/b") == f"{tmp_path}/a/b"
 
 
 # --- Written whole or not at all

@@ -53,7 +53,7 @@ class Listing:
         """The columns that stand in the folders' names instead of in the files; none of a pattern's."""
         return [] if _PATTERN.search(self.root) else list(dict.fromkeys(n for f in self.files for n in f.partition))
 
-    def open(self, file: DataFile) -> Any:
+    def opened(self, file: DataFile) -> Any:
         """A file, to read its bytes, decompressed by the name's ending (``.gz``, ``.bz2``)."""
         compression = fsspec.utils.infer_compression(file.path)
         return fsspec.core.OpenFile(self.fs, file.path, "rb", compression)
@@ -80,10 +80,13 @@ def data_files(path: str) -> Listing | None:
     where a place does not answer.
     """
     try:
+        there = files.exists(re.split(r"/[^/]*[*?\[{]", path)[0])  # of a pattern, its folder; it answers in seconds
         fs, inner = files.locate(path)
     except StorageError:
         raise
     except InputError:
+        return None
+    if not there and not files.exists(path):  # a name may have a bracket in it
         return None
     with files.explained(path):
         if _PATTERN.search(inner) and not fs.exists(inner):

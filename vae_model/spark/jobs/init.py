@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vae_model.config.advice import advise
 from vae_model.config.load import parse_config
@@ -25,10 +25,7 @@ def named_source(source: str, format_: str | None, engine: str) -> Config:
     if not is_path:
         return parse_config({"engine": engine, "source": {"table": source}}, "The command line")
     found = format_ or files.present_format(source) or "parquet"
-    values: dict[str, Any] = {"path": source, "format": found}
-    if found == "csv":
-        values["options"] = {"header": "true", "inferSchema": "true"}
-    return parse_config({"engine": engine, "source": values}, "The command line")
+    return parse_config({"engine": engine, "source": {"path": source, "format": found}}, "The command line")
 
 
 def starter_config(spark: SparkSession, place: Config) -> str:

@@ -92,7 +92,7 @@ def _look(spark: SparkSession, source: Source, listing: Listing) -> tuple[Dialec
         raise SourceError(f"The csv source at {source} cannot be opened.", found="only files without a byte")
 
     def head_of(file: DataFile) -> bytes:
-        with listing.open(file) as opened:
+        with listing.opened(file) as opened:
             return dialects.first_bytes(opened)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

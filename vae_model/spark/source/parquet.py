@@ -93,7 +93,7 @@ def _groups(spark: SparkSession, source: Source, listing: Listing) -> Groups:
 def _footers(source: Source, listing: Listing, files: Sequence[DataFile]) -> Groups:
     def read_one(file: DataFile) -> tuple[Field, ...]:
         try:
-            with listing.open(file) as opened:
+            with listing.opened(file) as opened:
                 return fields(opened)
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(source, listing, file, error) from None
@@ -177,7 +177,7 @@ def _read_group(
 def _tell_losses(spark: SparkSession, source: Source, listing: Listing, own: Sequence[Field], file: DataFile) -> None:
     """Log which timestamps lose digits."""
     if any(pat.is_timestamp(field.type) and field.type.unit == "ns" for field in own):
-        with listing.open(file) as opened:
+        with listing.opened(file) as opened:
             for name in finer_than_microseconds(opened, own):
                 tell(spark, logging.WARNING, "%s: %s holds nanoseconds, and is read in microseconds", source, name)
 

@@ -47,7 +47,7 @@ def _copy(listing: Listing, own: Sequence[Field], file: DataFile, target: Path) 
     target.parent.mkdir(parents=True, exist_ok=True)
     schema = pa.schema([(field.name, field.plain) for field in own])
     with (
-        listing.open(file) as source,
+        listing.opened(file) as source,
         pq.ParquetFile(source) as reader,
         pq.ParquetWriter(target, schema, store_schema=False) as writer,
     ):

@@ -56,7 +56,7 @@ class Scan:
     def _rows(self) -> Generator[tuple[DataFile, int, list[str]], None, None]:
         """Each row with its file and the number of its last line."""
         for file in self.names:
-            with self.listing.open(file) as opened:
+            with self.listing.opened(file) as opened:
                 rows = self.dialect.rows(opened)
                 if self.has_header:
                     next(rows, None)
