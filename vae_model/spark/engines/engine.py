@@ -59,6 +59,8 @@ class Capabilities:
     """Parquet read by the Arrow schema that its writer may have left in it, even where that has types of no engine."""
     orc: bool = True
     """Files of the format ORC."""
+    variant: bool = True
+    """Parquet columns of the type VARIANT, as what they are."""
     encodings: bool = True
     """CSV in other encodings than UTF-8."""
     cancel: bool = False

@@ -52,6 +52,7 @@ class Sail(Engine):
         base_path=False,
         arrow_types=True,
         orc=False,
+        variant=False,
         encodings=False,
     )
 

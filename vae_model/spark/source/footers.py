@@ -6,6 +6,7 @@ Read with Arrow, before an engine does: of some types the engines know no name, 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -15,6 +16,9 @@ import pyarrow.parquet as pq
 import pyarrow.types as pat
 
 from vae_model.spark.source.arrow_types import inner, plain
+
+_VARIANT = re.compile(r"^  (?:required|optional) group field_id=\S+ (.*) \(Variant\(\d+\)\) \{$", re.MULTILINE)
+"""A column of this type, in a schema's text."""
 
 
 class Way(IntEnum):
@@ -40,6 +44,7 @@ class Field(NamedTuple):
     is_int96: bool = False
     """Whether it is a timestamp of the old kind: without a note of its unit, and by all engines taken for UTC."""
     is_uuid: bool = False
+    is_variant: bool = False
 
     @property
     def plain(self) -> pa.DataType | None:
@@ -51,10 +56,11 @@ def fields(file: Any) -> tuple[Field, ...]:
     """The columns of an open Parquet file. Raises Arrow's errors, and OSError."""
     footer = pq.read_metadata(file)
     found, leaf = [], 0
+    variants = set(_VARIANT.findall(str(footer.schema)))  # Arrow says it nowhere else
     for field, type_ in zip(footer.schema.to_arrow_schema(), _written(footer), strict=True):
         own = footer.schema.column(leaf)
         is_uuid = str(own.logical_type.type) == "UUID"
-        found.append(Field(field.name, type_, own.physical_type == "INT96", is_uuid))
+        found.append(Field(field.name, type_, own.physical_type == "INT96", is_uuid, field.name in variants))
         leaf += _leaves(field.type)
     return tuple(found)
 

@@ -58,7 +58,8 @@ def read(spark: SparkSession, source: Source, listing: Listing) -> DataFrame:
     frames = []
     for own, files in groups.items():
         frame = _read_group(spark, source, listing, own, files)
-        frames.append(_as_one(partitions.typed(frame, listing), names, types))
+        frame = partitions.typed(frame, listing)
+        frames.append(_as_one(frame, names, types if len(groups) > 1 else _of_nulls(own)))
         _tell_losses(spark, source, listing, own, files[0])
     if len(groups) > 1:
         tell(spark, logging.INFO, "The files of %s differ; they are put together by their columns' names: %s",
@@ -159,6 +160,12 @@ def _read_group(
     """Files of one schema, each column in its plain type."""
     engine = engine_of(spark)
     how = dict(zip(own, ways(own, engine.can.arrow_types), strict=True))
+    variants = [field.name for field in own if field.is_variant]
+    if variants and not engine.can.variant:
+        raise SchemaError(
+            f"{engine.name} reads no VARIANT from Parquet: {', '.join(variants)} of {source}.",
+            hint="Set engine: spark; or write the column as text, or as a Delta table.",
+        )
     needs_schema = any(way >= Way.by_schema for way in how.values())
     if Way.copied in how.values() or (needs_schema and Way.unnamed in how.values()):
         return _read_copies(spark, source, listing, how, files)
@@ -180,6 +187,11 @@ def _tell_losses(spark: SparkSession, source: Source, listing: Listing, own: Seq
         with listing.opened(file) as opened:
             for name in finer_than_microseconds(opened, own):
                 tell(spark, logging.WARNING, "%s: %s holds nanoseconds, and is read in microseconds", source, name)
+
+
+def _of_nulls(own: Sequence[Field]) -> dict[str, DataType]:
+    """The types of columns without a value: some engines have none for them."""
+    return {field.name: _spark_type(pa.int32()) for field in own if pat.is_null(field.type)}
 
 
 def _schema(how: Mapping[Field, Way], folders: Sequence[str], follows_arrow: bool) -> StructType:
