@@ -19,11 +19,12 @@ from tests.s3 import BUCKET, KEY_ID, SECRET
 from vae_model.config.sections import Output, Source
 from vae_model.errors import JobError, OutputError, SourceError, StorageError
 from vae_model.places import files
+from vae_model.places.staging import STAGED
 from vae_model.spark.engines.engine import Engine
 from vae_model.spark.engines.own import marked
 from vae_model.spark.sinks import parquet as parquet_sink
 from vae_model.spark.sinks import sink
-from vae_model.spark.sinks.parquet import STAGED, Parquet
+from vae_model.spark.sinks.parquet import Parquet
 from vae_model.spark.source.table import open_source
 
 ROWS = 300

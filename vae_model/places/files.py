@@ -14,13 +14,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import fsspec
 from fsspec.asyn import sync
 
 from vae_model.errors import InputError, OutputError, StorageError, VaeAnomalyError
-from vae_model.places import credentials
+from vae_model.places import credentials, marks
 
 ANSWER_WITHIN = 10
 """Seconds for a short question to an object store; its library alone would go on for a minute or more."""
@@ -240,7 +239,8 @@ def get(path: str) -> bytes:
 def put(path: str, data: bytes) -> None:
     """Write a file whole: a reader finds the old bytes or the new ones, never a part. Parents are made.
 
-    HDFS cannot rename onto a file: there the old one is removed just before. Raises OSError or StorageError.
+    A local link is followed, and remains. HDFS cannot rename onto a file: there the old one is removed just before.
+    What runs that were killed have left of the same file is removed. Raises OSError or StorageError.
     """
     fs, inner = locate(path)
     with explained(path, writing=True):
@@ -250,16 +250,31 @@ def put(path: str, data: bytes) -> None:
         if fs.isdir(inner):
             raise IsADirectoryError(f"{path} is a folder")
         fs.makedirs(inner.rpartition("/")[0] or "/", exist_ok=True)
-        staged = f"{inner}.{uuid4().hex[:8]}.tmp"
+        inner = os.path.realpath(inner) if protocol(path) == "file" else inner
+        staged = marks.beside(inner, marks.new(), "tmp")
         try:
             fs.pipe_file(staged, data)
-            if protocol(path) != "file" and fs.exists(inner):
-                fs.rm(inner)
-            fs.mv(staged, inner)
+            if protocol(path) == "file":
+                Path(staged).replace(inner)
+            else:
+                if fs.exists(inner):
+                    fs.rm(inner)
+                fs.mv(staged, inner)
         except BaseException:
             with suppress(Exception):
                 fs.rm(staged)
             raise
+        _sweep(fs, inner)
+
+
+def _sweep(fs: Any, inner: str) -> None:
+    """Remove what dead runs have left of a file that they were writing."""
+    with suppress(Exception):  # the file is written
+        for info in fs.ls(inner.rpartition("/")[0] or "/", detail=True):
+            mark = marks.of(inner, posixpath.basename(str(info["name"])), "tmp")
+            touched = info.get("mtime")
+            if mark and marks.is_dead(mark, touched if isinstance(touched, float) else None):
+                fs.rm(str(info["name"]))
 
 
 def check_writable(path: str, folder: bool = False) -> None:
@@ -285,7 +300,7 @@ def check_writable(path: str, folder: bool = False) -> None:
 
 
 def _check_local(path: Path, folder: bool) -> None:
-    parent = path.parent
+    parent = path if folder and path.is_dir() else path.parent
     while not parent.exists():
         parent = parent.parent
     try:

@@ -100,49 +100,6 @@ def test_a_failed_job_leaves_the_previous_output_as_it_was(frame, engine, detect
         assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("out")) == ["out"]
 
 
-@pytest.mark.slow
-def test_a_killed_swap_puts_the_previous_output_back(frame, engine, detector, tmp_path, monkeypatch):
-    """A Parquet output whose swap is interrupted is moved back, and no staged folder stays."""
-    output = output_at(tmp_path, "path", "parquet")
-    write(score(frame.where("id < 100"), detector), output)
-    from fsspec.implementations.local import LocalFileSystem
-
-    real = LocalFileSystem.mv
-
-    def interrupted(self, source, target, **options):
-        if str(source).endswith(".staged"):
-            raise KeyboardInterrupt
-        return real(self, source, target, **options)
-
-    monkeypatch.setattr(LocalFileSystem, "mv", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write(score(frame, detector), output)
-    monkeypatch.undo()
-    assert len(pd.read_parquet(tmp_path / "out")) == 100
-    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("out")) == ["out"]
-
-
-@pytest.mark.slow
-def test_the_previous_rows_survive_even_a_swap_that_cannot_be_undone(frame, engine, detector, tmp_path, monkeypatch):
-    """Where neither the new rows nor the old ones can be moved in, the old ones stay on disk."""
-    output = output_at(tmp_path, "path", "parquet")
-    write(score(frame.where("id < 100"), detector), output)
-    from fsspec.implementations.local import LocalFileSystem
-
-    real = LocalFileSystem.mv
-
-    def broken(self, source, target, **options):
-        if str(source).endswith((".staged", ".old")):
-            raise OSError("the disk is gone")
-        return real(self, source, target, **options)
-
-    monkeypatch.setattr(LocalFileSystem, "mv", broken)
-    with pytest.raises(OSError, match="the disk is gone"):
-        write(score(frame, detector), output)
-    (kept,) = tmp_path.glob("out.*.old")
-    assert len(pd.read_parquet(kept)) == 100
-
-
 def check(engine, frame, path, output, source=None):
     """``check_output`` for a Parquet source."""
     sink.check_output(engine, Source.model_validate(source or {"path": path}), output, frame)

@@ -50,6 +50,9 @@ class Delta:
                 saver.save(files.for_engine(output.path or ""))
         yield lambda: _added(spark, output, own, is_first) if appending else read_output(spark, output)
 
+    def mend(self, path: str) -> None:
+        """Nothing needs it: files that no commit names are no part of a table."""
+
 
 def _added(spark: SparkSession, output: Output, own: str, is_first: bool) -> DataFrame | None:
     """The rows of the commit that carries ``own`` as its user metadata; None where it is not found.

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import posixpath
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import uuid4
+from typing import TYPE_CHECKING, ClassVar
 
 from vae_model.config.sections import Output
 from vae_model.errors import JobError
-from vae_model.places import credentials, files, identifiers
+from vae_model.places import files, identifiers, marks, merge, staging, swap
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS
 from vae_model.spark.sinks.reading import Rows, read_output
 from vae_model.spark.sinks.writer import writer
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
-STAGED = "_vae_anomaly_staged_"
-"""Before the run's number: the name of a folder in the output, which readers pass over for its underscore."""
-AT_ONCE = 16
-"""Files that an object store is asked to copy or delete at a time."""
+FIXED = (errno.EXDEV, errno.EBUSY, errno.EPERM, errno.EACCES)
+"""What a rename is answered with where a folder cannot be moved, though files of it can."""
 LINGER = 3.0
 """Seconds for which tasks that were told to end may still write: Spark gives their Python two."""
 
@@ -46,9 +44,12 @@ class Parquet:
                 yield lambda: rows
             return
         path = (output.path or "").rstrip("/")
-        new = (_rename_in if files.renames(path) else _copy_in)(frame, path, output.mode == "append")
-        spark = frame.sparkSession
+        new, spark = _folder(frame, path, output.mode == "append"), frame.sparkSession
         yield lambda: spark.read.parquet(*map(files.for_engine, new)) if new else read_output(spark, output)
+
+    def mend(self, path: str) -> None:
+        """Put right what a run that was killed has left at a folder."""
+        staging.mend(path)
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def _table(frame: DataFrame, table: str, append: bool) -> Iterator[DataFrame]:
     scored does not fail half-way for a reason of ours. Within the block: the rows, in that table.
     """
     spark = frame.sparkSession
-    target, staged = identifiers.table(table), identifiers.table(table, f"_staged_{uuid4().hex[:8]}")
+    target, staged = identifiers.table(table), identifiers.table(table, f"_staged_{marks.new()}")
     try:
         with engine_of(spark).cancelling(spark):
             writer(frame, "parquet").saveAsTable(staged)
@@ -66,10 +67,25 @@ def _table(frame: DataFrame, table: str, append: bool) -> Iterator[DataFrame]:
             rows.write.insertInto(target)  # by position: the columns were found the same
         else:
             writer(rows, "parquet").mode("append" if append else "overwrite").saveAsTable(target)
+        _sweep(spark, table)  # only now: what a run left that was killed while it copied may have been all there was
         yield rows
     finally:
         with suppress(*ENGINE_ERRORS):
             spark.sql(f"DROP TABLE IF EXISTS {staged}")
+
+
+def _sweep(spark: SparkSession, table: str) -> None:
+    """Drop the staged tables of dead runs. No engine tells when a table was last written to: what counts is the
+    process, or the time in the name; those of earlier versions, which have none, stay.
+    """
+    *outer, last = identifiers.parts(table)
+    schema = f"IN {identifiers.schema(table)} " if outer else ""
+    with suppress(*ENGINE_ERRORS):
+        like = re.sub(r"[^A-Za-z0-9_]", "*", f"{last}_staged_")
+        for name in [str(row["tableName"]) for row in spark.sql(f"SHOW TABLES {schema}LIKE '{like}*'").collect()]:
+            found = re.fullmatch(rf"{re.escape(last)}_staged_({marks.MARK})", name, re.IGNORECASE)
+            if found and marks.is_dead(found[1].lower(), None):
+                spark.sql(f"DROP TABLE IF EXISTS {'.'.join(map(identifiers.quote, [*outer, name]))}")
 
 
 def _save(frame: DataFrame, staged: str) -> None:
@@ -87,7 +103,7 @@ def _save(frame: DataFrame, staged: str) -> None:
 
 
 @contextmanager
-def _staging(fs: Any, staged: str) -> Iterator[None]:
+def _tidied(at: staging.Folder, staged: str) -> Iterator[None]:
     """A folder that is gone after the block. When the block fails, the engine's last tasks may make it anew while they
     end: it is looked after for some seconds.
     """
@@ -95,132 +111,54 @@ def _staging(fs: Any, staged: str) -> Iterator[None]:
         yield
     except BaseException:
         with suppress(Exception):  # an error that says more is on its way
-            end = time.monotonic() + LINGER if fs.exists(staged) else 0
+            end = time.monotonic() + LINGER if at.fs.exists(staged) else 0
             while time.monotonic() < end:
                 with suppress(OSError):  # a task took a file away that was to be removed
-                    fs.rm(staged, recursive=True)
+                    staging.discard(at, staged)
                 time.sleep(0.2)
         raise
     with suppress(Exception):  # the rows are in place
-        fs.rm(staged, recursive=True)
+        staging.discard(at, staged)
 
 
-def _is_data(name: str) -> bool:
-    """Whether a file, by its path in a Parquet folder, is one that readers read."""
-    return not name.endswith("/") and not any(part.startswith(("_", ".")) for part in name.split("/"))
+def _folder(frame: DataFrame, path: str, append: bool) -> list[str]:
+    """Stage, then put in place: returned are the files that were added, none where they are all there is.
 
-
-def _rename_in(frame: DataFrame, path: str, append: bool) -> list[str]:
-    """Stage beside the folder, then replace it by two renames, or add a rename for each new file. Returned are the
-    files that were added, none where they are all there is.
-
-    A reader that opens the folder between the two finds nothing for that moment. A failure in it is undone.
+    Staged beside the folder, it is exchanged with it in one step, or in two renames where the system has none. Within
+    the folder, where that cannot be (an object store, a mount point, no rights beside it), the new files are put among
+    the old, which are removed after that; so are files that are added.
     """
-    fs, target = files.locate(path)
-    run = uuid4().hex[:8]
-    staged, old = f"{target}.{run}.staged", f"{target}.{run}.old"
-    with _staging(fs, staged):
-        if files.protocol(path) == "file":  # absolute: the engine may have another working directory
-            _save(frame, f"file://{staged}" if path.startswith("file:") else staged)
-        else:
-            _save(frame, f"{path}.{run}.staged")
-        if append and fs.exists(target):
-            names = [*filter(_is_data, (posixpath.basename(str(file)) for file in fs.ls(staged, detail=False)))]
-            _move_all(fs, {f"{staged}/{name}": f"{target}/{name}" for name in names}, path)
-            return [f"{path}/{name}" for name in names]
-        if fs.exists(target):
-            fs.mv(target, old, recursive=True)
-        try:
-            fs.mv(staged, target, recursive=True)
-        except BaseException as error:
-            if fs.exists(old):
-                fs.mv(old, target, recursive=True)  # if this fails too, the old rows stay where they are: in `old`
-            if not isinstance(error, OSError):
-                raise
-            raise JobError(
-                f"The new rows could not be put in the place of those of {path}.",
-                found=str(error),
-                hint="They are as they were.",
-            ) from error
-        with suppress(OSError):
-            fs.rm(old, recursive=True)
-    return []
+    at, mark = staging.folder(path), marks.new()
+    is_swapped = files.renames(path) and (not at.is_local or swap.is_movable(at.inner, mark))
+    staged = marks.beside(at.inner, mark, "staged") if is_swapped else f"{at.inner}/{staging.STAGED}{mark}"
+    with _tidied(at, staged):
+        _save(frame, _for_engine(at, staged))
+        adds = append and at.fs.exists(at.inner)
+        if is_swapped and not adds and _swapped(at, staged, mark):
+            return []
+        new = merge.move_in(at, staged, mark, append)
+    return [f"{path}/{name}" for name in new] if append else []
 
 
-def _copy_in(frame: DataFrame, path: str, append: bool) -> list[str]:
-    """Stage in the folder, under a name that readers pass over (so that rights on the folder are enough), then copy.
+def _for_engine(at: staging.Folder, staged: str) -> str:
+    """A staged folder as the engine takes it; a local one absolute: the engine may have another working directory."""
+    if at.is_local:
+        return f"file://{staged}" if at.path.startswith("file:") else staged
+    name = posixpath.basename(staged)
+    return f"{at.path if name.startswith(staging.STAGED) else posixpath.dirname(at.path)}/{name}"
 
-    An object store has no renames: the new files are copied into place, within the store, and to replace, the old ones
-    are deleted after that. A reader in between finds rows of both, never too few. A failure while copying is undone;
-    one while deleting is told, and leaves rows of both until the job has run again. Returned are the files that were
-    added to others, none where they are all there is.
+
+def _swapped(at: staging.Folder, staged: str, mark: str) -> bool:
+    """Put a staged folder in the place of the output; False, and nothing done, where the system does not let it.
+
+    That cannot all be known beforehand: a folder of a container's image, say, does not move, but its files do.
     """
-    run = uuid4().hex[:8]
-    fs, target = files.locate(path)
-    staged = f"{target}/{STAGED}{run}"
-    with _staging(fs, staged):
-        _save(frame, f"{path}/{STAGED}{run}")
-        with files.explained(path):
-            new = [str(file).removeprefix(f"{staged}/") for file in fs.find(staged)]
-            old = [] if append else [str(file) for file in fs.find(target) if not str(file).startswith(f"{staged}/")]
-            data = filter(_is_data, new)
-            copies = {f"{staged}/{name}": f"{target}/{run}-{posixpath.basename(name)}" for name in data}
-            _copy_all(fs, copies, path)
-            _remove_all(fs, old, path)
-            if "_SUCCESS" in new:  # what some schedulers wait for
-                with suppress(Exception):  # the rows are in place
-                    fs.cp_file(f"{staged}/_SUCCESS", f"{target}/_SUCCESS")
-    return [f"{path}/{posixpath.basename(copy)}" for copy in copies.values()] if append else []
-
-
-def _each(do: Callable[..., object], *arguments: Iterable[str]) -> None:
-    """Do something for each file, several at a time. The first failure is raised when nothing is under way any more."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for _ in pool.map(do, *arguments):
-            pass
-
-
-def _move_all(fs: Any, moves: dict[str, str], path: str) -> None:
-    """Rename files, all or none."""
+    old = marks.beside(at.inner, mark, "old")
     try:
-        for source, target in moves.items():
-            fs.mv(source, target)
-    except BaseException as error:
-        for target in moves.values():
-            with suppress(FileNotFoundError):  # those that were not moved yet
-                fs.rm(target)
-        if not isinstance(error, OSError):
-            raise
-        raise JobError(
-            f"The new rows could not be put beside those of {path}.", found=str(error), hint="They are as they were."
-        ) from error
-
-
-def _copy_all(fs: Any, copies: dict[str, str], path: str) -> None:
-    """Copy files within a store, all or none."""
-    try:
-        _each(fs.cp_file, copies.keys(), copies.values())
-    except BaseException as error:
-        try:
-            for copy in copies.values():
-                with suppress(FileNotFoundError):
-                    fs.rm_file(copy)
-        except Exception as second:
-            raise JobError(
-                f"New rows of {path} were copied in part, and could not be removed again.",
-                found=credentials.redact(f"{error}; then {second}"),
-                hint=f"Remove what is called {posixpath.commonprefix(list(copies.values()))}*.",
-            ) from None
-        raise
-
-
-def _remove_all(fs: Any, files: list[str], path: str) -> None:
-    """Delete the previous files."""
-    try:
-        _each(fs.rm_file, files)  # one by one: s3fs passes over what a bulk delete was not allowed
-    except Exception as error:
-        raise JobError(
-            f"The previous rows of {path} could not all be removed: it now holds them beside the new ones.",
-            found=credentials.redact(str(error)),
-            hint="Use credentials that may delete there, then run again.",
-        ) from None
+        swap.replace(at.folders, staged, at.inner, old)
+    except OSError as error:
+        if error.errno in FIXED and at.folders.exists(at.inner) and not at.folders.exists(old):
+            return False
+        away = not at.folders.exists(at.inner) and at.folders.exists(old)
+        raise staging.unchanged(at, error, old if away else "") from error
+    return True

@@ -37,6 +37,9 @@ class Sink(Protocol):
     def write(self, frame: DataFrame, output: Output) -> AbstractContextManager[Rows]:
         """Write a DataFrame. Within the block its rows can be read back as they were written."""
 
+    def mend(self, path: str) -> None:
+        """Put right what a run that was killed has left at a path, before anything looks at it."""
+
 
 _ODD = re.compile(r"[^A-Za-z0-9/_.+&=,;:!@$'()-]")
 """Letters that Sail writes otherwise than they are; each was tried."""
@@ -117,6 +120,7 @@ def _check_letters(spark: SparkSession, output: Output, path: str) -> None:
 def _check_folder(output: Output, path: str) -> None:
     """Raise OutputError where something of another format lies, or nothing can be written."""
     try:
+        SINKS[output.format].mend(path)
         there = files.present_format(path)
     except StorageError as error:
         raise error.as_kind(OutputError, f"The output {path} cannot be written.") from None

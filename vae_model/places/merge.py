@@ -1,0 +1,115 @@
+"""Put staged files among those of a folder, beside them or in their stead: all or none, whatever happens on the way."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from vae_model.errors import JobError
+from vae_model.places import credentials, files, marks, staging
+from vae_model.places.staging import Folder
+
+AT_ONCE = 16
+"""Files that an object store is asked to copy or delete at a time."""
+
+
+def move_in(at: Folder, staged: str, mark: str, append: bool) -> list[str]:
+    """Put the data files of a staged folder into a folder, and, to replace, remove those that were there, after that.
+
+    A reader in between finds rows of both, never too few. Until all are in place a failure is undone, at once or, where
+    the run is killed, by the next one; from then on the next one ends what this one began. Returned are the names of
+    the new files. Raises JobError, with ``transient`` where another job wrote at the same time.
+    """
+    with files.explained(at.path, writing=True):
+        before = _before(at, mark, append)
+        new = [str(file).removeprefix(f"{staged}/") for file in at.fs.find(staged)]
+        moves = {name: f"{mark}-{posixpath.basename(name)}" for name in filter(staging.is_data, new)}
+        try:
+            _each(at.place, (f"{staged}/{name}" for name in moves), (f"{at.inner}/{name}" for name in moves.values()))
+            after = {*filter(staging.is_data, staging.contents(at)[0])}
+            if not after.issuperset(moves.values()) or not (append or after <= {*before, *moves.values()}):
+                raise staging.conflict(at)
+            _note(at, staged, [] if append else before)
+        except BaseException as error:
+            _take_back(at, staged, moves.values(), error)
+            if isinstance(error, OSError) and files.renames(at.path):
+                raise staging.unchanged(at, error) from error
+            raise
+        if not append:
+            _remove_replaced(at, before)
+            if "_SUCCESS" in new:  # what some schedulers wait for
+                with suppress(Exception):  # the rows are in place
+                    at.place(f"{staged}/_SUCCESS", f"{at.inner}/_SUCCESS")
+    return list(moves.values())
+
+
+def _before(at: Folder, mark: str, append: bool) -> list[str]:
+    """The files that are there, once what dead runs have left is away. Raises JobError where another run is just now
+    adding its own: half of them would be replaced.
+    """
+    names, runs = staging.contents(at)
+    others = {other: place for other, place in runs.items() if other != mark}
+    for other, place in others.items():
+        staging.finish(at, place, other)
+    if others:
+        names, runs = staging.contents(at)
+    if files.renames(at.path):
+        parent = posixpath.dirname(at.inner)
+        for name in [posixpath.basename(str(name)) for name in staging.listed(at.fs, parent or "/")]:
+            if beside := marks.of(at.inner, name, "staged"):
+                runs[beside] = f"{parent}/{name}"
+    for other, place in runs.items():
+        is_adding = other != mark and any(name.startswith(f"{other}-") for name in names)
+        if is_adding and not append and not at.fs.exists(f"{place}/{staging.ADDED}"):
+            raise staging.conflict(at)
+    return sorted(names)
+
+
+def _each(do: Callable[..., object], *arguments: Iterable[str]) -> None:
+    """Do something for each file, several at a time. The first failure is raised when nothing is under way any more."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(do, *arguments):
+            pass
+
+
+def _note(at: Folder, staged: str, replaced: list[str]) -> None:
+    """Write down, whole or not at all, that a run's files are in place, and which ones they replace."""
+    note, data = f"{staged}/{staging.ADDED}", json.dumps(replaced).encode()
+    if files.renames(at.path):
+        at.fs.pipe_file(f"{note}.tmp", data)
+        at.place(f"{note}.tmp", note)
+    else:
+        at.fs.pipe_file(note, data)
+
+
+def _take_back(at: Folder, staged: str, names: Iterable[str], error: BaseException) -> None:
+    """Remove files that were put in place, those of them that are; first of all the note that says that all are."""
+    try:
+        with suppress(FileNotFoundError):
+            at.fs.rm_file(f"{staged}/{staging.ADDED}")
+        staging.remove(at, names)
+    except Exception as second:
+        raise JobError(
+            f"New rows of {at.path} were put in place in part, and could not be removed again.",
+            found=credentials.redact(f"{error}; then {second}"),
+            hint=f"Remove what is called {posixpath.commonprefix(list(names))}*.",
+        ) from None
+
+
+def _remove_replaced(at: Folder, names: list[str]) -> None:
+    """Remove the previous files; an interrupt waits for that."""
+    try:
+        try:
+            _each(lambda name: staging.remove(at, [name]), names)  # one by one: s3fs hides a bulk delete's failures
+        except KeyboardInterrupt:
+            staging.remove(at, names)
+            raise
+    except Exception as error:
+        raise JobError(
+            f"The previous rows of {at.path} could not all be removed: it now holds them beside the new ones.",
+            found=credentials.redact(str(error)),
+            hint="Use credentials that may delete there, then run again.",
+        ) from None
