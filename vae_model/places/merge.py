@@ -27,6 +27,7 @@ def move_in(at: Folder, staged: str, mark: str, append: bool) -> list[str]:
         before = _before(at, mark, append)
         new = [str(file).removeprefix(f"{staged}/") for file in at.fs.find(staged)]
         moves = {name: f"{mark}-{posixpath.basename(name)}" for name in filter(staging.is_data, new)}
+        at.fs.pipe_file(f"{staged}/{staging.ADDING}", b"")
         try:
             _each(at.place, (f"{staged}/{name}" for name in moves), (f"{at.inner}/{name}" for name in moves.values()))
             after = {*filter(staging.is_data, staging.contents(at)[0])}
@@ -62,8 +63,9 @@ def _before(at: Folder, mark: str, append: bool) -> list[str]:
             if beside := marks.of(at.inner, name, "staged"):
                 runs[beside] = f"{parent}/{name}"
     for other, place in runs.items():
-        is_adding = other != mark and any(name.startswith(f"{other}-") for name in names)
-        if is_adding and not append and not at.fs.exists(f"{place}/{staging.ADDED}"):
+        if append or other == mark or not any(name.startswith(f"{other}-") for name in names):
+            continue
+        if at.fs.exists(f"{place}/{staging.ADDING}") and not at.fs.exists(f"{place}/{staging.ADDED}"):
             raise staging.conflict(at)
     return sorted(names)
 

@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 
 STAGED = "_vae_anomaly_staged_"
 """Before the run's mark: the name of a folder in the output, which readers pass over for its underscore."""
-ADDED = "_added"
-"""In a staged folder whose files are all in place: a list of those to remove. Without it, they are to be taken back."""
+ADDING, ADDED = "_adding", "_added"
+"""In a staged folder: its files are being put in place, and are to be taken back if that does not end; or they all are
+there, and those listed in it, which they replace, are to be removed. ``ADDED`` counts where both are."""
 
 
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
@@ -107,12 +108,11 @@ def finish(at: Folder, staged: str, mark: str) -> None:
         if not marks.is_dead(mark, _touched(at.fs, staged)):
             return
         log.info("Removing what a job that was killed has left: %s", staged)
-        try:
-            replaced = json.loads(at.fs.cat_file(f"{staged}/{ADDED}"))
-        except (FileNotFoundError, NotADirectoryError):
-            inside = (posixpath.basename(str(name)) for name in listed(at.fs, at.inner))
-            replaced = [name for name in inside if name.startswith(f"{mark}-")]
-        remove(at, replaced)
+        if at.fs.exists(f"{staged}/{ADDED}"):
+            remove(at, json.loads(at.fs.cat_file(f"{staged}/{ADDED}")))
+        elif at.fs.exists(f"{staged}/{ADDING}"):
+            inside = [posixpath.basename(str(name)) for name in listed(at.fs, at.inner)]
+            remove(at, [name for name in inside if name.startswith(f"{mark}-")])
         discard(at, staged)
 
 
