@@ -96,10 +96,14 @@ class Remote:
 
     def rename(self, source: str, target: str) -> None:
         """HDFS moves a folder *into* one that is there: there it is taken out again."""
-        self._fs.mv(source, target, recursive=True)
-        inside = f"{target}/{posixpath.basename(source)}"
-        if self._fs.exists(inside):
-            self._fs.mv(inside, source, recursive=True)
+        is_taken = self._fs.exists(target)
+        if not is_taken:
+            self._fs.mv(source, target, recursive=True)
+            inside = f"{target}/{posixpath.basename(source)}"
+            is_taken = ".vae_anomaly." in inside and self._fs.exists(inside)  # it has come there meanwhile
+            if is_taken:
+                self._fs.mv(inside, source, recursive=True)
+        if is_taken:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
 
     def exchange(self, one: str, other: str) -> bool:
