@@ -252,10 +252,14 @@ def scoring(tmp_path):
             command, cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    first = start("--set", f"source.path={tmp_path}/few.parquet", "--set", "model.steps=20", job="run")
-    said, _ = first.communicate(timeout=120)
-    assert first.returncode == 0, said
+    assert ended(start("--set", f"source.path={tmp_path}/few.parquet", "--set", "model.steps=20", job="run"))[0] == 0
     return start
+
+
+def ended(job):
+    """The exit code of a job, and what it said."""
+    said, _ = job.communicate(timeout=120)
+    return job.returncode, said
 
 
 def scored(folder):
@@ -278,13 +282,11 @@ swap.Local.rename = rename
 
 def test_the_next_job_puts_back_what_a_killed_one_moved_away(scoring, tmp_path):
     """Killed between the two renames, a real job leaves no output; `validate` alone brings the previous rows back."""
-    killed = scoring(before=KILLED_IN_THE_GAP)
-    said, _ = killed.communicate(timeout=120)
-    assert killed.returncode == -signal.SIGKILL, said
+    code, said = ended(scoring(before=KILLED_IN_THE_GAP))
+    assert code == -signal.SIGKILL, said
     assert not (tmp_path / "scored").exists()
-    next_ = scoring(job="validate")
-    said, _ = next_.communicate(timeout=120)
-    assert next_.returncode == 0, said
+    code, said = ended(scoring(job="validate"))
+    assert code == 0, said
     assert "The previous rows are back" in said
     assert scored(tmp_path) == 250
     assert sorted(p.name for p in tmp_path.iterdir() if "scored" in p.name) == ["scored"]
@@ -296,7 +298,7 @@ def test_twenty_kills_at_random_moments_leave_old_or_new_rows(scoring, tmp_path)
     leaves nothing of the others.
     """
     began = time.monotonic()
-    assert scoring().wait(120) == 0
+    assert ended(scoring())[0] == 0
     whole, found = time.monotonic() - began, Counter()
     draw = random.Random(0)
     for _ in range(20):
@@ -307,13 +309,12 @@ def test_twenty_kills_at_random_moments_leave_old_or_new_rows(scoring, tmp_path)
             job.wait(draw.uniform(0.5, 1.05) * whole)
         except subprocess.TimeoutExpired:
             job.kill()
-            job.wait()
         job.communicate()
         after = scored(tmp_path)
         found["old" if after == before else "new" if after == 850 - before else "mixed"] += 1
     print(f"\n20 kills: {found['old']} old, {found['new']} new, {found['mixed']} mixed")
     assert not found["mixed"] and found["old"]
-    assert scoring().wait(120) == 0
+    assert ended(scoring())[0] == 0
     assert scored(tmp_path) == 600
     assert sorted(p.name for p in tmp_path.iterdir() if "scored" in p.name) == ["scored"]
 
@@ -323,11 +324,11 @@ def test_the_engines_full_disk_changes_nothing(scoring, mounted, tmp_path):
     """The embedded engine runs out of space while it writes: exit code 1, the previous rows, and nothing else."""
     disk = mounted("tmpfs", tmp_path / "disk", "-t", "tmpfs", "-o", "size=1m")
     few = scoring("--set", f"output.path={disk}/out", "--set", f"source.path={tmp_path}/few.parquet")
-    assert few.wait(120) == 0
+    assert ended(few)[0] == 0
     pumps(60_000).to_parquet(tmp_path / "many.parquet", index=False)
     many = scoring("--set", f"output.path={disk}/out", "--set", f"source.path={tmp_path}/many.parquet")
-    said, _ = many.communicate(timeout=120)
-    assert many.returncode == 1, said
+    code, said = ended(many)
+    assert code == 1, said
     assert "No space left" in said
     assert len(pd.read_parquet(disk / "out")) == 250
     assert [p.name for p in disk.iterdir()] == ["out"]

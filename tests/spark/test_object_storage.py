@@ -15,10 +15,11 @@ import pytest
 
 from tests.conftest import DELTA_CONF, clean_environment
 from tests.places.test_files import SECONDS, only_allowed
+from tests.places.test_marks import other
 from tests.s3 import BUCKET, KEY_ID, SECRET
 from vae_model.config.sections import Output, Source
 from vae_model.errors import JobError, OutputError, SourceError, StorageError
-from vae_model.places import files
+from vae_model.places import files, marks
 from vae_model.places.staging import STAGED
 from vae_model.spark.engines.engine import Engine
 from vae_model.spark.engines.own import marked
@@ -360,3 +361,37 @@ def test_someone_who_may_not_delete_is_told_what_was_left(s3, monkeypatch):
     assert sorted(key.rpartition("-")[2] for key in kept) == ["new.parquet", "old.parquet"]
     write(Frame("newer.parquet"), output)  # with all rights again
     assert holds(output) == ["newer.parquet"]
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_leftovers_of_dead_runs_are_swept(output, append):
+    """What a dead run was adding is taken back, what it was to remove is removed; a live run's folder stays."""
+    fs, inner = files.locate(output.path)
+    half, whole = (other(marks.new(), pid=pid) for pid in ("999999998", "999999999"))
+    live = f"{inner}/{STAGED}{marks.new()}/x.parquet"
+    left = {f"{inner}/{STAGED}{half}/_adding": b"", f"{inner}/{half}-half.parquet": b"half.parquet", live: b""}
+    left |= {f"{inner}/{STAGED}{whole}/{name}": b'["gone.parquet"]' for name in ("_adding", "_added")}
+    left |= {f"{inner}/{whole}-whole.parquet": b"whole.parquet", f"{inner}/gone.parquet": b""}
+    for name, data in left.items():
+        fs.pipe_file(name, data)
+    write(Frame("new.parquet"), added(output) if append else output)
+    assert fs.exists(live)
+    fs.rm_file(live)
+    before = ["_SUCCESS", "new.parquet", "old0.parquet", "old1.parquet", "whole.parquet"]
+    assert holds(output) == (before if append else ["new.parquet"])
+
+
+def test_two_jobs_at_once_are_told(output, monkeypatch):
+    """Where another run's files appear while this one's are put in place, this one's are taken back: try again."""
+    fs, inner = files.locate(output.path)
+    real = fs.cp_file
+
+    def cp_file(source, target):
+        fs.pipe_file(f"{inner}/another.parquet", b"another.parquet")
+        real(source, target)
+
+    monkeypatch.setattr(fs, "cp_file", cp_file)
+    with pytest.raises(JobError, match="Another job writes") as caught:
+        write(Frame("new.parquet"), output)
+    assert caught.value.exit_code == 4
+    assert holds(output) == ["_SUCCESS", "another.parquet", "old0.parquet", "old1.parquet"]

@@ -17,6 +17,7 @@ from vae_model.config.sections import Output
 from vae_model.places import files, identifiers
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.sinks import first_commit
 from vae_model.spark.sinks.reading import Rows, existing, read_output
 from vae_model.spark.sinks.writer import writer
 
@@ -47,11 +48,13 @@ class Delta:
             if output.table is not None:
                 saver.saveAsTable(identifiers.table(output.table))
             else:
-                saver.save(files.for_engine(output.path or ""))
+                with first_commit.writing(output.path or ""):
+                    saver.save(files.for_engine(output.path or ""))
         yield lambda: _added(spark, output, own, is_first) if appending else read_output(spark, output)
 
     def mend(self, path: str) -> None:
-        """Nothing needs it: files that no commit names are no part of a table."""
+        """Remove what a run has left that was killed before the table's first commit."""
+        first_commit.mend(path)
 
 
 def _added(spark: SparkSession, output: Output, own: str, is_first: bool) -> DataFrame | None:

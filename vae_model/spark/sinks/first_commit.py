@@ -1,0 +1,94 @@
+"""A Delta folder before its first commit: data files without a log, which would be taken for a Parquet output."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from vae_model.errors import InputError, OutputError
+from vae_model.places import files, marks, staging
+
+WRITING = "_vae_anomaly_writing_"
+"""Before the run's mark: an empty file in the folder, which readers pass over, while a first run writes to it."""
+LINGER = 3.0
+"""Seconds for which tasks that were told to end may still write."""
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Around the first write to a folder. When it fails, nothing is left of it.
+
+    Only before the first commit is that safe: the folder says which runs write to it. In a table that has a log, what
+    no commit names may be what another writer is about to commit.
+    """
+    if not files.renames(path) or files.present_format(path) is not None:
+        yield
+        return
+    mark = marks.new()
+    with suppress(InputError, OSError):  # the engine may have rights that this process has not
+        files.put(f"{path}/{WRITING}{mark}", b"")
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):  # an error that says more is on its way
+            end = time.monotonic() + LINGER
+            while time.monotonic() < end:
+                _clear(path, {mark})
+                time.sleep(0.2)
+            _forget(path, {mark})
+        raise
+    with suppress(Exception):  # the rows are committed
+        _forget(path, {mark})
+
+
+def mend(path: str) -> None:
+    """Remove what first runs that were killed have left. Raises OutputError where another writes its first rows."""
+    if not files.renames(path):
+        return
+    at = staging.folder(path)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        running = _marks(path)
+        dead = {mark for mark in running if marks.is_dead(mark, at.fs.info(f"{at.inner}/{WRITING}{mark}").get("mtime"))}
+        if dead == running:
+            _clear(path, dead)
+        elif not _has_log(path):
+            raise OutputError(
+                f"Another job writes the first rows of {path}.",
+                "one job at a time until the table is there",
+                hint=f"Run it again when the other has ended; if there is none, remove the folder {path}.",
+                transient=True,
+            )
+        _forget(path, dead)
+
+
+def _marks(path: str) -> set[str]:
+    """The runs that write to a folder, or were killed while they did."""
+    return {name.removeprefix(WRITING) for name in files.names_in(path, rf"{WRITING}{marks.MARK}")}
+
+
+def _has_log(path: str) -> bool:
+    try:
+        return bool(files.names_in(f"{path}/_delta_log", r".*\.json"))
+    except FileNotFoundError:
+        return False
+
+
+def _clear(path: str, ours: set[str]) -> None:
+    """Remove a folder's data files where there is no log and nobody but ``ours`` has written them."""
+    at = staging.folder(path)
+    found = [str(name).removeprefix(f"{at.inner}/") for name in at.fs.find(at.inner)]  # before it is asked who writes
+    if ours and _marks(path) <= ours and not _has_log(path):
+        staging.remove(at, [name for name in found if re.match(r"\.?part-", posixpath.basename(name))])
+
+
+def _forget(path: str, ours: set[str]) -> None:
+    """Remove the marks of runs, and the folder if nothing is in it then."""
+    at = staging.folder(path)
+    staging.remove(at, [f"{WRITING}{mark}" for mark in ours])
+    if ours and at.is_local:
+        for folder in (f"{at.inner}/_delta_log", at.inner):
+            with suppress(OSError):
+                at.fs.rmdir(folder)
