@@ -85,10 +85,10 @@ def _clear(path: str, ours: set[str]) -> None:
 
 
 def _forget(path: str, ours: set[str]) -> None:
-    """Remove the marks of runs, and the folder if nothing is in it then."""
+    """Remove the marks of runs; the folder too if it is no table and nothing is in it then."""
     at = staging.folder(path)
     staging.remove(at, [f"{WRITING}{mark}" for mark in ours])
-    if ours and at.is_local:
-        for folder in (f"{at.inner}/_delta_log", at.inner):
+    if ours and not _has_log(path):
+        for folder in ("/_delta_log/_staged_commits", "/_delta_log", ""):  # classic Spark makes them first of all
             with suppress(OSError):
-                at.fs.rmdir(folder)
+                at.fs.rmdir(f"{at.inner}{folder}")
