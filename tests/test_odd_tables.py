@@ -1,10 +1,13 @@
 """Tables that are hard to learn from: by the default settings, what breaks them ranks above what does not."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from vae_model import Detector
+from vae_model import Config, Detector
 
 pytestmark = pytest.mark.slow
 FACTORS = 3
@@ -86,3 +89,76 @@ def test_a_value_from_elsewhere_ranks_first(make):
     test = test.astype({"x0": float})
     test.loc[7, "x0"] = 10 * train["x0"].abs().max()
     assert Detector().fit(train).score(test)["anomaly_score"].idxmax() == 7
+
+
+def wild_table(column, type_=None):
+    """A column of numbers of an odd size beside plain ones."""
+    draw = np.random.default_rng(1)
+    return pa.table(
+        {"odd": pa.array(column, type_), "x": draw.normal(size=len(column)), "c": ["a", "b"] * (len(column) // 2)}
+    )
+
+
+def steps(rows, seed=1):
+    """Whole numbers about 500."""
+    return np.random.default_rng(seed).normal(500, 50, rows).round().astype(int).tolist()
+
+
+WILD = {
+    "one 1e200": (lambda rows: pa.array([1e200, *np.random.default_rng(1).normal(size=rows - 1)]), 30.0),
+    "one 1.8e308": (lambda rows: pa.array([1.797e308, *np.random.default_rng(1).normal(size=rows - 1)]), -30.0),
+    "1e-170": (lambda rows: pa.array(np.random.default_rng(1).normal(size=rows) * 1e-170), 30e-170),
+    "denormal": (lambda rows: pa.array(np.array(steps(rows)) * 5e-324), 3000 * 5e-324),
+    "600 decades": (lambda rows: pa.array(10 ** np.random.default_rng(1).uniform(-300, 300, rows)), 1.7e308),
+    "int64": (lambda rows: pa.array([2**63 - 3000 + step for step in steps(rows)], pa.int64()), 2**63 - 1),
+    "int64 and one 0": (
+        lambda rows: pa.array([0] + [2**62 + step for step in steps(rows - 1)], pa.int64()),
+        2**62 + 2000,
+    ),
+    "uint64": (lambda rows: pa.array([2**64 - 3000 + step for step in steps(rows)], pa.uint64()), 2**64 - 1),
+    "decimal": (
+        lambda rows: pa.array([Decimal(10**30 + step) for step in steps(rows)], pa.decimal128(38, 2)),
+        Decimal(10**30 - 999),
+    ),
+}
+"""Columns of numbers that are hard on floats, and a value that is far out in each."""
+
+
+@pytest.mark.parametrize("case", WILD)
+def test_a_value_far_out_ranks_first_whatever_the_size_of_the_numbers(case):
+    """A column of numbers of any size is scored by what differs in it: a value from elsewhere ranks first, and not all
+    others alike.
+    """
+    make, far = WILD[case]
+    table = wild_table(make(1000))
+    tested = table.slice(1, 300)
+    with_far = pa.concat_arrays(
+        [pa.array([far], table.schema.field(0).type), tested.column(0).combine_chunks().slice(1)]
+    )
+    detector = Detector(Config.model_validate({"model": {"steps": 60}})).fit(table)
+    scores = detector.score(tested.set_column(0, "odd", with_far))["anomaly_score"].to_numpy()
+    assert np.isfinite(scores).all()
+    assert scores.argmax() == 0
+    assert len(np.unique(scores)) > 250
+    assert "odd" not in " ".join(detector.warnings)
+
+
+def test_the_reasons_of_large_numbers_keep_the_digits_that_differ():
+    """Observed and expected of a whole number near 2**62 and of a decimal near 1e30 are told apart."""
+    rows = 600
+    table = pa.table({
+        "id": pa.array([2**62 + step for step in steps(rows)]),
+        "amount": pa.array([Decimal(10**27) + step for step in steps(rows, 2)], pa.decimal128(38, 2)),
+        "x": np.random.default_rng(1).normal(size=rows),
+    })  # fmt: skip
+    settings = {"model": {"steps": 60}, "decision": {"false_alarm_rate": 0.9, "reasons": 3}}
+    detector = Detector(Config.model_validate(settings)).fit(table)
+    amounts = pa.array([Decimal(10**27) + 500, Decimal(10**27) - 8000], pa.decimal128(38, 2))
+    odd = pa.table({"id": [2**62 + 9000, 2**62 + 500], "amount": amounts, "x": [0.0, 0.0]})
+    first, second = (row[0] for row in detector.score(odd)["anomaly_reasons"].to_pylist())
+    assert (first["feature"], first["observed"]) == ("id", str(2**62 + 9000))
+    assert abs(int(first["expected"]) - 2**62 - 500) < 1000
+    assert second["feature"] == "amount"
+    assert abs(Decimal(second["observed"]) - (10**27 - 8000)) < 100
+    assert abs(Decimal(second["expected"]) - (10**27 + 500)) < 1000
+    assert detector.spec.kinds[0].describe(detector.spec.features[0]).startswith("46116860184273")

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vae_model.features.numbers import as_float64
+from vae_model.features.floats import as_float64
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,59 @@ def test_location_and_scale_follow_a_change_of_units(values, shift, factor):
     moved_center, moved_scale = location_scale(values * factor + shift)
     assert moved_center == pytest.approx(center * factor + shift, abs=1e-9)
     assert moved_scale == pytest.approx(scale * factor, abs=1e-9)
+
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.lists(FINITE, min_size=2, max_size=40),
+        st.lists(st.floats(-1e-300, 1e-300), min_size=2, max_size=40),
+        st.lists(st.sampled_from([0.0, 5e-324, -5e-324, 1e-323, 1.7e308, -1.7e308]), min_size=2, max_size=40),
+    ),
+    st.sampled_from([1, 300]),
+)
+def test_whatever_differs_has_a_scale(values, times):
+    """Any finite numbers, the smallest and the largest too, have a finite location and scale, and the scale is 0 only
+    where all are equal.
+    """
+    column = np.repeat(np.array(values), times)
+    center, scale = location_scale(column)
+    assert np.isfinite([center, scale]).all()
+    assert (scale > 0) == (column.min() < column.max())
+
+
+@pytest.mark.parametrize("unit", [1e-320, 1e-308, 1e-170, 1e-140, 1.0, 1e140, 1e160, 1e300], ids=str)
+@pytest.mark.parametrize("wild", [0, 1])
+def test_the_unit_of_a_column_does_not_matter(unit, wild):
+    """A column is standardised alike in units of which its values are denormal and in units of which they nearly
+    overflow, and one value of 1.7e308 changes nothing.
+    """
+    values = np.random.default_rng(0).normal(5, 1000, 10_000)
+    column = values * unit
+    column[:wild] = 1.7e308
+    center, scale = location_scale(column)
+    expected_center, expected_scale = location_scale(values)
+    assert center / unit == pytest.approx(expected_center, abs=expected_scale / 1e3)
+    assert scale / unit == pytest.approx(expected_scale, rel=2e-3)
+
+
+@pytest.mark.parametrize("rows", [150, 1000, 10_000])
+def test_one_wild_value_leaves_a_column_that_hardly_varies_its_scale(rows):
+    """Of a column that is constant but for a few rows, one value beyond all measure leaves the few their distance."""
+    values = np.zeros(rows)
+    values[:: rows // 3] = 1.0
+    wild = np.append(values, 1e200)
+    assert location_scale(wild)[1] == pytest.approx(location_scale(values)[1], rel=0.2)
+
+
+@pytest.mark.parametrize("start", [1e16, -1e17, 1e100])
+def test_a_column_that_varies_in_its_last_digits_has_their_deviation(start):
+    """Values of which only neighbouring floats occur have the deviation of those, not that of a sum's rounding."""
+    step = np.spacing(abs(start))
+    values = start + step * np.random.default_rng(0).integers(0, 4, 5000)
+    center, scale = location_scale(values)
+    assert scale / step == pytest.approx(((values - start) / step).std(), rel=1e-6)
+    assert abs(center - start) <= 3 * step

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
@@ -49,11 +50,22 @@ class Feature:
     """How many of the values, from the first, have a slot of their own."""
     gini: float = 0.0
     """Gini impurity of a category in training, 0 where it was constant."""
+    offset: tuple[str, ...] = ()
+    """Of each unit, a number in decimal digits that is taken off all values, exactly, before anything else, ``center``
+    included; empty where floats tell the values apart."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; without an offset where there is none, as most models have none."""
+        return {name: value for name, value in asdict(self).items() if name != "offset" or value}
 
     @property
     def is_constant(self) -> bool:
         """Whether the column never varied in training."""
         return not self.gini and not any(self.scale)
+
+    def offset_of(self, unit: int) -> Decimal | None:
+        """``offset`` of a unit as a number; None where there is none."""
+        return Decimal(self.offset[unit]) if self.offset else None
 
     @cached_property
     def center_U(self) -> NDArray[np.float64]:

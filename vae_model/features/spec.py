@@ -7,7 +7,7 @@ says whether it has units, and how many, or is a category.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self, TypeVar
 
@@ -170,7 +170,11 @@ class FeatureSpec:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"features": [asdict(f) for f in self.features], "unused": dict(self.unused), "notes": list(self.notes)}
+        return {
+            "features": [f.to_json() for f in self.features],
+            "unused": dict(self.unused),
+            "notes": list(self.notes),
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -17,8 +17,13 @@ from vae_model.features.feature import Feature, Fit, Kind
 WINSORISED = 0.005
 """Share of the values in each tail that is pulled in before a unit's location and scale are taken."""
 
-HUGE = 1e150
-"""Values beyond this are measured in units of the largest: their squares would not fit."""
+FAR, FEW = 1e6, 2 * WINSORISED
+"""So many times farther from the median than is usual, a value is a stray; strays are pulled in where they are few."""
+SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
+TINY, HUGE = 1e-130, 1e150
+"""Values that are all below, or reach beyond, are measured in units of the largest: their squares would not fit."""
+CLOSE = 2.0**-40
+"""Values that differ by less than this share of themselves are measured from one of them: their sum would not fit."""
 
 
 class UnitsKind(Kind):
@@ -68,16 +73,45 @@ def standardise(feature: Feature, raw_NU: NDArray[np.float64], out_NU: NDArray[n
 def location_scale(values: NDArray[np.float64]) -> tuple[float, float]:
     """Mean and standard deviation of the finite values, the outer 0.5 % of each tail pulled in.
 
-    A constant column has scale 0. A column that is constant but for its tails is measured with them.
+    A constant column has scale 0, no other has. A column that is constant but for its tails is measured with them.
     """
     finite = values[np.isfinite(values)]
     if finite.size == 0 or finite.min() == finite.max():
         return (float(finite[0]) if finite.size else 0.0), 0.0
-    largest = float(np.abs(finite).max())
-    if largest > HUGE:
-        center, scale = location_scale(finite / largest)
-        return center * largest, scale * largest
-    inner = np.clip(finite, *np.quantile(finite, [WINSORISED, 1 - WINSORISED]))
+    unit = 1.0 if np.abs(finite).max() <= HUGE else 4.0  # the difference of two values must fit
+    inner = np.clip(finite, *np.quantile(finite / unit, [WINSORISED, 1 - WINSORISED]) * unit)
     if inner.min() == inner.max():
         inner = finite
-    return float(inner.mean()), float(inner.std())
+    inner = _without_strays(inner)
+    largest = np.abs(inner).max()
+    if not TINY < largest <= HUGE:
+        exponent = int(np.frexp(largest)[1])
+        center, scale = _mean_deviation(np.ldexp(inner, -exponent))
+        return float(np.ldexp(center, exponent)), max(float(np.ldexp(scale, exponent)), SMALLEST)
+    return _mean_deviation(inner)
+
+
+def _without_strays(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values, those of a few that are farther out than all measure pulled in to the farthest of the others."""
+    middle = _median(values)
+    with np.errstate(over="ignore"):  # an infinite distance is as good
+        distance = np.abs(values - middle)
+        is_far = distance > FAR * _median(distance[distance > 0])
+    if not 0 < is_far.mean() <= FEW:
+        return values
+    near = values[~is_far]
+    return np.clip(values, near.min(), near.max())
+
+
+def _median(values: NDArray[np.float64]) -> np.float64:
+    """The upper median, which is one of the values."""
+    half = len(values) // 2
+    return np.partition(values, half)[half]  # type: ignore[no-any-return]
+
+
+def _mean_deviation(values: NDArray[np.float64]) -> tuple[float, float]:
+    start = 0.0
+    if np.ptp(values) <= CLOSE * np.abs(values).max():
+        start = float(values[0])
+        values = values - start  # exact
+    return start + float(values.mean()), float(values.std())

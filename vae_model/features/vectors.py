@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_model.errors import SchemaError
-from vae_model.features.feature import Feature
-from vae_model.features.numbers import as_float64, in_words
+from vae_model.features.feature import Feature, Fit
+from vae_model.features.floats import as_float64, offset_of
+from vae_model.features.numbers import told_apart, whole
 from vae_model.features.units import UnitsKind
 
 
@@ -20,9 +23,23 @@ class Vectors(UnitsKind):
     families = ("array",)
     default_of = ("array",)
 
+    def fit(self, bare: Feature, array: pa.Array) -> Fit:
+        """Location and scale of each element, less an offset where floats cannot tell the numbers of one apart."""
+        width = width_of(array)
+        matrix(array, width, bare.name)  # raises where the arrays are of different lengths
+        offsets = [offset_of(own) for own in _elements(array, width)]
+        if any(offset is not None for offset in offsets):
+            bare = replace(bare, offset=tuple(str(offset or 0) for offset in offsets))
+        return super().fit(bare, array)
+
     def encode(self, feature: Feature, array: pa.Array) -> NDArray[np.float64]:
         """The elements, (N, U); a null array becomes a row of NaN. Raises SchemaError where one has another length."""
-        return matrix(array, len(feature.center) or width_of(array), feature.name)
+        raw_NU = matrix(array, len(feature.center) or width_of(array), feature.name)
+        if feature.offset:
+            present_N = array.is_valid().to_numpy(zero_copy_only=False)
+            for u, own in enumerate(_elements(array, len(feature.offset))):
+                raw_NU[present_N, u] = as_float64(own, feature.offset_of(u))
+        return raw_NU
 
     def describe(self, feature: Feature) -> str:
         """The length of the arrays."""
@@ -33,7 +50,9 @@ class Vectors(UnitsKind):
     ) -> tuple[str, str]:
         """The element that deviates most."""
         worst = int(np.argmax(parts_U))
-        return f"[{worst}]: {in_words(value[worst].as_py())}", f"[{worst}]: {in_words(expected_U[worst])}"
+        usual = whole(float(expected_U[worst]), feature.offset_of(worst))
+        observed, expected = told_apart(value[worst].as_py(), usual, feature.scale[worst])
+        return f"[{worst}]: {observed}", f"[{worst}]: {expected}"
 
 
 def matrix(array: pa.Array, width: int, name: str) -> NDArray[np.float64]:
@@ -52,6 +71,12 @@ def matrix(array: pa.Array, width: int, name: str) -> NDArray[np.float64]:
     out = np.full((len(array), width), np.nan)
     out[lengths.is_valid().to_numpy(zero_copy_only=False)] = as_float64(array.flatten()).reshape(-1, width)
     return out
+
+
+def _elements(array: pa.Array, width: int) -> list[pa.Array]:
+    """The elements of arrays that are all of one length, by their place; without those of null arrays."""
+    flat = array.flatten()
+    return [flat.take(pa.array(np.arange(u, len(flat), width))) for u in range(width)]
 
 
 def width_of(array: pa.Array) -> int:
