@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vae_model.errors import SchemaError
 from vae_model.features import categories
-from vae_model.features.categories import MAX_SLOTS, MIN_COUNT, codes, vocabulary
+from vae_model.features.categories import MAX_BYTES, MAX_SLOTS, MIN_COUNT, SHOWN, Categories, codes, vocabulary
+from vae_model.features.feature import Feature
 
 
 def test_values_are_ordered_by_frequency_then_name():
@@ -103,3 +105,22 @@ def test_every_trained_value_is_seen_again(values):
     assert ((slot < 0) == [value is None for value in values]).all()
     assert slot.max(initial=-1) <= slots <= distinct == len(set(values) - {None})
     assert 0 <= gini < 1
+
+
+def test_long_text_is_no_category():
+    """A column with a value that is too long is refused by name, with what to do; an unseen one that long is not."""
+    fits = pa.array(["x" * MAX_BYTES, "ä" * (MAX_BYTES // 2)] * 10)
+    feature = Categories().fit(Feature("s", "categorical", "string"), fits).feature
+    with pytest.raises(SchemaError) as caught:
+        Categories().fit(Feature("s", "categorical", "string"), pa.array(["a", "ä" * 501]))
+    assert str(caught.value) == (
+        "Column 's' holds text that is too long for a category.\n"
+        "  expected: values of at most 1,000 bytes\n  found: a value of 1,002 bytes or more\n"
+        "  to do: Leave it out of the model: features: {exclude: [s]}."
+    )
+    long = pa.array(["y" * 2_000_000])
+    slot, unseen = Categories().encode(feature, long)
+    assert unseen.all() and slot.tolist() == [feature.slots]
+    observed, expected = Categories().words(feature, long[0], np.array([0.0]), np.array([1.0], np.float32))
+    assert (observed, expected[-1], len(expected)) == ("y" * (SHOWN - 1) + "…", "…", SHOWN)
+    assert len(Categories().describe(feature)) < 500

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_model.errors import ModelFileError, SchemaError, TrainingError
+from vae_model.features import spec as spec_module
 from vae_model.features.categories import MAX_SLOTS
 from vae_model.features.schema import arrow_columns, select
 from vae_model.features.spec import FeatureSpec, combine
@@ -379,3 +380,18 @@ def test_moments_apart_by_whole_weeks_share_the_weekday(spec):
     rows = pa.table(columns(2)).set_column(4, "at", pa.array([datetime(2024, 7, 2, 12), datetime(2024, 7, 16, 12)]))
     first, second = spec.encode_table(rows).x_NF[:, 2:8]
     np.testing.assert_array_equal(first, second)
+
+
+def test_a_vocabulary_that_no_model_file_has_room_for_is_refused(monkeypatch):
+    """The values of all categories together have a limit, checked when they are fitted; the largest column is named."""
+    table = pa.table({"a": [f"{i:010}" for i in range(100)], "b": [f"{i:05}" for i in range(100)], "x": range(100)})
+    monkeypatch.setattr(spec_module, "MAX_VOCABULARY", 1500)
+    fit(table)
+    monkeypatch.setattr(spec_module, "MAX_VOCABULARY", 1499)
+    with pytest.raises(TrainingError) as caught:
+        fit(table)
+    assert str(caught.value) == (
+        "The categories have too many different values, or too long ones.\n"
+        "  expected: at most 1,499 bytes in all\n  found: 1,500 bytes, 1,000 of them in column 'a'\n"
+        "  to do: Leave out of the model what only identifies a row: features: {exclude: [a]}."
+    )

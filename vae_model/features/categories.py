@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from vae_model.errors import SchemaError
 from vae_model.features.feature import Feature, Fit, Kind
 
 MAX_SLOTS = 127
@@ -19,6 +20,13 @@ MIN_COUNT = 5
 """A value seen less often than this in training has no slot of its own: there is too little to learn from."""
 MAX_VALUES = 50_000
 """At most this many values are remembered as seen."""
+MAX_BYTES = 1000
+"""No value of a category may be longer, in UTF-8: it would stand in the model file, for nothing."""
+MAX_VOCABULARY = 12 << 20
+"""The values of all categories of a model together, in UTF-8: they are in its header, which may have 100 MB and writes
+a byte as up to seven."""
+SHOWN = 200
+"""Longer values are shown by their first letters."""
 MANY_VALUES = 1000
 """With more distinct values than this, a note says that most of them are not told apart."""
 
@@ -42,12 +50,20 @@ class Categories(SlotKind):
 
     def fit(self, bare: Feature, array: pa.Array) -> Fit:
         """The values, most frequent first, and how many of them have a slot."""
+        longest = pc.max(pc.binary_length(text(array))).as_py() or 0
+        if longest > MAX_BYTES:
+            raise SchemaError(
+                f"Column {bare.name!r} holds text that is too long for a category.",
+                f"values of at most {MAX_BYTES:,} bytes",
+                f"a value of {longest:,} bytes or more",
+                f"Leave it out of the model: features: {{exclude: [{bare.name}]}}.",
+            )
         values, slots, gini, distinct = vocabulary(array)
         notes = []
         if distinct > MANY_VALUES:
             notes.append(f"{distinct:,} distinct values; the {slots} most frequent are told apart")
         if distinct == 1:
-            notes.append(f"constant ({values[0]!r}) in the training rows")
+            notes.append(f"constant ({shortened(values[0])!r}) in the training rows")
         return Fit(replace(bare, values=tuple(values), slots=slots, gini=gini), notes)
 
     def encode(self, feature: Feature, array: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
@@ -57,7 +73,7 @@ class Categories(SlotKind):
     def describe(self, feature: Feature) -> str:
         """How many values there are, the first six, and how many have no slot."""
         count, pooled = len(feature.values), len(feature.values) - feature.slots
-        shown = ", ".join(feature.values[:6]) + (", …" if count > 6 else "")
+        shown = ", ".join(map(shortened, feature.values[:6])) + (", …" if count > 6 else "")
         return f"{count} values ({shown})" + (f", {pooled} rare ones pooled" if pooled else "")
 
     def words(
@@ -65,7 +81,8 @@ class Categories(SlotKind):
     ) -> tuple[str, str]:
         """The value, and the likeliest other one."""
         slot = int(expected_U[0])
-        return self.in_words(value.as_py()), feature.values[slot] if slot < feature.slots else "(a rare value)"
+        expected = feature.values[slot] if slot < feature.slots else "(a rare value)"
+        return shortened(self.in_words(value.as_py())), shortened(expected)
 
     def in_words(self, value: Any) -> str:
         """One value of the column."""
@@ -82,6 +99,11 @@ class Booleans(Categories):
     def in_words(self, value: Any) -> str:
         """As Arrow and SQL write it, not as Python does."""
         return str(value).lower()
+
+
+def shortened(value: str) -> str:
+    """A value as it is shown: of a long one the first letters."""
+    return value if len(value) <= SHOWN else value[: SHOWN - 1] + "…"
 
 
 def text(array: pa.Array) -> pa.Array:

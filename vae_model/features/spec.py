@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vae_model.errors import ModelFileError, SchemaError, TrainingError
 from vae_model.features.batch import Batch
-from vae_model.features.categories import SlotKind
+from vae_model.features.categories import MAX_VOCABULARY, SlotKind
 from vae_model.features.families import FAMILIES
 from vae_model.features.feature import Chosen, Feature, Kind
 from vae_model.features.kinds import KINDS
@@ -56,6 +56,7 @@ class FeatureSpec:
                 unused[name] = fit.unusable
             else:
                 features.append(fit.feature)
+        _check_vocabulary(features)
         if all(feature.is_constant for feature in features):
             raise TrainingError(
                 "There is nothing to learn: every feature is constant or null in the training rows.",
@@ -191,6 +192,19 @@ class FeatureSpec:
                     "Upgrade spark-vae-anomaly.",
                 )
         return cls(features, dict(values["unused"]), tuple(values["notes"]))
+
+
+def _check_vocabulary(features: Sequence[Feature]) -> None:
+    """Raise TrainingError where the values of all categories are more than a model file has room for."""
+    sizes = {feature.name: sum(len(value.encode()) for value in feature.values) for feature in features}
+    if (total := sum(sizes.values())) > MAX_VOCABULARY:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise TrainingError(
+            "The categories have too many different values, or too long ones.",
+            f"at most {MAX_VOCABULARY:,} bytes in all",
+            f"{total:,} bytes, {sizes[largest]:,} of them in column {largest!r}",
+            f"Leave out of the model what only identifies a row: features: {{exclude: [{largest}]}}.",
+        )
 
 
 def combine(column: pa.ChunkedArray | pa.Array) -> pa.Array:

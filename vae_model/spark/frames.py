@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -69,6 +71,13 @@ _FAMILIES = {
 def column(name: str) -> SparkColumn:
     """A column of any name; dots in it are letters, not fields."""
     return F.col(identifiers.quote(name))
+
+
+def free_name(taken: Iterable[str], stem: str) -> str:
+    """``stem``, or it with a number: a name that no column has, in any case, as Spark folds it."""
+    folded = {name.upper().lower() for name in taken}
+    names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(1)))
+    return next(name for name in names if name not in folded)
 
 
 def columns(frame: DataFrame) -> list[Column]:

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from vae_model.features.categories import MAX_BYTES
 from vae_model.spark.frames import to_arrow
 from vae_model.spark.source import sampling
 
@@ -160,3 +161,30 @@ def test_a_wide_decimal_is_a_key_on_every_engine(engine, on_sail):
         return both(sampling.draw(rows, ["number"], ["id"], 500, 0.2, 0))
 
     assert draw(engine) == on_sail(draw)
+
+
+OWN = ["__vae_choice", "choice", "key", "row", "copies", "0", "1", "a.b"]
+"""Names that the plan of a draw has, or might have, of its own."""
+
+
+@pytest.mark.parametrize("repeats", [1, 20_000])
+def test_features_may_be_called_anything(engine, repeats):
+    """Columns named like those of the draw itself arrive with their own values, by whichever way rows are drawn."""
+    rows = engine.range(20_000).selectExpr(
+        "id AS a", *(f"id DIV {repeats} + {i} AS `{name}`" for i, name in enumerate(OWN))
+    )  # fmt: skip
+    sample = sampling.draw(rows, [], OWN, 500, 0.2, 0)
+    table = sample.training
+    assert table.column_names == OWN
+    first = table.column(0).to_pylist()
+    for i in range(len(OWN)):
+        assert table.column(i).to_pylist() == [value + i for value in first]
+    assert len(table) + len(sample.calibration) == 500
+
+
+def test_long_text_is_not_brought_over(engine):
+    """Of a text that is too long for a category no more arrives than shows that it is, and the rows are the same."""
+    rows = engine.range(3000).selectExpr("id", "repeat('ä', 5000) AS long", "string(id) AS short")
+    sample = sampling.draw(rows, ["id"], ["long", "short", "id"], 500, 0.2, 0)
+    assert {len(text.encode()) for text in sample.training.column("long").to_pylist()} == {2 * (MAX_BYTES + 1)}
+    assert sample.training.column("short").to_pylist() == [str(i) for i in sample.training.column("id").to_pylist()]

@@ -260,3 +260,22 @@ def test_the_udf_loads_where_only_numpy_pandas_and_pyarrow_are(detector, rows, t
     done = subprocess.run([sys.executable, "-c", BLOCKED], input=sent, capture_output=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().split() == ["1200", "[]"]
+
+
+def test_columns_named_like_those_of_the_plan_survive(engine, path, detector, rows):
+    """A column called __vae, in any case and of any type, comes out with its values."""
+    from pyspark.sql import functions as F
+
+    frame = engine.read.parquet(path)
+    odd = frame.select(
+        "*", (F.col("id") * 2).alias("__VAE"), F.struct(F.col("id").alias("anomaly_score")).alias("__vae_1"),
+        F.lit("x").alias("__vae.anomaly_score"), F.lit(1.5).alias("anomaly_score"),
+    )  # fmt: skip
+    found = collected(score(odd, detector, "vae_"))
+    assert list(found.columns) == [*odd.columns, *("vae_" + name for name in OUTPUT.names)]
+    assert found["__VAE"].tolist() == [2 * i for i in range(len(rows))]
+    assert [value["anomaly_score"] for value in found["__vae_1"]] == list(range(len(rows)))
+    assert set(found["__vae.anomaly_score"]) == {"x"}
+    assert set(found["anomaly_score"]) == {1.5}
+    scores = found[["vae_" + name for name in OUTPUT.names]].set_axis(OUTPUT.names, axis=1)
+    assert_same_scores(scores, detector.score(rows))

@@ -63,6 +63,12 @@ class Capabilities:
     """Parquet columns of the type VARIANT, as what they are."""
     encodings: bool = True
     """CSV in other encodings than UTF-8."""
+    metadata: bool = True
+    """What a column carries beside its type is in its schema, and can be set."""
+    void_in_delta: bool = True
+    """Columns of nulls alone, without a type, in a Delta table."""
+    nested_variant: bool = True
+    """Structs with a VARIANT in them, read back from a Delta table."""
     cancel: bool = False
     """The job of one thread ended from outside it, and no other's."""
     peak_memory: bool = False

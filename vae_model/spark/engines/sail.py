@@ -54,6 +54,9 @@ class Sail(Engine):
         orc=False,
         variant=False,
         encodings=False,
+        metadata=False,
+        void_in_delta=False,
+        nested_variant=False,
     )
 
     def workers_run_this_python(self, spark: SparkSession) -> bool:

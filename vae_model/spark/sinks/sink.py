@@ -20,6 +20,7 @@ from vae_model.spark.frames import from_arrow
 from vae_model.spark.sinks.delta import Delta
 from vae_model.spark.sinks.parquet import Parquet
 from vae_model.spark.sinks.reading import Rows, existing
+from vae_model.spark.sinks.types import check_types
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -48,8 +49,8 @@ SINKS: dict[str, Sink] = {"delta": Delta(), "parquet": Parquet()}
 
 
 def check_output(spark: SparkSession, source: Source, output: Output, frame: DataFrame) -> None:
-    """Before any work: the output is not the source, is of the format that is there, can be written, and (append)
-    has the columns of ``frame``, the source, with the output columns after them. Raises OutputError.
+    """Before any work: the output is not the source, is of the format that is there, can be written, can hold the
+    columns of ``frame``, the source, and (append) has them with the output columns after them. Raises OutputError.
     """
     check_mode(spark, output)
     if _same_place(spark, source, output):
@@ -67,6 +68,7 @@ def check_output(spark: SparkSession, source: Source, output: Output, frame: Dat
             if output.format != "delta" or is_ours(spark) or files.protocol(output.path) == "file":
                 raise
             log.warning("The output could not be looked at before the job: %s", str(error).replace("\n ", ""))
+    check_types(frame, output)
     there_now = existing(spark, output) if output.mode == "append" else None
     if there_now is None:
         return

@@ -58,30 +58,24 @@ def summarise(frame: DataFrame, output: Output, key: list[str]) -> Summary:
     """Count scored rows and fetch the highest; ``key`` are the columns that name a row."""
     prefix = output.prefix
     flag, score, status = (column(prefix + name) for name in ("is_anomaly", "anomaly_score", "anomaly_status"))
-    counts = frame.groupBy(status.alias("s")).agg(
-        F.count(F.lit(1)).alias("n"), F.sum(F.when(flag, 1).otherwise(0)).alias("a")
-    )
-    counted = [(row["s"], int(row["n"]), int(row["a"])) for row in counts.collect()]
+    counts = frame.groupBy(status).agg(F.count(F.lit(1)), F.sum(F.when(flag, 1).otherwise(0)))
+    counted = [(row[0], int(row[1]), int(row[2])) for row in counts.collect()]
     shown = key or [name for name in frame.columns[:3] if not name.startswith(prefix + "anomaly")]
     top = (
         frame.where(flag)
         .orderBy(score.desc(), *(column(name) for name in key))
         .limit(TOP)
-        .select(
-            *(column(name) for name in shown),
-            score.alias("__score"),
-            column(prefix + "anomaly_p_value").alias("__p"),
-            column(prefix + "anomaly_reasons").alias("__reasons"),
-        )
+        .select(*map(column, shown), score, *(column(prefix + name) for name in ("anomaly_p_value", "anomaly_reasons")))
     )
     anomalies = [
         Anomaly(
-            {name: row[i] for i, name in enumerate(shown)},
-            row["__score"],
-            row["__p"],
-            [Reason(r["feature"], r["share"], r["observed"], r["expected"]) for r in row["__reasons"]],
+            dict(zip(shown, row, strict=False)),
+            score,
+            p_value,
+            [Reason(r["feature"], r["share"], r["observed"], r["expected"]) for r in reasons],
         )
         for row in top.collect()
+        for score, p_value, reasons in [row[-3:]]
     ]
     return Summary(
         rows=sum(n for _, n, _ in counted),

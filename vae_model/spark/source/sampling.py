@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark.sql import functions as F
 
+from vae_model.features.categories import MAX_BYTES
 from vae_model.spark.frames import column, to_arrow
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ log = logging.getLogger(__name__)
 CHOICE_BITS, SPLIT_BITS = 62, 20
 COMMON = 100
 """A row that makes up more than one in so many of the sample is common: its copies are split."""
-_CHOICE, _KEY, _ROW, _COPIES = "__vae_choice", "__vae_key", "__vae_row", "__vae_copies"
+_CHOICE, _KEY, _ROW, _COPIES = "choice", "key", "row", "copies"
+"""Columns of a draw beside the features, which have numbers for names meanwhile: the two never meet."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,15 @@ class _Draws:
         frame, choice = self.frame, self._hash(names)
         if self.share < 1:  # first of all: the other hashes are of the chosen only
             frame = frame.where(choice < F.lit(int(self.share * 2**CHOICE_BITS)))
-        return self._here(frame.select(*map(column, self.features), choice.alias(_CHOICE), self._key(), self._row()))
+        return self._here(frame.select(*self._carried(), choice.alias(_CHOICE), self._key(), self._row()))
 
     def by_count(self) -> pa.Table:
         """The share of each row's copies, rounded up or down by its hash; a row without copies is chosen as above.
 
         Shuffles every different row once: for tables of which most rows have equals.
         """
-        names = [*self.features, _KEY]
-        rows = self.frame.select(*map(column, self.features), self._key(), self._row())
+        names = [*map(str, range(len(self.features))), _KEY]
+        rows = self.frame.select(*self._carried(), self._key(), self._row())
         counted = rows.groupBy(_ROW).agg(*(F.first(column(name)).alias(name) for name in names),
                                          F.count(F.lit(1)).alias(_COPIES))  # fmt: skip
         expected = column(_COPIES).cast("double") * F.lit(self.share)
@@ -106,6 +108,15 @@ class _Draws:
 
     def _here(self, frame: DataFrame) -> pa.Table:
         return to_arrow(frame.limit(2 * self.rows))
+
+    def _carried(self) -> list[Column]:
+        """The features, each by its number; of text no more than says whether it is too long for a category."""
+        types = dict(self.frame.dtypes)
+        values = [
+            F.substring(column(name), 1, MAX_BYTES + 1) if types.get(name) == "string" else column(name)
+            for name in self.features
+        ]
+        return [value.alias(str(number)) for number, value in enumerate(values)]
 
     def _key(self) -> Column:
         return (self._hash(self.key) if self.key else F.lit(0)).alias(_KEY)
@@ -164,7 +175,7 @@ def _split(table: pa.Table, features: Sequence[str], rows: int, calibration: flo
     place = np.where(is_common, choice ^ _scattered(nth), choice)
     first = np.argsort(place, kind="stable")[:rows]
     held_out = place[first] % 2**SPLIT_BITS < calibration * 2**SPLIT_BITS
-    table = table.select(list(features))
+    table = table.select(list(map(str, range(len(features))))).rename_columns(list(features))
     return table.take(first[~held_out]), table.take(first[held_out])
 
 

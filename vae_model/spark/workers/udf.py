@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from vae_model.scoring.scorer import COMPUTED, OUTPUT, Scorer, load_scorer
-from vae_model.spark.frames import column, columns, from_arrow
+from vae_model.spark.frames import column, columns, free_name, from_arrow
 from vae_model.spark.workers import transport
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 RETURN_TYPE = from_arrow(COMPUTED)
 """Spark's type of the struct; as text it would be parsed by whichever Connect session is active."""
-_STRUCT = "__vae"
 
 
 def _arrow_scoring(digest: str, model: Callable[[], bytes], observe: Callable[[], None]) -> Any:
@@ -111,9 +110,10 @@ def add_scores(frame: DataFrame, udf: Any, scorer: Scorer, prefix: str = "") -> 
     """``frame`` with the seven output columns after its own, in order. No shuffle, no join, one Python evaluation."""
     by_pandas = udf.evalType == F.PandasUDFType.SCALAR_ITER
     features = _for_pandas(frame, scorer) if by_pandas else [column(name) for name in scorer.names]
-    scored = frame.withColumn(_STRUCT, udf(*features))
+    struct = free_name(frame.columns, "__vae")
+    scored = frame.withColumn(struct, udf(*features))
     return scored.select(
         *(column(name) for name in frame.columns),
-        *(F.col(f"{_STRUCT}.{name}").alias(prefix + name) for name in COMPUTED.names),
+        *(column(struct).getField(name).alias(prefix + name) for name in COMPUTED.names),
         F.lit(scorer.name).alias(prefix + OUTPUT.names[-1]),
     )
