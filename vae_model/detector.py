@@ -12,13 +12,15 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vae_model.config.load import parse_config
 from vae_model.config.sections import Config, Decision
 from vae_model.decisions.calibration import Calibration
-from vae_model.errors import ModelFileError, OutputError, SchemaError, StorageError, TrainingError
+from vae_model.errors import ConfigError, ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
 from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec
 from vae_model.places import files
+from vae_model.printable import printable
 from vae_model.scoring import model_file
 from vae_model.scoring.scorer import OUTPUT, Scorer
 from vae_model.training import fit
@@ -223,12 +225,12 @@ class Detector:
 
     def _adopt(self, data: bytes, origin: str = "The model") -> None:
         header, arrays = model_file.loads(data, origin)
+        scorer = Scorer.from_parts(header, arrays, origin)
         try:
-            self._scorer = Scorer.from_parts(header, arrays)
-            self.config = Config.model_validate(header["config"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"{origin} lacks a part.", "a complete model file", str(error)) from error
-        self._bytes, self._header = data, header
+            self.config = parse_config(header["config"])
+        except ConfigError as error:
+            raise error.as_kind(ModelFileError, f"{origin} does not make sense. {_on_one_line(error)}") from None
+        self._scorer, self._bytes, self._header = scorer, data, header
 
 
 def choose(columns: Sequence[schema.Column], config: Config) -> dict[str, Chosen]:
@@ -254,6 +256,10 @@ def _table(frame: Any) -> pa.Table:
         raise SchemaError(
             "The frame cannot be read as a table.", "pandas, Arrow or a NumPy matrix", str(error)
         ) from error
+
+
+def _on_one_line(error: ConfigError) -> str:
+    return printable(error.problem.replace("\n  - ", " "))
 
 
 def _versions() -> dict[str, str]:

@@ -15,12 +15,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.errors import ModelFileError, SchemaError, TrainingError
+from vae_model.errors import SchemaError, TrainingError
 from vae_model.features.batch import Batch
 from vae_model.features.categories import MAX_VOCABULARY, SlotKind
 from vae_model.features.families import FAMILIES
 from vae_model.features.feature import Chosen, Feature, Kind
+from vae_model.features.fields import Fields
 from vae_model.features.kinds import KINDS
+from vae_model.features.stored import features_of
 from vae_model.features.units import UnitsKind, standardise
 
 T = TypeVar("T")
@@ -179,19 +181,9 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """From what ``to_json`` gave. Raises ModelFileError where a kind is not known."""
-        known: Any = Feature
-        lists = [{k: tuple(v) if isinstance(v, list) else v for k, v in f.items()} for f in values["features"]]
-        features = tuple(known(**fields) for fields in lists)
-        for feature in features:
-            if feature.kind not in KINDS:
-                raise ModelFileError(
-                    "The model has a kind of feature that this version of spark-vae-anomaly does not know.",
-                    f"one of {', '.join(KINDS)}",
-                    f"{feature.kind} for column {feature.name!r}",
-                    "Upgrade spark-vae-anomaly.",
-                )
-        return cls(features, dict(values["unused"]), tuple(values["notes"]))
+        """From what ``to_json`` gave. Raises ModelFileError where it cannot have given that."""
+        own = Fields(values, "spec")
+        return cls(features_of(own), own.named_texts("unused"), own.texts("notes"))
 
 
 def _check_vocabulary(features: Sequence[Feature]) -> None:

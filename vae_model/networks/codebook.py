@@ -20,7 +20,7 @@ Shapes as in ``inputs``; K codes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from vae_model.networks.inputs import Expected, FirstLayer, Inputs, TableShape, symlog
 from vae_model.networks.products import multiply
+from vae_model.networks.stored import Sizes, Stored
 
 ROWS_PER_CODE = 4
 """At least so many training rows for each code, on average."""
@@ -45,6 +46,8 @@ LEAST_VARIANCE = 1e-6
 """No variance within codes is taken for less."""
 MAX_COVARIANCE = 512
 """With more outputs than this, only the variances are taken."""
+MAX_SYMLOG = 100.0
+"""No code expects more of a number, and none holds anything for less likely than exp(-this)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,15 @@ class Codebook:
     mean_KV: NDArray[np.float32]
     log_share_KS: NDArray[np.float32]
     """Log-probabilities of all categories' slots, side by side."""
+
+    @classmethod
+    def stored(cls, shape: TableShape, sizes: Sizes) -> Iterator[tuple[str, Stored]]:
+        """The arrays that ``from_arrays`` takes, by the number of codes."""
+        codes = sizes.count("codes")
+        yield "weight", Stored((shape.inputs, codes))
+        yield "bias", Stored((codes,))
+        yield "mean", Stored((codes, shape.varying), -MAX_SYMLOG, MAX_SYMLOG)
+        yield "log_share", Stored((codes, sum(shape.slots)), -MAX_SYMLOG, 1e-5)  # log 1, rounded
 
     @classmethod
     def from_arrays(cls, shape: TableShape, arrays: Mapping[str, NDArray[Any]]) -> Self:

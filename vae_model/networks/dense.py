@@ -5,9 +5,10 @@ Shapes as in ``inputs``; Z latent dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +16,12 @@ from numpy.typing import NDArray
 
 from vae_model.networks.inputs import Expected, FirstLayer, Inputs, TableShape
 from vae_model.networks.products import multiply
+from vae_model.networks.stored import Sizes, Stored
+
+MAX_WEIGHT = 1e6
+"""No weight or bias is larger. Those of trained networks are about 1."""
+MAX_LOG_VARIANCE = 80.0
+"""Deviations then are within 1e-17 and 1e17: their squares are 32-bit floats."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,18 @@ class DenseVAE:
     log_variance_V: NDArray[np.float32]
 
     @classmethod
+    def stored(cls, shape: TableShape, sizes: Sizes) -> Iterator[tuple[str, Stored]]:
+        """The arrays that ``from_arrays`` takes, by the widths of the hidden layers and the latent dimensions."""
+        widths = [shape.inputs, *sizes.counts("hidden"), sizes.count("latent")]
+        mirrored = [*widths[:0:-1], shape.outputs]
+        yield "log_variance", Stored((shape.varying,), -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
+        for side, of_side in (("encoder", widths), ("decoder", mirrored)):
+            for i, (inputs, outputs) in enumerate(pairwise(of_side)):
+                yield f"{side}.{i}.weight", Stored((inputs, outputs), -MAX_WEIGHT, MAX_WEIGHT)
+                yield f"{side}.{i}.bias", Stored((outputs,), -MAX_WEIGHT, MAX_WEIGHT)
+
+    @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # of weights that no training made: their rows then have no score
     def from_arrays(cls, shape: TableShape, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """From a member's arrays: ``encoder.0.weight``, ``encoder.0.bias``, …, ``decoder.…``, ``log_variance``."""
         encoder, decoder = (_stack(arrays, side) for side in ("encoder", "decoder"))

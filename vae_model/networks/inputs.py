@@ -7,6 +7,7 @@ of a first layer, S slots of one category.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from vae_model.networks import tiles
 from vae_model.networks.buffers import Buffers
 from vae_model.networks.products import multiply
+from vae_model.networks.stored import Sizes, Stored
 
 INPUT_CLIP = 10.0
 """Inputs stop at this many standard deviations: one wild value must not blur the other columns."""
@@ -205,6 +207,10 @@ class Member(Protocol):
     """Its name in a model file. All kinds weigh the same in a score."""
     needs_imputed: ClassVar[bool]
     """Whether it has to be given what the other members expect in place of what is missing."""
+
+    @classmethod
+    def stored(cls, shape: TableShape, sizes: Sizes) -> Iterator[tuple[str, Stored]]:
+        """Its arrays in a model file, one after the other: a header may speak of more than there are."""
 
     @property
     def deviation_V(self) -> NDArray[np.float32]:

@@ -29,6 +29,8 @@ from vae_model.scoring.residuals import FITTED_ROWS, ResidualDistance
 
 NETWORKS: dict[str, type[DenseVAE] | type[Codebook]] = {network.kind: network for network in (DenseVAE, Codebook)}
 """The kinds of members, by their name in a model file."""
+LEAST_ORDINARY = 1e-6
+"""No ordinary distance is taken for less."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Ensemble:
             seen_N = np.maximum((~np.isnan(residuals[0])).sum(axis=1), 1)
             parts = (distance.parts(own_NR) for distance, own_NR in zip(self.distances, residuals, strict=True))
             blocks.append([own_NR.sum(axis=1, dtype=np.float64) / seen_N for own_NR in parts])
-        return [max(float(np.median(own_N)), 1e-6) for own_N in np.concatenate(blocks, axis=1)]
+        return [max(float(np.median(own_N)), LEAST_ORDINARY) for own_N in np.concatenate(blocks, axis=1)]
 
     @classmethod
     def from_arrays(
@@ -122,8 +124,7 @@ class Ensemble:
     @cached_property
     def constant_R(self) -> NDArray[np.bool_]:
         """Which residuals never varied in training."""
-        single = [feature.gini == 0 for feature in self.spec.categorical]
-        return np.concatenate([self.constant_F, np.array(single, dtype=bool)])
+        return constants_of(self.spec)
 
     @cached_property
     def _measures(self) -> list[ResidualDistance]:
@@ -300,3 +301,9 @@ class Ensemble:
 def shape_of(spec: FeatureSpec) -> TableShape:
     """What the networks see of a table: constants stay outside them."""
     return TableShape(int(np.sum(spec.scale_F != 0)), tuple(f.slots + 1 for f in spec.categorical))
+
+
+def constants_of(spec: FeatureSpec) -> NDArray[np.bool_]:
+    """(R,) which residuals never varied in training."""
+    single = [feature.gini == 0 for feature in spec.categorical]
+    return np.concatenate([spec.scale_F == 0, np.array(single, dtype=bool)])

@@ -20,6 +20,7 @@ Shapes: N rows, R residuals (numeric units first, then categories), D directions
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from vae_model.networks import tiles
 from vae_model.networks.buffers import Buffers
 from vae_model.networks.products import multiply, one_thread
+from vae_model.networks.stored import HUGE, Stored
 
 SPREAD_CLIP = 5.0
 """Residuals stop here while their mean and deviation are taken: a few wild rows must not widen the measure."""
@@ -45,9 +47,11 @@ MIN_POWER = 0.05
 MIN_SHRINKAGE = 0.02
 """At least this share of the covariance is the target, so that it can always be inverted."""
 MAX_DIRECTIONS = 256
-"""At most this many directions of the covariance are kept."""
+"""At most this many directions of the covariance are kept. A model file of another number is refused."""
 FITTED_ROWS = 20_000
 """The residuals of at most this many rows are looked at, evenly spread over those given."""
+MAX_PRECISION = 1e12
+"""No direction weighs more, by far: the covariance is that of numbers of about 1, and shrunk."""
 
 
 NAMES = ("center", "scale", "tail_start", "tail_power", "plain", "direction", "excess")
@@ -113,6 +117,28 @@ class ResidualDistance:
             whole(center, 0), whole(scale, 1), whole(start, np.inf), whole(power, 1), whole(plain, 1),
             direction_RD, weight.astype(np.float32),
         )  # fmt: skip
+
+    @classmethod
+    def stored(cls, constant_R: NDArray[np.bool_]) -> dict[str, Stored]:
+        """The arrays that ``from_arrays`` takes."""
+        count = len(constant_R)
+        directions = min(count - int(constant_R.sum()), MAX_DIRECTIONS)
+        stored = (
+            Stored((count,), -2 * SPREAD_CLIP, 2 * SPREAD_CLIP), Stored((count,), 1e-3, 4 * SPREAD_CLIP),
+            Stored((count,), 1e-4, math.inf), Stored((count,), MIN_POWER / 2, 1),
+            Stored((count,), 1 / MAX_PRECISION, MAX_PRECISION), Stored((count, directions), -1.01, 1.01),
+            Stored((directions,), -MAX_PRECISION, MAX_PRECISION),
+        )  # fmt: skip
+        return {f"residual.{name}": one for name, one in zip(NAMES, stored, strict=True)}
+
+    def fault(self, constant_R: NDArray[np.bool_]) -> str:
+        """What arrays that are each as they must be say against each other; empty where they agree."""
+        if not np.array_equal(self.tail_start_R > HUGE, constant_R):
+            return "tail_start is infinite where a column varied, or finite where it did not"
+        plain = float(self.plain_R[~constant_R].min(initial=np.inf))
+        if float(self.excess_D.min(initial=0)) < -plain * (1 + 1e-5):
+            return "excess takes away more than there is: a distance would be negative"
+        return ""
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:

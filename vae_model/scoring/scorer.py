@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_model.decisions.calibration import Calibration
+from vae_model.errors import ModelFileError
 from vae_model.features.batch import Batch
 from vae_model.features.spec import FeatureSpec
 from vae_model.networks.buffers import Buffers
@@ -22,6 +23,7 @@ from vae_model.networks.products import one_thread
 from vae_model.networks.tiles import BLOCK
 from vae_model.scoring import model_file, reasons
 from vae_model.scoring.ensemble import Ensemble
+from vae_model.scoring.header import Header
 from vae_model.scoring.reasons import Reasons
 
 OUTPUT = pa.schema(
@@ -61,20 +63,19 @@ class Scorer:
     @classmethod
     def from_bytes(cls, data: bytes, origin: str = "The model") -> Self:
         """From a model file's bytes. Raises ModelFileError."""
-        return cls.from_parts(*model_file.loads(data, origin))
+        return cls.from_parts(*model_file.loads(data, origin), origin)
 
     @classmethod
-    def from_parts(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
-        """From a model file's header and arrays."""
-        spec = FeatureSpec.from_json(header["spec"])
-        decision = header["config"]["decision"]
-        kinds = [member["kind"] for member in header["training"]["members"]]
-        ensemble = Ensemble.from_arrays(spec, int(header["training"]["rows"]), kinds, arrays)
-        calibration = Calibration(
-            arrays["calibration_scores"], decision.get("false_alarm_rate", 1.0), decision.get("threshold")
-        )
-        name = f"{header['config']['name']}@{header['sha256'][:12]}"
-        return cls(ensemble, calibration, name, decision["reasons"], decision["max_missing"])
+    def from_parts(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]], origin: str = "The model") -> Self:
+        """From a model file's header and arrays. Raises ModelFileError where they do not make sense."""
+        try:
+            own = Header.of(header)
+            own.check(arrays)
+        except ModelFileError as error:
+            raise error.as_kind(ModelFileError, f"{origin} does not make sense. {error.problem}") from None
+        ensemble = Ensemble.from_arrays(own.spec, own.rows, own.kinds, arrays)
+        calibration = Calibration(arrays["calibration_scores"], own.false_alarm_rate, own.threshold)
+        return cls(ensemble, calibration, own.name, own.max_reasons, own.max_missing)
 
     @property
     def spec(self) -> FeatureSpec:
@@ -107,6 +108,13 @@ class Scorer:
             block = slice(start, start + BLOCK)
             residuals = self.ensemble(batch.take(block), buffers)
             score[block] = residuals.score_N
+            if not np.isfinite(score[block][~unscored[block]]).all():
+                raise ModelFileError(
+                    f"The model {self.name} gives a row no score.",
+                    "a number for each row that has enough features",
+                    "numbers beyond measure: its weights are not those of a trained network",
+                    "Train the model again.",
+                )
             error[block] = residuals.reconstruction_error_N(self.spec.share_R)
             p_value[block] = self.calibration.p_values(score[block])
             flagged[block] = self.calibration.decide(score[block], p_value[block]) & ~unscored[block]

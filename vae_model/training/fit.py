@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vae_model.config.sections import Config
 from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec
-from vae_model.scoring.ensemble import NETWORKS, Ensemble, shape_of
+from vae_model.scoring.ensemble import NETWORKS, Ensemble, constants_of, shape_of
 from vae_model.training import trimming
 
 if TYPE_CHECKING:
@@ -87,11 +87,9 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
 
     spec = FeatureSpec.fit(rows, chosen)
     batch = spec.encode_table(rows)
-    constant_F = spec.scale_F == 0
-    constant_R = np.concatenate([constant_F, [feature.gini == 0 for feature in spec.categorical]]).astype(bool)
-    learnt = batch.take(trimming.kept(batch, constant_R, config.train.trim))
+    learnt = batch.take(trimming.kept(batch, constants_of(spec), config.train.trim))
     trained = train(
-        shape_of(spec), learnt.x_NF[:, ~constant_F], learnt.codes_NC, config.model, config.train.seed, progress
+        shape_of(spec), learnt.x_NF[:, spec.scale_F != 0], learnt.codes_NC, config.model, config.train.seed, progress
     )
     members, measures = (
         [NETWORKS[kind].from_arrays(shape_of(spec), arrays) for kind, arrays in networks]

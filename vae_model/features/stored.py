@@ -1,0 +1,71 @@
+"""A feature as it stands in a model file, checked: it may say only what fitting could have said."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pyarrow as pa
+
+from vae_model.errors import ModelFileError
+from vae_model.features.families import FAMILIES
+from vae_model.features.feature import Feature
+from vae_model.features.fields import Fields
+from vae_model.features.kinds import KINDS
+from vae_model.features.units import UnitsKind
+from vae_model.printable import printable
+
+NAMES = {field.name for field in fields(Feature)}
+
+
+def features_of(spec: Fields) -> tuple[Feature, ...]:
+    """The features of a spec. Raises ModelFileError where one cannot be, or a kind is not known."""
+    sound: set[tuple[str, str, int]] = set()
+    features = tuple(_feature(own, sound) for own in spec.objects("features"))
+    names = [feature.name for feature in features]
+    if len(set(names)) < len(names):
+        raise spec.wrong("features", "each name once", next(name for name in names if names.count(name) > 1))
+    if all(feature.is_constant for feature in features):
+        raise spec.wrong("features", "a feature that varied in training", "constants")
+    return features
+
+
+def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
+    """A feature of its fields. ``sound`` are kinds, families and numbers of units that are known to fit."""
+    name, kind_name = own.text("name"), own.text("kind")
+    if kind_name not in KINDS:
+        raise ModelFileError(
+            "The model has a kind of feature that this version of spark-vae-anomaly does not know.",
+            f"one of {', '.join(KINDS)}",
+            f"{printable(kind_name)} for column {printable(repr(name))}",
+            "Upgrade spark-vae-anomaly.",
+        )
+    kind = KINDS[kind_name]
+    feature = Feature(
+        name, kind_name, own.one_of("family", kind.families),
+        own.numbers("center"), own.numbers("scale", low=0),
+        own.texts("values"), own.count("slots", low=0), own.number("gini", 0, 1),
+    )  # fmt: skip
+    if unknown := [key for key in own.values if key not in NAMES]:
+        raise own.wrong(unknown[0], "nothing", own.values[unknown[0]])
+    if len(set(feature.values)) < len(feature.values):
+        raise own.wrong("values", "each value once", "one twice")
+    if feature.slots > len(feature.values):
+        raise own.wrong("slots", f"at most {len(feature.values)}, one for each value", feature.slots)
+    if len(feature.scale) != len(feature.center):
+        raise own.wrong("scale", f"{len(feature.center)} numbers, one for each center", len(feature.scale))
+    if not isinstance(kind, UnitsKind):
+        if feature.center:
+            raise own.wrong("center", "no numbers for a category", len(feature.center))
+        if not feature.values:
+            raise own.wrong("values", "at least one value of a category", feature.values)
+        return feature
+    if feature.values or feature.gini:
+        raise own.wrong("values" if feature.values else "gini", f"none for a {kind.name} feature", "some")
+    shape = (kind_name, feature.family, len(feature.center))
+    if shape not in sound:
+        # A missing value is encoded to as many units as any other.
+        units = kind.encode(feature, pa.nulls(1, FAMILIES[feature.family].type)).shape[1]
+        if not units or units != len(feature.center):
+            raise own.wrong("center", f"{units or 'some'} numbers", len(feature.center))
+        sound.add(shape)
+    return feature

@@ -1,0 +1,118 @@
+"""What scoring needs of a model file's header, and the arrays that it implies: both checked before they are used.
+
+The digest says that a file is as it was written, not that what was written makes sense. Here every part has to be what
+training could have made: the fields, the names and shapes of the arrays and no others, the range of every number.
+Nothing is made by a number of the header before an array of that size is known to be in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from vae_model.errors import ModelFileError
+from vae_model.features.fields import REMEDY, Fields
+from vae_model.features.spec import FeatureSpec
+from vae_model.networks.stored import Stored
+from vae_model.printable import printable
+from vae_model.scoring.ensemble import LEAST_ORDINARY, NETWORKS, constants_of, shape_of
+from vae_model.scoring.residuals import ResidualDistance
+
+
+@dataclass(frozen=True)
+class Header:
+    """The checked header of a model file."""
+
+    spec: FeatureSpec
+    rows: int
+    """Rows trained on."""
+    members: Sequence[Fields]
+    calibration_rows: int
+    name: str
+    """The model's name with the first digits of its digest."""
+    false_alarm_rate: float
+    """1 where there is a threshold."""
+    threshold: float | None
+    max_reasons: int
+    max_missing: float
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """From a header as ``model_file.loads`` gives it. Raises ModelFileError."""
+        whole = Fields(values, "")
+        spec = FeatureSpec.from_json(whole.inner("spec").values)
+        training, config = whole.inner("training"), whole.inner("config")
+        members = training.objects("members")
+        needs_imputed = [NETWORKS[member.one_of("kind", list(NETWORKS))].needs_imputed for member in members]
+        if all(needs_imputed):
+            raise training.wrong("members", "one that can do without the others", "none")
+        rows = training.count("rows")
+        training.count("trimmed", 0, rows)
+        whole.named_texts("versions")
+        decision = config.inner("decision")
+        by_rate, by_score = (name in decision.values for name in ("false_alarm_rate", "threshold"))
+        if by_rate == by_score:
+            found = "both" if by_rate else "nothing"
+            raise config.wrong("decision", "either false_alarm_rate or threshold", found)
+        return cls(
+            spec,
+            rows,
+            members,
+            training.count("calibration_rows"),
+            f"{config.text('name')}@{whole.text('sha256')[:12]}",
+            decision.share("false_alarm_rate") if by_rate else 1.0,
+            decision.number("threshold") if by_score else None,
+            decision.count("reasons"),
+            decision.share("max_missing"),
+        )
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of each member."""
+        return [member.text("kind") for member in self.members]
+
+    def arrays(self) -> Iterator[tuple[str, Stored]]:
+        """The arrays that belong to the header, one after the other: it may speak of more than any file holds."""
+        shape, constant_R = shape_of(self.spec), constants_of(self.spec)
+        yield "calibration_scores", Stored((self.calibration_rows,), dtype="float64")
+        for m, sizes in enumerate(self.members):
+            yield f"member.{m}.ordinary", Stored((1,), LEAST_ORDINARY, dtype="float64")
+            for name, one in ResidualDistance.stored(constant_R).items():
+                yield f"member.{m}.{name}", one
+            for name, one in NETWORKS[sizes.text("kind")].stored(shape, sizes):
+                yield f"member.{m}.{name}", one
+
+    def check(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Hold the arrays of the file against the header. Raises ModelFileError, naming the first that cannot be."""
+        implied = set()
+        for name, stored in self.arrays():
+            if name not in arrays:
+                raise _wrong(name, f"{stored.dtype} {stored.shape}", "nothing")
+            _check_array(name, stored, arrays[name])
+            implied.add(name)
+        for name in arrays.keys() - implied:
+            raise _wrong(name, "none of this name", "one")
+        scores = arrays["calibration_scores"]
+        if (scores[1:] < scores[:-1]).any():
+            raise _wrong("calibration_scores", "ascending numbers", "others")
+        constant_R = constants_of(self.spec)
+        for m in range(len(self.members)):
+            own = {name: arrays[f"member.{m}.{name}"] for name in ResidualDistance.stored(constant_R)}
+            if fault := ResidualDistance.from_arrays(own).fault(constant_R):
+                raise _wrong(f"member.{m}.residual", "arrays that agree", fault)
+
+
+def _check_array(name: str, stored: Stored, array: NDArray[Any]) -> None:
+    if array.shape != stored.shape or array.dtype != stored.dtype:
+        raise _wrong(name, f"{stored.dtype} {stored.shape}", f"{array.dtype} {array.shape}")
+    if array.size:
+        low, high = float(array.min()), float(array.max())  # NaN where any number is
+        if not stored.low <= low <= high <= stored.high:
+            raise _wrong(name, f"numbers from {stored.low:g} to {stored.high:g}", f"from {low:g} to {high:g}")
+
+
+def _wrong(name: str, expected: str, found: str) -> ModelFileError:
+    return ModelFileError(f"The array {printable(repr(name))} of the model cannot be.", expected, found, REMEDY)
