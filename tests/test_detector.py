@@ -12,6 +12,7 @@ import pytest
 from vae_model import Config, Detector
 from vae_model.config.sections import Decision
 from vae_model.errors import InputError, ModelFileError, OutputError, SchemaError, TrainingError
+from vae_model.scoring import model_file
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.training.fit import SMALL
 
@@ -535,13 +536,36 @@ def test_an_untrained_detector_says_so(tmp_path):
     assert refused(TrainingError, lambda: detector.spec) == expected
 
 
-def test_secrets_of_the_source_are_not_in_the_model():
-    """The reader's options, whatever they hold, do not travel with the model; the path does."""
-    source = {"path": "s3://rows", "options": {"fs.s3a.assumed.role": "hunter2-value"}}
-    data = Detector(config(source=source)).fit(matrix_of(60)).to_bytes()
-    assert b"s3://rows" in data
-    assert b"hunter2" not in data
-    assert b"assumed.role" not in data
+def test_where_things_lie_is_not_in_the_model():
+    """The same rows from another source, trained into another file for another output on another engine, give the same
+    bytes; nothing of the source travels with the model, the secrets in its options least of all.
+    """
+    there = {
+        "source": {"path": "s3://rows", "where": "a > 0", "options": {"fs.s3a.assumed.role": "hunter2-value"}},
+        "output": {"table": "elsewhere"},
+        "engine": "spark",
+    }
+    here = {"source": {"table": "rows", "format": "delta"}, "output": {"path": "out", "mode": "append"}}
+    models = []
+    for number, sections in enumerate((here, there)):
+        values = {**sections, "model": {"path": f"models/{number}.vae", "steps": 20, "hidden": [4]}}
+        models.append(Detector(Config.model_validate(values)).fit(matrix_of(60)).to_bytes())
+    assert models[0] == models[1]
+    assert not any(word in models[0] for word in (b"s3:", b".vae", b"elsewhere", b"hunter2", b"role"))
+    assert Detector.from_bytes(models[0]).config.source is None
+
+
+def test_a_model_of_an_earlier_version_that_says_where_things_lie_is_read(numeric):
+    """Files of format 3 whose config names source, output and its own path score as ever."""
+    header, arrays = model_file.loads(numeric.to_bytes())
+    header["config"] |= {"source": {"path": "rows"}, "output": {"path": "out"}, "engine": "sail"}
+    header["config"]["model"]["path"] = "m.vae"
+    kept = {key: value for key, value in header.items() if key not in ("format_version", "sha256")}
+    again = Detector.from_bytes(model_file.dumps(kept, arrays))
+    assert (
+        plain(again.score(matrix_of(9)))[0]["anomaly_score"] == plain(numeric.score(matrix_of(9)))[0]["anomaly_score"]
+    )
+    assert str(again.config.source) == "rows"
 
 
 def test_any_name_the_config_allows_can_be_trained():

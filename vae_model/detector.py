@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 MIN_ROWS = 20
 """Fewer normal rows than this cannot be trained on."""
+ELSEWHERE: Any = {"engine": True, "source": True, "output": True, "model": {"path"}}
+"""What a config says of where rows and files lie and who reads them. It is no part of a model: the same rows give the
+same bytes, and the same name in ``anomaly_model``, wherever they come from and go to."""
 
 
 class Detector:
@@ -97,7 +100,7 @@ class Detector:
                 "Exclude columns that are mostly null, or raise decision.max_missing.",
             )
         header = {
-            "config": config.model_dump(mode="json", exclude={"source": {"options"}}),
+            "config": config.model_dump(mode="json", exclude=ELSEWHERE),
             "spec": found.ensemble.spec.to_json(),
             "training": {
                 "rows": len(rows),
