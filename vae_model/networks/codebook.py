@@ -46,6 +46,8 @@ LEAST_VARIANCE = 1e-6
 """No variance within codes is taken for less."""
 MAX_COVARIANCE = 512
 """With more outputs than this, only the variances are taken."""
+FITTED_COLUMNS = 256
+"""So many columns are looked at at once."""
 MAX_SYMLOG = 100.0
 """No code expects more of a number, and none holds anything for less likely than exp(-this)."""
 
@@ -169,11 +171,12 @@ class Codebook:
 
         code_N = _lloyd(target_NO, max(1, min(size, COARSE, len(x_NV) // (2 * ROWS_PER_CODE))), draw)
         mean_KO, count_KO = _means(code_N, target_NO, seen_NO)
-        filled_NO = np.where(seen_NO > 0, target_NO, mean_KO[code_N])
-        precision_OO = _precision(filled_NO - mean_KO[code_N])
-        coarse = cls._of(shape, mean_KO, count_KO, precision_OO)
-        code_N = _lloyd(filled_NO @ np.linalg.cholesky(precision_OO).astype(np.float32), max_codes, draw)
-        return cls._of(shape, *_means(code_N, target_NO, seen_NO), precision_OO), coarse
+        filled_NO = mean_KO[code_N]
+        np.copyto(filled_NO, target_NO, where=seen_NO)
+        precision = _precision(filled_NO, mean_KO, code_N)
+        coarse = cls._of(shape, mean_KO, count_KO, precision)
+        code_N = _lloyd(_times(filled_NO, _root(precision).astype(np.float32)), max_codes, draw)
+        return cls._of(shape, *_means(code_N, target_NO, seen_NO), precision), coarse
 
     @classmethod
     def _of(
@@ -181,12 +184,12 @@ class Codebook:
         shape: TableShape,
         mean_KO: NDArray[np.float32],
         count_KO: NDArray[np.float32],
-        precision_OO: NDArray[np.float64],
+        precision: NDArray[np.float64],
     ) -> Self:
-        """From the codes' means, the number of cells behind each, and P."""
+        """From the codes' means, the number of cells behind each, and P, or its diagonal where it has nothing else."""
         # Nearest: the highest 2 x'Pm - m'Pm. A code's shares are drawn towards the shares of the column by one row's
         # worth: nothing is impossible.
-        pull_OK = precision_OO @ mean_KO.T
+        pull_OK = precision[:, None] * mean_KO.T if precision.ndim == 1 else precision @ mean_KO.T
         flags_VK = np.zeros((shape.varying, len(mean_KO)))
         share_KO = mean_KO.copy()
         for start, slots in zip(shape.starts, shape.slots, strict=True):
@@ -205,24 +208,26 @@ class Codebook:
 
 def _one_hot(
     shape: TableShape, x_NV: NDArray[np.float32], codes_NC: NDArray[np.int32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Symlogs and one-hot categories side by side, 0 where missing, and 1 for each that is not."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Symlogs and one-hot categories side by side, 0 where missing, and whether each is there."""
     target = np.zeros((len(x_NV), shape.outputs), dtype=np.float32)
-    seen = np.ones_like(target)
-    missing = np.isnan(x_NV)
-    target[:, : shape.varying] = np.where(missing, 0, symlog(x_NV))
-    seen[:, : shape.varying] = ~missing
+    seen = np.ones(target.shape, dtype=np.bool_)
+    numbers_NV = target[:, : shape.varying]
+    np.logical_not(np.isnan(x_NV), out=seen[:, : shape.varying])
+    symlog(x_NV, out=numbers_NV)
+    np.copyto(numbers_NV, 0, where=~seen[:, : shape.varying])
     for category, (start, slots) in enumerate(zip(shape.starts, shape.slots, strict=True)):
         first, code = shape.varying + start, codes_NC[:, category]
         rows = np.flatnonzero(code >= 0)
         target[rows, first + code[rows]] = 1
-        seen[code < 0, first : first + slots] = 0
+        seen[code < 0, first : first + slots] = False
     return target, seen
 
 
 def _lloyd(point_NO: NDArray[np.float32], size: int, draw: np.random.Generator) -> NDArray[np.intp]:
     """The code of each point: k-means from greedy k-means++ seeds."""
-    own_N = (point_NO**2).sum(axis=1)
+    blocks = (point_NO[start : start + 1024] for start in range(0, len(point_NO), 1024))
+    own_N = np.concatenate([(block_NO**2).sum(axis=1) for block_NO in blocks])
 
     def distances(mean_KO: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(np.maximum(own_N[:, None] - 2 * point_NO @ mean_KO.T + (mean_KO**2).sum(axis=1), 0))
@@ -240,9 +245,8 @@ def _lloyd(point_NO: NDArray[np.float32], size: int, draw: np.random.Generator) 
         nearest_N = nearest_TN[best]
     mean_KO = point_NO[chosen]
     code_N = distances(mean_KO).argmin(axis=1)
-    everything = np.ones_like(point_NO)
     for _ in range(ITERATIONS):
-        own_KO, count_KO = _means(code_N, point_NO, everything, len(mean_KO))
+        own_KO, count_KO = _means(code_N, point_NO, None, len(mean_KO))
         mean_KO = np.where(count_KO > 0, own_KO, mean_KO)
         before, code_N = code_N, distances(mean_KO).argmin(axis=1)
         if np.array_equal(before, code_N):
@@ -252,26 +256,49 @@ def _lloyd(point_NO: NDArray[np.float32], size: int, draw: np.random.Generator) 
 
 
 def _means(
-    code_N: NDArray[np.intp], target_NO: NDArray[np.float32], seen_NO: NDArray[np.float32], size: int | None = None
+    code_N: NDArray[np.intp], target_NO: NDArray[np.float32], seen_NO: NDArray[np.bool_] | None, size: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(K, O) mean of the cells of each code that are there (0 where none is), and their number."""
+    """(K, O) mean of the cells of each code that are there (0 where none is), and their number. What is not there is 0
+    in ``target_NO``; ``seen_NO`` is None where everything is there.
+    """
     order = np.argsort(code_N, kind="stable")
-    codes, starts = np.unique(code_N[order], return_index=True)
+    codes, starts, sizes = np.unique(code_N[order], return_index=True, return_counts=True)
     total = np.zeros((size or len(codes), target_NO.shape[1]), dtype=np.float32)
     count = np.zeros_like(total)
-    total[codes] = np.add.reduceat((target_NO * seen_NO)[order], starts, axis=0)
-    count[codes] = np.add.reduceat(seen_NO[order], starts, axis=0)
+    count[codes] = sizes[:, None]
+    for own in _column_blocks(target_NO):
+        total[codes, own] = np.add.reduceat(target_NO[order, own], starts, axis=0)
+        if seen_NO is not None:
+            count[codes, own] = np.add.reduceat(seen_NO[order, own], starts, axis=0, dtype=np.float32)
     total /= np.maximum(count, 1)
     return total, count
 
 
-def _precision(deviation_NO: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(O, O) inverse of the shrunk covariance within codes."""
-    deviation = deviation_NO.astype(np.float64)
-    outputs = deviation.shape[1]
+def _column_blocks(table_NO: NDArray[Any]) -> Iterator[slice]:
+    """A few columns of a table at a time: of a wide one, copies of all at once would be large."""
+    return (slice(start, start + FITTED_COLUMNS) for start in range(0, table_NO.shape[1], FITTED_COLUMNS))
+
+
+def _root(precision: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What rows are multiplied by so that P becomes the identity."""
+    return np.asarray(np.sqrt(precision) if precision.ndim == 1 else np.linalg.cholesky(precision))
+
+
+def _times(rows_NO: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows times a matrix, or the diagonal of one; then they are overwritten."""
+    return np.multiply(rows_NO, matrix, out=rows_NO) if matrix.ndim == 1 else rows_NO @ matrix
+
+
+def _precision(
+    filled_NO: NDArray[np.float32], mean_KO: NDArray[np.float32], code_N: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """(O, O) inverse of the shrunk covariance within codes, or its diagonal (O,) where only the variances are taken."""
+    outputs = filled_NO.shape[1]
     if outputs > MAX_COVARIANCE:
-        variance = (deviation**2).mean(axis=0)
-        return np.diag(1 / (variance + SHRINKAGE * variance.mean() + LEAST_VARIANCE))
+        parts = ((filled_NO[:, own] - mean_KO[code_N, own]).astype(np.float64) for own in _column_blocks(filled_NO))
+        variance = np.concatenate([(part**2).mean(axis=0) for part in parts])
+        return np.asarray(1 / (variance + SHRINKAGE * variance.mean() + LEAST_VARIANCE))
+    deviation = (filled_NO - mean_KO[code_N]).astype(np.float64)
     covariance = deviation.T @ deviation / len(deviation)
     ridge = SHRINKAGE * float(np.trace(covariance)) / outputs + LEAST_VARIANCE
     return np.asarray(np.linalg.inv(covariance + ridge * np.eye(outputs)))

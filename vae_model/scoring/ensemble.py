@@ -65,7 +65,10 @@ class Ensemble:
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // FITTED_ROWS))))
         distances = []
         for m in range(len(measures)):  # one after the other: of a wide table, one member's residuals are large enough
-            own_NR = np.concatenate([residuals[m] for residuals in bare._residuals(sample)])
+            own_NR, stop = np.empty((len(sample), len(bare.constant_R)), dtype=np.float32), 0
+            for residuals in bare._residuals(sample):
+                start, stop = stop, stop + len(residuals[m])
+                own_NR[start:stop] = residuals[m]
             distances.append(ResidualDistance.fit(own_NR, bare.constant_R))
         return replace(bare, members=members, distances=distances)
 

@@ -50,6 +50,8 @@ MAX_DIRECTIONS = 256
 """At most this many directions of the covariance are kept. A model file of another number is refused."""
 FITTED_ROWS = 20_000
 """The residuals of at most this many rows are looked at, evenly spread over those given."""
+FITTED_COLUMNS = 256
+"""So many columns are looked at at once."""
 MAX_PRECISION = 1e12
 """No direction weighs more, by far: the covariance is that of numbers of about 1, and shrunk."""
 
@@ -81,29 +83,16 @@ class ResidualDistance:
         ``constant_R`` marks columns that never varied: they have no spread, and count by themselves.
         """
         vary = np.flatnonzero(~constant_R)
-        r = residuals_NR[:: max(1, -(-len(residuals_NR) // FITTED_ROWS))][:, vary].astype(np.float64)
-        seen = ~np.isnan(r)
-        counts = np.maximum(seen.sum(axis=0), 1)
-        center = np.where(seen, np.clip(r, -SPREAD_CLIP, SPREAD_CLIP), 0).sum(axis=0) / counts
-        clipped = np.where(seen, np.clip(r - center, -SPREAD_CLIP, SPREAD_CLIP), 0)
-        scale = np.maximum(np.sqrt((clipped**2).sum(axis=0) / counts), 0.01)
-
-        size = np.where(seen, np.abs(r - center) / scale, 0)
-        start = np.array(
-            [np.quantile(size[seen[:, j], j], 1 - TAIL_SHARE) if seen[:, j].any() else 1 for j in range(len(vary))]
-        )
-        start = np.maximum(start, 1e-3)
-        beyond = size > start
-        excess = np.log(np.maximum(size, start) / start).sum(axis=0)
-        index = (PRIOR_ROWS + beyond.sum(axis=0)) / (PRIOR_ROWS / PRIOR_INDEX + excess)
-        power = np.minimum(index / start**2, MAX_POWER)
-        wildest = np.maximum(size.max(axis=0, initial=0), 1.001 * start)
-        power = np.minimum(power, np.log(np.sqrt(2 * np.log(counts + 1)) / start) / np.log(wildest / start))
-        power = np.maximum(power, MIN_POWER)
-
-        centred_RN = np.ascontiguousarray((r - center).T)
-        normal_RN = _normal(centred_RN, ~seen.T, scale, start, power, Buffers())
-        plain, direction, weight = _precision(_ledoit_wolf(np.ascontiguousarray(normal_RN.T)))
+        sample_NR = residuals_NR[:: max(1, -(-len(residuals_NR) // FITTED_ROWS))]
+        measure = np.empty((4, len(vary)))
+        normal_NR = np.empty((len(sample_NR), len(vary)))
+        for begin in range(0, len(vary), FITTED_COLUMNS):  # what is computed on the way is many times as large
+            own = slice(begin, begin + FITTED_COLUMNS)
+            measure[:, own], normal_NR[:, own] = _measured(sample_NR[:, vary[own]].astype(np.float64))
+        center, scale, start, power = measure
+        covariance = _ledoit_wolf(normal_NR)
+        del normal_NR
+        plain, direction, weight = _precision(covariance)
         count = len(constant_R)
 
         def whole(values: Any, other: float) -> NDArray[np.float32]:
@@ -203,6 +192,34 @@ class ResidualDistance:
         return pull_BRW
 
 
+def _measured(r_NR: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Center, scale, tail start and tail power of columns that vary (4, R), and their residuals bent to normal deviates
+    (N, R).
+    """
+    seen = ~np.isnan(r_NR)
+    counts = np.maximum(seen.sum(axis=0), 1)
+    center = np.where(seen, np.clip(r_NR, -SPREAD_CLIP, SPREAD_CLIP), 0).sum(axis=0) / counts
+    clipped = np.where(seen, np.clip(r_NR - center, -SPREAD_CLIP, SPREAD_CLIP), 0)
+    scale = np.maximum(np.sqrt((clipped**2).sum(axis=0) / counts), 0.01)
+
+    size = np.where(seen, np.abs(r_NR - center) / scale, 0)
+    start = np.array(
+        [np.quantile(size[seen[:, j], j], 1 - TAIL_SHARE) if seen[:, j].any() else 1 for j in range(len(counts))]
+    )
+    start = np.maximum(start, 1e-3)
+    beyond = size > start
+    excess = np.log(np.maximum(size, start) / start).sum(axis=0)
+    index = (PRIOR_ROWS + beyond.sum(axis=0)) / (PRIOR_ROWS / PRIOR_INDEX + excess)
+    power = np.minimum(index / start**2, MAX_POWER)
+    wildest = np.maximum(size.max(axis=0, initial=0), 1.001 * start)
+    power = np.minimum(power, np.log(np.sqrt(2 * np.log(counts + 1)) / start) / np.log(wildest / start))
+    power = np.maximum(power, MIN_POWER)
+
+    centred_RN = np.ascontiguousarray((r_NR - center).T)
+    normal_RN = _normal(centred_RN, ~seen.T, scale, start, power, Buffers())
+    return np.stack([center, scale, start, power]), normal_RN.T
+
+
 def _normal(
     centred_RW: NDArray[Any],
     missing_RW: NDArray[np.bool_] | None,
@@ -244,10 +261,18 @@ def _ledoit_wolf(centred_NR: NDArray[np.float64]) -> NDArray[np.float64]:
     large-dimensional covariance matrices", 2004, lemma 3.2-3.5).
     """
     n, r = centred_NR.shape
-    sample = centred_NR.T @ centred_NR / n
-    mean_variance = max(float(np.trace(sample)) / r, 1e-6)
-    target = mean_variance * np.eye(r)
-    dispersion = float(np.sum((sample - target) ** 2))
-    noise = float(np.sum(np.sum(centred_NR**2, axis=1) ** 2)) / n**2 - float(np.sum(sample**2)) / n
+    covariance_RR = centred_NR.T @ centred_NR
+    covariance_RR /= n
+    diagonal_R = np.einsum("ii->i", covariance_RR)  # a view
+    mean_variance = max(float(diagonal_R.sum()) / r, 1e-6)
+    squares = float(np.sum(covariance_RR**2))
+    variance_R = diagonal_R.copy()
+    diagonal_R -= mean_variance
+    dispersion = float(np.sum(covariance_RR**2))
+    diagonal_R[:] = variance_R
+    of_rows = (np.sum(block_NR**2, axis=1) for block_NR in np.array_split(centred_NR, max(1, n // 1024)))
+    noise = float(np.sum(np.concatenate([own_N**2 for own_N in of_rows]))) / n**2 - squares / n
     shrinkage = max(min(noise / dispersion if dispersion > 0 else 1.0, 1.0), MIN_SHRINKAGE)
-    return np.asarray((1 - shrinkage) * sample + shrinkage * target)
+    covariance_RR *= 1 - shrinkage
+    diagonal_R += shrinkage * mean_variance
+    return np.asarray(covariance_RR)

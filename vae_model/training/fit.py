@@ -87,10 +87,10 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
 
     spec = FeatureSpec.fit(rows, chosen)
     batch = spec.encode_table(rows)
-    learnt = batch.take(trimming.kept(batch, constants_of(spec), config.train.trim))
-    trained = train(
-        shape_of(spec), learnt.x_NF[:, spec.scale_F != 0], learnt.codes_NC, config.model, config.train.seed, progress
-    )
+    kept = trimming.kept(batch, constants_of(spec), config.train.trim)
+    learnt = batch if len(kept) == len(batch) else batch.take(kept)  # of a wide table, a copy is much
+    x_NV = learnt.x_NF if spec.scale_F.all() else learnt.x_NF[:, spec.scale_F != 0]
+    trained = train(shape_of(spec), x_NV, learnt.codes_NC, config.model, config.train.seed, progress)
     members, measures = (
         [NETWORKS[kind].from_arrays(shape_of(spec), arrays) for kind, arrays in networks]
         for networks in (trained.members, trained.measures)
