@@ -17,6 +17,7 @@ from vae_model.printable import printable
         ("a\n12:00:00 ERROR forged", "a\\n12:00:00 ERROR forged"),
         ("gro\u202eßer", "gro\\u202eßer"),
         ("half \ud800", "half \\ud800"),
+        ("no character \ufffe", "no character \\ufffe"),
     ],
 )
 def test_what_would_be_obeyed_is_shown_as_an_escape(text, shown):
@@ -29,4 +30,5 @@ def test_what_is_shown_is_one_line_of_letters(text):
     """Whatever comes in, one line of drawn characters goes out."""
     shown = printable(text)
     assert len(shown.splitlines()) <= 1
-    assert not any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") for letter in shown)
+    assert not any(unicodedata.category(letter) in ("Cc", "Cf", "Cn", "Cs", "Zl", "Zp") for letter in shown)
+    assert printable(shown) == shown

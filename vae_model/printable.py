@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 
-_OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_OBEYED = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
 """Unicode's categories of what is acted on, not drawn: control characters and escape sequences, line breaks, marks that
-turn the direction of writing or take no room, halves of surrogate pairs (https://www.unicode.org/reports/tr44/#GC_Values_Table)."""
+turn the direction of writing or take no room, halves of surrogate pairs, and what is no character, which YAML refuses
+(https://www.unicode.org/reports/tr44/#GC_Values_Table)."""
 
 
 def printable(text: object) -> str:
     r"""A text on one line. What a terminal, a log or a YAML comment would act on becomes an escape, such as ``\n``.
 
-    Letters of any script stay as they are.
+    Letters of any script stay as they are, and so does what this function has made: a text may pass through it twice.
     """
     text = str(text)
     if text.isascii() and text.isprintable():

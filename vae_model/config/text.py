@@ -1,7 +1,11 @@
-"""The config file's text as nested mappings, and ``--set`` on top of it. No message shows a value: it may be secret."""
+"""The config file's text as nested mappings, and ``--set`` on top of it. No message shows a value: it may be secret.
+
+And the way back: a name as YAML text.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +14,26 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from vae_model.errors import ConfigError
 from vae_model.places import credentials
+from vae_model.printable import printable
+
+_WORD = re.compile(r"(?!(?:null|true|false|yes|no|on|off|y|n)$)[A-Za-z_][A-Za-z0-9_]*", re.ASCII | re.IGNORECASE)
+"""A name that needs no quotes, for any reader of YAML 1.1 or 1.2."""
+KEY = 1024
+"""The longest key, quotes and all, that may stand before its colon on one line (YAML 1.2, 7.4.2)."""
+
+
+def quoted(text: str) -> str:
+    r"""A text as one line of YAML that ``parse`` reads as it was, in quotes where it needs them.
+
+    The escapes of ``printable`` are YAML's own: ``\n``, ``\x9b``, ``\u202e``, ``\U000e0001``.
+    """
+    return text if _WORD.fullmatch(text) else '"' + printable(text.replace("\\", r"\\").replace('"', r"\"")) + '"'
+
+
+def entry(key: str, value: str, indent: str = "") -> str:
+    """A line of a mapping, its value in YAML. A key that is too long for a line of its own takes two."""
+    key = quoted(key)
+    return f"{indent}{key}: {value}" if len(key) <= KEY else f"{indent}? {key}\n{indent}: {value}"
 
 
 def parse(text: str, origin: str) -> Any:
