@@ -1,13 +1,14 @@
 """Errors: they travel, they say what to do, they carry the exit code."""
 
 import pickle
+import re
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import pytest
 
 from vae_model import errors
-from vae_model.errors import OutputError, SchemaError, StorageError, VaeAnomalyError, nearest
+from vae_model.errors import OutputError, SchemaError, StorageError, VaeAnomalyError, listed, nearest
 
 CLASSES = sorted(
     (c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, VaeAnomalyError)),
@@ -86,6 +87,16 @@ def test_message_layout():
     assert str(VaeAnomalyError("It is wrong.", "this", "that", "Do it.")) == (
         "It is wrong.\n  expected: this\n  found: that\n  to do: Do it."
     )
+
+
+def test_only_the_lines_of_the_layout_are_lines():
+    """A name in any part of an error, or in one of several problems, begins no line."""
+    name = "a\n12:00:00 ERROR\n  - b\x1b[2J"
+    error = VaeAnomalyError(listed(f"{name}:", [name, name]), name, name, name)
+    starts = [re.match(r" *(- |\w+(?: do)?: )?", line)[0] for line in str(error).splitlines()]
+    assert starts == ["", "  - ", "  - ", "  expected: ", "  found: ", "  to do: "]
+    assert "\x1b" not in str(error)
+    assert (error.found, error.hint) == (name, name)
 
 
 @pytest.mark.parametrize(

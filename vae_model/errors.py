@@ -24,15 +24,20 @@ The exit codes of the command line:
     99   nothing to score (what Airflow's BashOperator takes for "skip")
     130  interrupted
 
-A message says what is wrong, what was expected, what was found, and what to do.
+A message says what is wrong, what was expected, what was found, and what to do. Whatever names, values and words of
+others it tells, it shows: only the lines of the layout are lines.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
+from vae_model.printable import printable
+
+_LISTED = "\n(?=  - )"
 TRY_AGAIN = 4
 """Exit code of what may go well the next time, with nothing changed."""
 
@@ -61,7 +66,8 @@ class VaeAnomalyError(Exception):
 
     def __str__(self) -> str:
         parts = [("expected", self.expected), ("found", self.found), ("to do", self.hint)]
-        return "\n".join([self.problem, *(f"  {label}: {text}" for label, text in parts if text)])
+        lines = [*re.split(_LISTED, self.problem), *(f"  {label}: {text}" for label, text in parts if text)]
+        return "\n".join(map(printable, lines))
 
     def as_kind(self, kind: type[Other], problem: str) -> Other:
         """The same finding as an error of another kind, about something else: a model, an output."""
@@ -117,6 +123,11 @@ class NothingToScore(VaeAnomalyError):  # noqa: N818 - it is no fault
     """There is no row to score. The output is as it was."""
 
     code = 99
+
+
+def listed(title: str, problems: Iterable[str]) -> str:
+    """Several problems as the text of one: a line each, under a title."""
+    return "\n".join(printable(line) for line in (title, *(f"  - {problem}" for problem in problems)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from vae_model.config.sections import Config
 from vae_model.config.text import override, parse
-from vae_model.errors import ConfigError, StorageError, nearest
+from vae_model.errors import ConfigError, StorageError, listed, nearest
 from vae_model.places import credentials, files
 
 
@@ -45,9 +45,9 @@ def parse_config(values: Mapping[str, Any], origin: str = "The config") -> Confi
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [f"  - {_describe(problem)}" for problem in error.errors()]
-        count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
-        raise ConfigError("\n".join([f"{origin} has {count}:", *lines])) from None
+        problems = [_describe(problem) for problem in error.errors()]
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ConfigError(listed(f"{origin} has {count}:", problems)) from None
 
 
 def _describe(problem: Any) -> str:

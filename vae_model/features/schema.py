@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from vae_model.errors import SchemaError, nearest
+from vae_model.errors import SchemaError, listed, nearest
 from vae_model.features.families import family
 from vae_model.features.feature import Chosen
 from vae_model.features.kinds import KINDS, default_kind
@@ -61,7 +61,7 @@ def select(
             continue
         chosen[name] = Chosen(kind, group)
     if problems:
-        raise SchemaError("\n".join(["The table does not fit the config:", *(f"  - {line}" for line in problems)]))
+        raise SchemaError(listed("The table does not fit the config:", problems))
     if not chosen:
         raise SchemaError("No column is left to be a feature.", found=f"columns {', '.join(names)}")
     return chosen
@@ -82,7 +82,7 @@ def check_fits_model(columns: Sequence[Column], trained: Mapping[str, Chosen], k
         if group not in (expected, "null", *others):
             problems.append(f"column {name!r}: expected {expected} ({kind} when the model was trained), found {type_}")
     if problems:
-        raise SchemaError("\n".join(["The table does not fit the model:", *(f"  - {line}" for line in problems)]))
+        raise SchemaError(listed("The table does not fit the model:", problems))
 
 
 def _distinct_names(columns: Sequence[Column]) -> list[str]:
