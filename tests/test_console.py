@@ -1,5 +1,6 @@
-"""What a person sees: lines of a log at even steps, and numbers with their nouns."""
+"""What a person sees: lines of a log at even steps, numbers with their nouns, and nothing that a name would command."""
 
+import json
 import logging
 
 import pytest
@@ -44,3 +45,36 @@ def test_a_number_agrees_with_its_noun(capsys, rows, flagged, lines):
     out = capsys.readouterr().out
     for line in lines:
         assert line in out
+
+
+def test_a_record_is_a_line_and_its_stack_is_indented(capsys):
+    """Whatever logs whatever: the message is one line, and the lines of a stack below it are no lines of the log."""
+    Reporter(LogFormat.plain)
+    try:
+        raise ValueError("one\n12:00:00 ERROR two")
+    except ValueError:
+        logging.getLogger("vae_model.anything").exception("It\n12:00:00 ERROR %s", "failed\x1b[2J")
+    first, *stack = capsys.readouterr().err.splitlines()
+    assert first.endswith(" ERROR It\\n12:00:00 ERROR failed\\x1b[2J")
+    assert stack and all(line.startswith("  ") for line in stack)
+
+
+def test_a_number_that_json_has_not_is_told_as_text(capsys):
+    """NaN and infinities in the data of a record are text: each line is JSON for any reader."""
+    Reporter(LogFormat.json)
+    data = {"key": {"x": float("nan"), "y": [float("-inf")], "z": 1.5}}
+    logging.getLogger("vae_model").info("Scored", extra={"data": data})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    record = json.loads(capsys.readouterr().err, parse_constant=refuse)
+    assert record["key"] == {"x": "NaN", "y": ["-Infinity"], "z": 1.5}
+
+
+@pytest.mark.parametrize(("sql", "noted"), [("SELECT `a` FROM `t`", False), ("SELECT `a\x1b` FROM `t`", True)])
+def test_sql_that_cannot_be_copied_says_so(capsys, sql, noted):
+    """A name that holds what is not shown is written with escapes, and a line says that the SQL does not run so."""
+    Reporter(LogFormat.plain).summary(Summary(1, 0, {"ok": 1}, [], "t", sql))
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and ("does not run" in out) == noted

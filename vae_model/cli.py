@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
 
 from vae_model import __version__
 from vae_model.config.load import load_config
@@ -20,9 +24,36 @@ from vae_model.config.sections import Config
 from vae_model.console import LogFormat, Reporter
 from vae_model.errors import ConfigError, VaeAnomalyError
 from vae_model.places import files
+from vae_model.printable import printable
+
+
+class _Commands(TyperGroup):
+    """The commands. What typer says of a wrong argument shows it, as every other message does."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Read the options before the command."""
+        with _shown_usage():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the command's own options and run it."""
+        with _shown_usage():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _shown_usage() -> Iterator[None]:
+    usage_error: type[Any] = typer.BadParameter.__mro__[1]  # typer has no name of its own for it
+    try:
+        yield
+    except usage_error as error:  # the lines are typer's: its help is such a message too
+        error.message = "\n".join(map(printable, error.message.split("\n")))
+        raise
+
 
 app = typer.Typer(
     name="vae-anomaly",
+    cls=_Commands,
     help="Batch anomaly scoring: a VAE trained on normal rows, applied across a table.",
     no_args_is_help=True,
     add_completion=False,
@@ -150,7 +181,7 @@ def guarded(command: Callable[[], object]) -> int:
             command()
     except VaeAnomalyError as error:
         word = "Error (try again)" if error.transient else "Error"
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"{word}: {error}", style="red")
+        Console(stderr=True, soft_wrap=True).print(Text(f"{word}: {error}"), style="red")
         return error.exit_code
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -185,7 +216,15 @@ def _termination_interrupts() -> Iterator[None]:
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point of ``vae-anomaly`` and of the spark-submit jobs."""
-    code = guarded(lambda: app(arguments))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name in letters that the terminal has not is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = guarded(lambda: app(arguments))
+    except Exception:  # nobody expected it: the whole stack, in which an engine's text is shown too
+        lines = traceback.format_exc().splitlines()
+        print("Unexpected failure:", *(f"  {printable(line)}" for line in lines), sep="\n", file=sys.stderr)
+        code = VaeAnomalyError.code
     if code:  # some platforms take any SystemExit for a failure
         sys.exit(code)
 

@@ -1,4 +1,8 @@
-"""What a person sees: log lines, training progress, the summary of a run, a model's description. Or JSON lines."""
+"""What a person sees: log lines, training progress, the summary of a run, a model's description. Or JSON lines.
+
+Names, values and words of others pass through ``printable`` here, at the one place where all of them are shown: in the
+log's formatters, in ``Reporter.line`` and in ``_table``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -17,6 +21,8 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+from vae_model.printable import printable
 
 if TYPE_CHECKING:
     from vae_model.detector import Detector
@@ -37,10 +43,25 @@ class LogFormat(StrEnum):
     json = "json"
 
 
+class _Lines(logging.Formatter):
+    """A record is one line, whatever its message holds; a traceback stands below it, indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(f"  {printable(line)}" for line in super().formatException(ei).splitlines())
+
+
 class _JsonLines(logging.Formatter):
+    """A record is one JSON object in ASCII letters: its message is for people, its data are as they were."""
+
     def format(self, record: logging.LogRecord) -> str:
-        fields = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage()}
-        return json.dumps({**fields, **getattr(record, "data", {})}, default=str)
+        message = printable(record.getMessage())
+        fields = {"time": self.formatTime(record), "level": record.levelname, "message": message}
+        text = json.dumps({**fields, **getattr(record, "data", {})}, default=str)
+        return json.dumps(json.loads(text, parse_constant=str))  # NaN is no JSON: it is told as text
 
 
 class _LogLines:
@@ -88,7 +109,7 @@ class Display:
 
     def _draw(self, what: str, done: int, total: int, state: str) -> None:
         if what not in self._ids:
-            self._ids[what] = self._bars.add_task(what, total=None, state="")
+            self._ids[what] = self._bars.add_task(printable(what), total=None, state="")
         self._bars.update(self._ids[what], completed=done, total=total or None, state=state)
 
 
@@ -99,22 +120,23 @@ class Reporter:
         self.json = format_ is LogFormat.json
         self.rich = format_ is LogFormat.auto and sys.stderr.isatty()
         width = None if sys.stdout.isatty() else LOG_WIDTH
-        self.out = Console(highlight=False, markup=False, soft_wrap=width is not None, width=width)
+        self.out = Console(highlight=False, soft_wrap=width is not None, width=width)
         self.err = Console(stderr=True, highlight=False)
         handler: logging.Handler
         if self.rich:
             handler = RichHandler(console=self.err, show_path=False, show_time=False, markup=False)
+            handler.setFormatter(_Lines("%(message)s"))
         else:
             handler = logging.StreamHandler()
-            line = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+            line = _Lines("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
             handler.setFormatter(_JsonLines() if self.json else line)
         root = logging.getLogger("vae_model")
         root.handlers[:], root.propagate = [handler], False
         root.setLevel(logging.INFO)
 
-    def line(self, text: str) -> None:
-        """One line to stdout."""
-        self.out.print(text)
+    def line(self, text: object = "") -> None:
+        """One line to stdout, whatever the text holds."""
+        self.out.print(Text(printable(text)))
 
     @contextmanager
     def progress(self) -> Iterator[Display | _LogLines]:
@@ -123,9 +145,9 @@ class Reporter:
             yield _LogLines()
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=self.err, transient=True) as bars:
@@ -138,12 +160,13 @@ class Reporter:
             return
         self.out.print(_spec_table(detector))
         summary = detector.header["training"]
-        self.out.print(
+        self.line(
             f"Trained on {_counted(summary['rows'] - summary['trimmed'], 'row')} "
             f"in {_counted(summary['steps'], 'step')}: "
-            f"{', '.join(map(_member, summary['members']))}.\n"
-            f"Decision: {detector.calibration.describe()}.\n"
+            f"{', '.join(map(_member, summary['members']))}."
         )
+        self.line(f"Decision: {detector.calibration.describe()}.")
+        self.line()
 
     def summary(self, summary: Summary) -> None:
         """Rows, anomalies, the top ten with their reasons, where the output is, the SQL to look at it."""
@@ -151,33 +174,40 @@ class Reporter:
             log.info("Scored", extra={"data": asdict(summary)})
             return
         statuses = ", ".join(f"{count:,} {status}" for status, count in summary.statuses.items())
-        self.out.print(
+        self.line(
             f"Scored {_counted(summary.rows, 'row')}: {_counted(summary.anomalies, 'anomaly', 'anomalies')} "
             f"({summary.rate:.3%}). Status: {statuses}."
         )
         if not summary.top:
-            self.out.print(
+            self.line(
                 "No row is flagged. A larger decision.false_alarm_rate flags more; `score` needs no training for it."
             )
         else:
             many = len(summary.top) > 1
-            self.out.print(f"\nThe {len(summary.top)} highest scores among them:" if many else "\nIt is:")
+            self.line()
+            self.line(f"The {len(summary.top)} highest scores among them:" if many else "It is:")
             self.out.print(_top_table(summary, full=not sys.stdout.isatty()))
-        self.out.print(f"\nOutput: {summary.output}\nSQL:    {summary.sql}")
+        self.line()
+        self.line(f"Output: {summary.output}")
+        self.line(f"SQL:    {summary.sql}")
+        if printable(summary.sql) != summary.sql:
+            self.line("        (escapes stand for letters that cannot be shown: it does not run as it stands)")
 
     def model(self, detector: Detector) -> None:
         """All that a model file says of itself."""
         header, calibration = detector.header, detector.calibration
-        self.out.print(f"Model {detector.scorer.name}, format version {header['format_version']}")
-        self.out.print(f"SHA-256 {header['sha256']}\n")
+        self.line(f"Model {detector.scorer.name}, format version {header['format_version']}")
+        self.line(f"SHA-256 {header['sha256']}")
+        self.line()
         self.out.print(_spec_table(detector))
         for note in detector.warnings:
-            self.out.print(f"Note: {note}")
+            self.line(f"Note: {note}")
         for title, values in (("Training", header["training"]), ("Versions", header["versions"])):
-            self.out.print(f"{title}: " + ", ".join(f"{key} {_shown(value)}" for key, value in values.items()))
-        self.out.print(f"Decision: {calibration.describe()}")
-        self.out.print("Config:")
-        self.out.print(json.dumps(header["config"], indent=2, ensure_ascii=False))
+            self.line(f"{title}: " + ", ".join(f"{key} {_shown(value)}" for key, value in values.items()))
+        self.line(f"Decision: {calibration.describe()}")
+        self.line("Config:")
+        for line in json.dumps(header["config"], indent=2, ensure_ascii=False).split("\n"):
+            self.line(line)
 
 
 def _counted(number: int, one: str, many: str = "") -> str:
@@ -188,25 +218,31 @@ def _shown(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _spec_table(detector: Detector) -> Table:
-    table = Table("feature", "kind", "type", "fitted", title="Features", title_justify="left", box=None, pad_edge=False)
-    for feature, kind in zip(detector.spec.features, detector.spec.kinds, strict=True):
-        fitted = kind.describe(feature)
-        table.add_row(*(Text(cell) for cell in (feature.name, feature.kind, feature.family, fitted)))
-    for name, reason in detector.spec.unused.items():
-        table.add_row(Text(name), "-", "-", Text(f"not used: {reason}"))
+def _table(headers: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> Table:
+    """A table of any cells. Its left edge keeps what is folded within a cell from standing where a line begins."""
+    table = Table(title=title, title_justify="left", box=None)
+    for header in headers:
+        table.add_column(Text(printable(header)))
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
+def _spec_table(detector: Detector) -> Table:
+    spec = detector.spec
+    rows = [(f.name, f.kind, f.family, kind.describe(f)) for f, kind in zip(spec.features, spec.kinds, strict=True)]
+    rows += [(name, "-", "-", f"not used: {reason}") for name, reason in spec.unused.items()]
+    return _table(("feature", "kind", "type", "fitted"), rows, "Features")
+
+
 def _top_table(summary: Summary, full: bool) -> Table:
-    keys = list(summary.top[0].key)
-    table = Table(*keys, "score", "reasons: observed (expected), share of the score", box=None, pad_edge=False)
+    rows = []
     for anomaly in summary.top:
         reasons = "; ".join(
             f"{r.feature} {r.observed} ({r.expected}) {r.share:.0%}" for r in anomaly.reasons[: 3 if full else 2]
         )
-        table.add_row(*(Text(str(value)) for value in anomaly.key.values()), f"{anomaly.score:,.1f}", Text(reasons))
-    return table
+        rows.append((*anomaly.key.values(), f"{anomaly.score:,.1f}", reasons))
+    return _table((*summary.top[0].key, "score", "reasons: observed (expected), share of the score"), rows)
 
 
 def _member(member: dict[str, Any]) -> str:
