@@ -86,12 +86,12 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def cli(capsys, no_session):
-    """Run the command line in this process: exit code, standard output, standard error."""
+def cli(capfd, no_session):
+    """Run the command line in this process: exit code, and what it and the engine within it write to either stream."""
 
     def call(*arguments):
         code = guarded(lambda: app([str(a) for a in arguments]))
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         return code, out, err
 
     return call
