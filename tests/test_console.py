@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from vae_model.console import LogFormat, Reporter
+from vae_model.console import PYSPARK_LOGS, LogFormat, Reporter
 from vae_model.spark.sinks.summary import Anomaly, Reason, Summary
 from vae_model.training.loop import TrainingProgress
 
@@ -78,3 +78,12 @@ def test_sql_that_cannot_be_copied_says_so(capsys, sql, noted):
     Reporter(LogFormat.plain).summary(Summary(1, 0, {"ok": 1}, [], "t", sql))
     out = capsys.readouterr().out
     assert "\x1b" not in out and ("does not run" in out) == noted
+
+
+@pytest.mark.parametrize("name", PYSPARK_LOGS)
+def test_an_engines_words_are_not_written_beside_the_error(capsys, name):
+    """Spark 4's client logs each failed query itself, its names as they are: the error of ours is all that is told."""
+    logger = pytest.importorskip("pyspark.logger", reason="Spark 3.5 has no such log").PySparkLogger.getLogger(name)
+    Reporter(LogFormat.plain)
+    logger.exception("no column `\x1b[2J`", errorClass="UNRESOLVED_COLUMN")
+    assert capsys.readouterr().err == ""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PYSPARK_LOGS = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
+"""Where pyspark writes what an engine says of a query, as it is and to standard error. Our errors tell it."""
 LOG_WIDTH = 150
 """Columns of a table in a log, where there is no terminal to ask."""
 
@@ -133,6 +135,8 @@ class Reporter:
         root = logging.getLogger("vae_model")
         root.handlers[:], root.propagate = [handler], False
         root.setLevel(logging.INFO)
+        for name in PYSPARK_LOGS:
+            logging.getLogger(name).disabled = True
 
     def line(self, text: object = "") -> None:
         """One line to stdout, whatever the text holds."""
