@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from vae_model.config.advice import Advice
 from vae_model.config.sections import Source
+from vae_model.config.text import entry, quoted
 from vae_model.features.kinds import KINDS
 from vae_model.printable import printable
 
@@ -42,7 +43,7 @@ def starter_text(source: Source, engine: str, seen: str, advice: Sequence[Advice
         *(f"    - {_name(one)}  # {printable(one.reason)}" for one in excluded),
         f"  # The kinds found; change one ({', '.join(KINDS)}), or exclude the column.",
         "  kinds:" if kept else "  kinds: {}",
-        *(f"    {_name(one)}: {one.kind}  # {printable(one.reason)}" for one in kept),
+        *(entry(one.counted.column.name, f"{one.kind}  # {printable(one.reason)}", "    ") for one in kept),
         "",
         "train:",
         "  # normal: a SQL predicate for rows known to be normal; all rows when left out",
@@ -68,17 +69,17 @@ def starter_text(source: Source, engine: str, seen: str, advice: Sequence[Advice
 def _source(source: Source, advice: Sequence[Advice]) -> list[str]:
     """The place, and for CSV, which has no types of its own, the type that each column was read as."""
     if source.table:
-        return ["source:", f"  table: {_quoted(source.table)}", *_where()]
+        return ["source:", entry("table", quoted(source.table), "  "), *_where()]
     has_types = source.format != "csv"
     options = {name: value for name, value in source.options.items() if has_types or name.lower() != "inferschema"}
     columns = [] if has_types else [one.counted.column for one in advice]
     return [
         "source:",
-        f"  path: {_quoted(source.path)}",
+        entry("path", quoted(source.path or ""), "  "),
         f"  format: {source.format}",
         *([f"  options: {json.dumps(options)}"] if options else []),
         *(["  schema:  # the types found; change one to read its column as another"] if columns else []),
-        *(f"    {_quoted(column.name)}: {_quoted(column.type)}" for column in columns),
+        *(entry(column.name, quoted(column.type), "    ") for column in columns),
         *_where(),
     ]
 
@@ -107,11 +108,4 @@ def _prefix(names: Sequence[str], output: Sequence[str]) -> list[str]:
 
 
 def _name(one: Advice) -> str:
-    return _quoted(one.counted.column.name)
-
-
-def _quoted(text: str | None) -> str:
-    """A name as YAML, in quotes where it needs them. JSON strings are YAML strings."""
-    text = text or ""
-    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) and text.lower() not in ("null", "true", "false", "yes", "no")
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return quoted(one.counted.column.name)
