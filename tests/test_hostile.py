@@ -50,7 +50,7 @@ def table(ragged=False):
     draw = np.random.default_rng(0)
     frame = pd.DataFrame({name: draw.normal(size=ROWS) for name in HOSTILE})
     frame[HOSTILE[0]] = 1.5  # a constant is told of, by its name
-    frame["category"] = list(islice(cycle(HOSTILE), ROWS))
+    frame["category"] = [text[:900] for text in islice(cycle(HOSTILE), ROWS)]  # longer ones are no categories
     frame["constant"] = HOSTILE[1]
     frame[KEY] = [f"{i} {text}" for i, text in zip(range(ROWS), cycle(HOSTILE), strict=False)]
     frame.iloc[:12, 1:9] += 1000  # found, so that they are shown
@@ -166,7 +166,7 @@ def test_inspect_shows_a_model_of_hostile_names(place, cli):
     code, out, _ = cli("inspect", place / "model.vae")
     assert code == 0
     assert_harmless(out)
-    assert "\\x1b[2Jcleared" in out and '"path": "' in out and "%s %d %(message)s {0.__class__}" in out
+    assert "\\x1b[2Jcleared" in out and '"normal": "' in out and "%s %d %(message)s {0.__class__}" in out
 
 
 NAME = f"\x1b[2J\n  - \n{FORGED} \u202e"
@@ -237,7 +237,6 @@ def test_letters_that_a_terminal_has_not_are_no_failure(place):
     assert b"gro\\u202e\\xdfer" in done.stdout and done.stdout.isascii()
 
 
-@pytest.mark.xfail(strict=True, reason="init writes names by quoted and entry, and comments by printable, from here on")
 def test_init_writes_a_config_that_is_read_as_it_was_meant(place, cli, tmp_path):
     """No name breaks out of its quotes or its comment: the config is read, and the names are the table's."""
     written = tmp_path / f"new {FORGED}\n.yaml"
