@@ -270,3 +270,13 @@ def test_orc_on_sail_is_an_error_with_the_remedy(here, request, tmp_path):
         pytest.skip("other engines read it")
     with pytest.raises(EngineError, match=r"does not read ORC(.|\n)*engine: spark"):
         opened(here, tmp_path, format="orc")
+
+
+@pytest.mark.parametrize("name", ["[red]", "a{b,c}", "a*b", "a?b", "a b %20 ü"])
+def test_a_name_that_looks_like_a_pattern_is_a_name(here, tmp_path, name):
+    """A folder of that very name is read, and not those that a pattern would match (Sail: other rows, in silence)."""
+    for folder, value in ((name, 1), ("r", 2), ("ab", 3), ("axb", 4)):
+        (tmp_path / folder).mkdir()
+        pq.write_table(pa.table({"x": [value]}), tmp_path / folder / "f.parquet")
+    assert rows(opened(here, tmp_path / name), "x") == [(1,)]
+    assert rows(opened(here, tmp_path / name / "f.parquet"), "x") == [(1,)]

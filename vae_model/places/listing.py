@@ -46,12 +46,14 @@ class Listing:
     fs: Any
     root: str
     """What was listed, as the config has it."""
+    is_pattern: bool
+    """Whether that is a pattern, and no file or folder."""
     files: tuple[DataFile, ...]
 
     @cached_property
     def partition_columns(self) -> list[str]:
         """The columns that stand in the folders' names instead of in the files; none of a pattern's."""
-        return [] if _PATTERN.search(self.root) else list(dict.fromkeys(n for f in self.files for n in f.partition))
+        return [] if self.is_pattern else list(dict.fromkeys(name for file in self.files for name in file.partition))
 
     def opened(self, file: DataFile) -> Any:
         """A file, to read its bytes, decompressed by the name's ending (``.gz``, ``.bz2``)."""
@@ -60,10 +62,10 @@ class Listing:
 
     def url(self, file: DataFile) -> str:
         """A file's path as the engines take it."""
-        if posixpath.basename(self.root) == file.inside:
+        if not self.is_pattern and posixpath.basename(self.root.rstrip("/")) == file.inside:
             return files.for_engine(self.root)
         root = files.for_engine(self.root).rstrip("/")
-        return f"{root}/{file.inside}" if not _PATTERN.search(root) else _like(root, file.path)
+        return _like(root, file.path) if self.is_pattern else f"{root}/{file.inside}"
 
 
 def _like(root: str, path: str) -> str:
@@ -89,10 +91,8 @@ def data_files(path: str) -> Listing | None:
     if not there and not files.exists(path):  # a name may have a bracket in it
         return None
     with files.explained(path):
-        if _PATTERN.search(inner) and not fs.exists(inner):
-            tops = sorted({str(top) for one in _without_braces(inner) for top in fs.glob(one)})
-        else:
-            tops = [inner]
+        is_pattern = bool(_PATTERN.search(inner)) and not fs.exists(inner)
+        tops = sorted({str(top) for one in _without_braces(inner) for top in fs.glob(one)}) if is_pattern else [inner]
         found: dict[str, Any] = {}
         for top in tops:
             found |= fs.find(top, detail=True)
@@ -104,7 +104,7 @@ def data_files(path: str) -> Listing | None:
         if not any(_is_hidden(step) for step in inside.split("/")):
             changed = str(details.get("mtime") or details.get("LastModified") or details.get("ETag") or "")
             entries.append(DataFile(str(name), inside, int(details.get("size") or 0), changed))
-    return Listing(fs, path, tuple(entries)) if entries else None
+    return Listing(fs, path, is_pattern, tuple(entries)) if entries else None
 
 
 def _without_braces(pattern: str) -> list[str]:

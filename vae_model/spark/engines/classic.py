@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vae_model.errors import EngineError
 from vae_model.places import files
 from vae_model.spark.engines.reachable import check_reachable
-from vae_model.spark.frames import is_transient
+from vae_model.spark.frames import is_transient, reason
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -57,7 +57,7 @@ def start(needs_delta: bool, needs_s3: bool) -> Iterator[SparkSession]:
     except Exception as error:
         raise EngineError(
             "Classic Spark did not start.",
-            found=str(error).strip().splitlines()[0][:300],
+            found=reason(error),
             hint="Its own words stand above." + (_without_maven(needs_delta) if needs_delta or needs_s3 else ""),
             transient=is_transient(error),
         ) from error

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from vae_model.errors import EngineError, JobError
 from vae_model.spark.engines.reachable import check_reachable, is_gone
+from vae_model.spark.frames import reason
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -81,7 +82,7 @@ def client_session(url: str, channel: list[tuple[str, Any]] | None = None) -> It
         except Exception as error:
             raise EngineError(
                 "The Spark Connect server gives no session.",
-                found=str(error).strip().splitlines()[0][:300],
+                found=reason(error),
                 hint="Check that it runs, and its address.",
                 transient=is_gone(error),
             ) from None

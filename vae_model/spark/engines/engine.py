@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -101,6 +102,10 @@ class Engine:
 
     name: ClassVar[str] = "Spark Connect"
     can: ClassVar[Capabilities] = Capabilities()
+
+    def literal(self, path: str) -> str:
+        """A path that is no pattern, whatever its letters, as the reader of files takes it."""
+        return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
 
     def workers_run_this_python(self, spark: SparkSession) -> bool:
         """Whether the workers are known to run this very Python, with its libraries."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote
 
 from vae_model.errors import EngineError
 from vae_model.networks.products import one_thread
@@ -58,6 +60,11 @@ class Sail(Engine):
         void_in_delta=False,
         nested_variant=False,
     )
+
+    def literal(self, path: str) -> str:
+        """A path that is no pattern: Sail takes the escapes of a URL for what they stand for, and for no pattern."""
+        local = path.removeprefix("file://")
+        return f"file://{quote(local)}" if re.search(r"[\[\]{}*?]", local) and local.startswith("/") else path
 
     def workers_run_this_python(self, spark: SparkSession) -> bool:
         """Its workers are threads of the server's process: of this one, where the server was started here."""

@@ -44,7 +44,7 @@ def train(
     try:
         with watch(frame.sparkSession, "Sampling", tasks):
             sample = sampling.draw(normal, config.key, list(chosen), settings.rows, settings.calibration, settings.seed)
-    except frames.ENGINE_ERRORS as error:
+    except frames.READ_ERRORS as error:
         raise SourceError(
             "The training sample could not be read.",
             found=frames.reason(error),

@@ -45,7 +45,12 @@ class Parquet:
             return
         path = (output.path or "").rstrip("/")
         new, spark = _folder(frame, path, output.mode == "append"), frame.sparkSession
-        yield lambda: spark.read.parquet(*map(files.for_engine, new)) if new else read_output(spark, output)
+        literal = engine_of(spark).literal
+        yield (
+            lambda: (
+                spark.read.parquet(*(literal(files.for_engine(p)) for p in new)) if new else read_output(spark, output)
+            )
+        )
 
     def mend(self, path: str) -> None:
         """Put right what a run that was killed has left at a folder."""

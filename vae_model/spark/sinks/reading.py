@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vae_model.config.sections import Output
 from vae_model.places import files, identifiers
+from vae_model.spark.engines.lookup import engine_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -27,4 +28,5 @@ def read_output(spark: SparkSession, output: Output, version: int | None = None)
     reader = spark.read if version is None else spark.read.option("versionAsOf", version)
     if output.table is not None:
         return reader.table(identifiers.table(output.table))
-    return reader.format(output.format).load(files.for_engine(output.path or ""))
+    path = files.for_engine(output.path or "")
+    return reader.format(output.format).load(path if output.format == "delta" else engine_of(spark).literal(path))

@@ -70,15 +70,17 @@ def typed(frame: DataFrame, listing: Listing) -> DataFrame:
 
 def load(spark: SparkSession, source: Source, listing: Listing, files: Sequence[DataFile], read: Load) -> DataFrame:
     """Some files of a table, with the text of their folders' names as columns."""
-    folders, urls = listing.partition_columns, [listing.url(file) for file in files]
+    literal = engine_of(spark).literal
+    folders, urls = listing.partition_columns, [literal(listing.url(file)) for file in files]
+    root = for_engine(listing.root) if listing.is_pattern else literal(for_engine(listing.root))
     if len(listing.files) == 1 and not folders:
         return read(urls, (), {})
     if len(files) == len(listing.files):
-        return read([for_engine(listing.root)], folders, {})
+        return read([root], folders, {})
     if not folders:
         return read(urls, (), {})
     if engine_of(spark).can.base_path:
-        return read(urls, folders, {"basePath": for_engine(listing.root)})
+        return read(urls, folders, {"basePath": root})
     by_folder: dict[str, list[int]] = {}
     for i, file in enumerate(files):
         by_folder.setdefault(posixpath.dirname(file.inside), []).append(i)
