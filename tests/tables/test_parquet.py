@@ -199,6 +199,14 @@ def test_files_that_are_no_data_are_passed_over(here, tmp_path, caplog):
     assert "empty.parquet is empty" in caplog.text
 
 
+def test_a_delta_table_is_not_read_as_parquet(here, tmp_path):
+    """Files that the table has given up would be rows again."""
+    write(tmp_path, a={"x": [1]})
+    (tmp_path / "_delta_log").mkdir()
+    with pytest.raises(SourceError, match=r"is a Delta table(.|\n)*source\.format: delta"):
+        opened(here, tmp_path)
+
+
 @pytest.mark.parametrize("pattern", ["*.parquet", "[ab].parquet", "{a,b}.parquet"])
 def test_a_pattern_names_files(here, tmp_path, pattern):
     """A pattern's files are looked at as a folder's are."""

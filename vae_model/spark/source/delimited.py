@@ -53,9 +53,7 @@ def read(spark: SparkSession, source: Source, listing: Listing) -> DataFrame:
     """The files as a DataFrame. Raises SourceError or SchemaError where they cannot be read as they are meant."""
     _check_endings(source, listing)
     dialect, has_header, groups = _look(spark, source, listing)
-    given = {name.lower() for name in source.options}
-    options = {name: value for name, value in DEFAULTS.items() if name.lower() not in given}
-    options |= {name: value for name, value in source.options.items() if name.lower() not in ("sep", "delimiter")}
+    options = {name: value for name, value in options_of(source).items() if name.lower() not in ("sep", "delimiter")}
     options |= {"sep": dialect.separator, "header": str(has_header).lower(), "inferSchema": "false"}
     if not any(group.names for group in groups):
         raise SourceError(f"The csv source at {source} cannot be opened.", found="no row at all")
@@ -67,6 +65,12 @@ def read(spark: SparkSession, source: Source, listing: Listing) -> DataFrame:
     names = {file: group.names for group in groups for file in group.files}
     found = Scan(listing, dialect, has_header, names, null)
     return partitions.typed(inference.typed(source, listing, frame, found), listing)
+
+
+def options_of(source: Source) -> dict[str, str]:
+    """The reader's options: those of the config, and ``DEFAULTS`` where it has no others."""
+    given = {name.lower() for name in source.options}
+    return {name: value for name, value in DEFAULTS.items() if name.lower() not in given} | source.options
 
 
 def _check_endings(source: Source, listing: Listing) -> None:

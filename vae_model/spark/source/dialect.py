@@ -108,11 +108,11 @@ def _sample(head: bytes, dialect: Dialect) -> list[list[str]]:
 
 
 def has_header(head: bytes, dialect: Dialect) -> bool:
-    """Whether the first row names columns: no value of it is a number or a date, or (but for the first, where pandas
-    has its index) nothing. Where all is text, no two of its values are the same, and none comes again in its column.
+    """Whether the first row names columns: no value of it is a number or a date. Where all rows are text, no two of its
+    values are the same, and none comes again in its column. A column without a name is none the less one.
     """
     first, *others = _sample(head, dialect) or [[]]
-    if any(is_typed(value) or (i and not value.strip()) for i, value in enumerate(first)):
+    if any(map(is_typed, first)) or not any(first):
         return False
     if any(is_typed(value) for row in others for value in row):
         return True

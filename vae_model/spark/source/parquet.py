@@ -21,7 +21,7 @@ from pyspark.sql.types import LongType, NullType, StringType, StructType
 
 from vae_model.config.sections import Format, Source
 from vae_model.errors import SchemaError, SourceError
-from vae_model.places.files import format_of_name
+from vae_model.places.files import exists, format_of_name
 from vae_model.places.identifiers import quote
 from vae_model.places.listing import DataFile, Listing
 from vae_model.spark.engines.lookup import engine_of
@@ -52,6 +52,12 @@ Groups = Mapping[tuple[Field, ...], Sequence[DataFile]]
 
 def read(spark: SparkSession, source: Source, listing: Listing) -> DataFrame:
     """The files as a DataFrame. Raises SourceError where a file cannot be read, SchemaError where a column cannot."""
+    if not listing.is_pattern and exists(f"{listing.root.rstrip('/')}/_delta_log"):
+        raise SourceError(
+            f"The parquet source at {source} is a Delta table.",
+            found="a folder _delta_log: files that the table no longer has would be read too",
+            hint="Set source.format: delta.",
+        )
     groups = _groups(spark, source, listing)
     types = _types(source, groups)
     names = [*types, *listing.partition_columns]

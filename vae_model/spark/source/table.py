@@ -65,7 +65,8 @@ def _read(spark: SparkSession, source: Source, listing: Listing | None) -> DataF
     path = files.for_engine(source.path or "")
     if listing and not listing.is_pattern and source.format != "delta":
         path = engine_of(spark).literal(path)
-    frame = spark.read.format(source.format).options(**source.options).load(path)
+    options = delimited.options_of(source) if source.format == "csv" else source.options
+    frame = spark.read.format(source.format).options(**options).load(path)
     return partitions.typed(frame, listing) if listing and source.format != "delta" else frame
 
 
