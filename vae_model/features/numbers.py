@@ -30,7 +30,7 @@ class Numbers(UnitsKind):
     def fit(self, bare: Feature, array: pa.Array) -> Fit:
         """Location and scale, of numbers that floats cannot tell apart less an offset."""
         offset = offset_of(array)
-        return super().fit(bare if offset is None else replace(bare, offset=(str(offset),)), array)
+        return super().fit(bare if offset is None else replace(bare, offset=(f"{offset:f}",)), array)
 
     def encode(self, feature: Feature, array: pa.Array) -> NDArray[np.float64]:
         """The numbers, (N, 1)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ from vae_model.features.kinds import KINDS
 from vae_model.features.units import UnitsKind
 from vae_model.printable import printable
 
+MAX_DIGITS = 76
+"""Of an exact number, on either side of the point: what Arrow's largest decimal has."""
 NAMES = {field.name for field in fields(Feature)}
 
 
@@ -43,7 +46,7 @@ def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
     feature = Feature(
         name, kind_name, own.one_of("family", kind.families),
         own.numbers("center"), own.numbers("scale", low=0),
-        own.texts("values"), own.count("slots", low=0), own.number("gini", 0, 1),
+        own.texts("values"), own.count("slots", low=0), own.number("gini", 0, 1), _offset(own),
     )  # fmt: skip
     if unknown := [key for key in own.values if key not in NAMES]:
         raise own.wrong(unknown[0], "nothing", own.values[unknown[0]])
@@ -54,13 +57,15 @@ def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
     if len(feature.scale) != len(feature.center):
         raise own.wrong("scale", f"{len(feature.center)} numbers, one for each center", len(feature.scale))
     if not isinstance(kind, UnitsKind):
-        if feature.center:
-            raise own.wrong("center", "no numbers for a category", len(feature.center))
+        if feature.center or feature.offset:
+            raise own.wrong("center", "no numbers for a category", len(feature.center or feature.offset))
         if not feature.values:
             raise own.wrong("values", "at least one value of a category", feature.values)
         return feature
     if feature.values or feature.gini:
         raise own.wrong("values" if feature.values else "gini", f"none for a {kind.name} feature", "some")
+    if len(feature.offset) not in (0, len(feature.center)):
+        raise own.wrong("offset", f"{len(feature.center)} numbers, one for each center", len(feature.offset))
     shape = (kind_name, feature.family, len(feature.center))
     if shape not in sound:
         # A missing value is encoded to as many units as any other.
@@ -69,3 +74,12 @@ def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
             raise own.wrong("center", f"{units or 'some'} numbers", len(feature.center))
         sound.add(shape)
     return feature
+
+
+def _offset(own: Fields) -> tuple[str, ...]:
+    """The exact offsets of a feature's units; most have none."""
+    offset = own.texts("offset") if "offset" in own.values else ()
+    for digits in offset:
+        if not re.fullmatch(rf"-?\d{{1,{MAX_DIGITS}}}(\.\d{{1,{MAX_DIGITS}}})?", digits):
+            raise own.wrong("offset", f"numbers of at most {MAX_DIGITS} digits", digits)
+    return offset

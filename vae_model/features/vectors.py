@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ class Vectors(UnitsKind):
         matrix(array, width, bare.name)  # raises where the arrays are of different lengths
         offsets = [offset_of(own) for own in _elements(array, width)]
         if any(offset is not None for offset in offsets):
-            bare = replace(bare, offset=tuple(str(offset or 0) for offset in offsets))
+            bare = replace(bare, offset=tuple(f"{offset or Decimal(0):f}" for offset in offsets))
         return super().fit(bare, array)
 
     def encode(self, feature: Feature, array: pa.Array) -> NDArray[np.float64]:

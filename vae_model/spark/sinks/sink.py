@@ -18,6 +18,7 @@ from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import from_arrow
 from vae_model.spark.sinks.delta import Delta
+from vae_model.spark.sinks.metadata import without_metadata
 from vae_model.spark.sinks.parquet import Parquet
 from vae_model.spark.sinks.reading import Rows, existing
 from vae_model.spark.sinks.types import check_types
@@ -169,4 +170,4 @@ def write(frame: DataFrame, output: Output) -> AbstractContextManager[Rows]:
 
     When the block begins they are written. Within it, what this run wrote can be read back.
     """
-    return SINKS[output.format].write(frame, output)
+    return SINKS[output.format].write(without_metadata(frame, output.format), output)
