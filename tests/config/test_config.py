@@ -454,3 +454,18 @@ def test_every_field_is_documented(section):
     fields = section.model_fields.items()
     missing = [name for name, field in fields if not (field.description or "").endswith((".", ")"))]
     assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("source", "model", "output", "key"),
+    [
+        ("rows.parquet", "./rows.parquet", "out", "source.path"),
+        ("rows", "rows/m.vae", "out", "source.path"),
+        ("rows", "out/m.vae", "out/", "output.path"),
+        ("s3a://b/rows", "s3://b/rows/m.vae", "out", "source.path"),
+    ],
+)
+def test_a_model_does_not_lie_in_what_is_read_or_written(refused, source, model, output, key):
+    """Its file would overwrite rows, be read as some, or go with the previous output."""
+    text = f"source: {{path: {source}}}\nmodel: {{path: {model}}}\noutput: {{path: '{output}'}}\n"
+    assert f"model.path must not lie at or within {key}" in refused(text)

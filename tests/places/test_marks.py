@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vae_model.places import files, marks
+from vae_model.places import files, marks, staging
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0\n"), min_size=1, max_size=300)
 
@@ -32,10 +32,10 @@ def test_a_name_tells_its_mark_and_nobody_elses(name, kind):
     assert marks.of(f"/lake/{name}", found, "other") is None
 
 
-def test_leftovers_of_earlier_versions_are_known():
-    """Before, a run was a number of eight digits, and its folders had no leading dot."""
-    assert marks.of("/lake/out", "out.0123abcd.staged", "staged|old") == "0123abcd"
-    assert marks.of("/lake/out", "out.parquet", "staged|old") is None
+@pytest.mark.parametrize("name", ["out.20231231.old", "out.0123abcd.staged", ".out.old", "out.parquet"])
+def test_what_a_person_has_laid_beside_it_is_no_leftover(name):
+    """A backup with a date, say."""
+    assert marks.of("/lake/out", name, "staged|old") is None
 
 
 def test_a_mark_is_a_part_of_a_tables_name():
@@ -57,7 +57,6 @@ def test_a_run_of_another_machine_is_dead_when_nothing_was_written_for_a_day(age
     """Its process cannot be looked at; what it wrote tells, of earlier versions too, and not when it began."""
     elsewhere = other(marks.new(), space="00000000", pid="1", began="20200101t000000")
     assert marks.is_dead(elsewhere, time.time() - age) == dead
-    assert marks.is_dead("0123abcd", time.time() - age) == dead
 
 
 @pytest.mark.parametrize(("days", "dead"), [(0, False), (6, False), (8, True)])
@@ -65,7 +64,26 @@ def test_where_nothing_but_the_name_tells_it_takes_a_week(days, dead):
     """A table's last write is not known, nor anything of an earlier version's."""
     began = time.strftime("%Y%m%dt%H%M%S", time.gmtime(time.time() - days * 86_400))
     assert marks.is_dead(other(marks.new(), space="00000000", began=began), None) == dead
-    assert not marks.is_dead("0123abcd", None)
+
+
+@pytest.mark.parametrize(
+    "content", ['["../precious"]', '["/precious"]', '["link/precious"]', "{", "7", '{"a": 1}', "[7]"]
+)
+def test_what_a_note_says_is_no_order(tmp_path, content):
+    """Whoever may write to the output's folder does not decide what else is removed, nor stops the job."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    for folder in (out, elsewhere):
+        folder.mkdir()
+    (out / "link").symlink_to(elsewhere)
+    for kept in (tmp_path / "precious", elsewhere / "precious", out / "a.parquet"):
+        kept.write_text("x")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    staged = out / (staging.STAGED + other(marks.new(), pid=str(ended.pid)))
+    staged.mkdir()
+    (staged / staging.ADDED).write_text(content)
+    staging.mend(str(out))
+    assert all(kept.exists() for kept in (tmp_path / "precious", elsewhere / "precious", out / "a.parquet"))
 
 
 def test_a_file_that_a_killed_run_was_writing_goes_with_the_next_write(tmp_path):
@@ -77,9 +95,8 @@ def test_a_file_that_a_killed_run_was_writing_goes_with_the_next_write(tmp_path)
     real = str(tmp_path / "real.vae")
     dead = marks.beside(real, other(marks.new(), pid=str(ended.pid)), "tmp")
     live = marks.beside(real, marks.new(), "tmp")
-    for path in (dead, live, f"{real}.0123abcd.tmp"):
+    for path in (dead, live):
         files.put(path, b"")
-    os.utime(f"{real}.0123abcd.tmp", (0, 0))
     files.put(str(tmp_path / "m.vae"), b"new")
     assert (tmp_path / "m.vae").is_symlink() and (tmp_path / "real.vae").read_bytes() == b"new"
     assert {p.name for p in tmp_path.iterdir()} == {"m.vae", "real.vae", Path(live).name}

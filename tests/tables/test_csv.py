@@ -110,6 +110,16 @@ def test_another_encoding_is_read_or_refused(here, request, tmp_path):
     assert rows(opened(here, tmp_path, format="csv", options=options), "id") == [(1, "Z\xfcrich")]
 
 
+def test_lines_that_end_in_two_ways_are_read_or_refused(here, request, tmp_path):
+    """Spark would keep the carriage returns of some lines in the last column's values."""
+    (tmp_path / "t.csv").write_bytes(b"id,x\n1,2\r\n3,4\n")
+    if request.node.callspec.params["engine"] == "sail":
+        assert rows(opened(here, tmp_path, format="csv"), "id") == [(1, 2), (3, 4)]
+        return
+    with pytest.raises(SourceError, match=r"end in two ways(.|\n)*dos2unix"):
+        opened(here, tmp_path, format="csv")
+
+
 def test_columns_in_another_order_are_matched_by_name(here, tmp_path, caplog):
     """Two columns of a folder's files do not swap in silence; a column that one lacks is null there."""
     (tmp_path / "a.csv").write_text("id,x\n1,a\n")

@@ -288,3 +288,31 @@ def test_a_name_that_looks_like_a_pattern_is_a_name(here, tmp_path, name):
         pq.write_table(pa.table({"x": [value]}), tmp_path / folder / "f.parquet")
     assert rows(opened(here, tmp_path / name), "x") == [(1,)]
     assert rows(opened(here, tmp_path / name / "f.parquet"), "x") == [(1,)]
+
+
+def test_files_of_one_name_in_several_folders_are_all_read(here, request, tmp_path):
+    """A pattern over folders, with a type that must be copied for the engine: no file takes another's place."""
+    kind = pa.array(["a", "b"]).dictionary_encode()
+    for folder in ("d0", "d1", "d2"):
+        (tmp_path / folder).mkdir()
+        pq.write_table(pa.table({"x": kind}), tmp_path / folder / "part.parquet")
+    assert opened(here, tmp_path / "*" / "part.parquet").count() == 6
+    assert opened(here, tmp_path).count() == 6
+
+
+def test_a_folder_with_a_file_of_its_own_name_is_read_once(here, tmp_path):
+    """`same.parquet/same.parquet` is a file of the folder, not the folder."""
+    folder = tmp_path / "same.parquet"
+    folder.mkdir()
+    write(folder, same={"x": [1]}, other={"x": [2], "y": [1]})
+    assert rows(opened(here, folder), "x") == [(1, None), (2, 1)]
+
+
+@pytest.mark.parametrize("names", [["1700000000000000001", "1700000000000000002"], ["1" * 23, "1" * 22 + "2"],
+                                   ["0.1234567890123456789"]])  # fmt: skip
+def test_folders_names_keep_their_digits(here, tmp_path, names):
+    """No name becomes another for having more digits than a type holds."""
+    for name in names:
+        (tmp_path / f"k={name}").mkdir()
+        pq.write_table(pa.table({"x": [1]}), tmp_path / f"k={name}" / "f.parquet")
+    assert {str(row["k"]) for row in opened(here, tmp_path).collect()} == set(names)

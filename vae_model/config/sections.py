@@ -266,6 +266,19 @@ class Config(Section):
             raise ValueError(f"key columns cannot be features: {', '.join(both)}")
         return self
 
+    @model_validator(mode="after")
+    def _the_model_has_a_place_of_its_own(self) -> Self:
+        """Written to the source it would be the end of the rows, and in the output's folder it would go with it."""
+        for key, place in (("source.path", self.source), ("output.path", self.output)):
+            if place is None or place.path is None or self.model.path is None:
+                continue
+            from vae_model.places import files  # brings fsspec, which `vae-anomaly --help` need not wait for
+
+            taken, own = files.canonical(place.path), files.canonical(self.model.path)
+            if own == taken or own.startswith(taken + "/"):
+                raise ValueError(f"model.path must not lie at or within {key}")
+        return self
+
     def for_reading(self) -> Source:
         """The source. Raises ConfigError where the config names none."""
         if self.source is None:

@@ -26,7 +26,7 @@ class DataFile:
     path: str
     """As fsspec has it, without a protocol."""
     inside: str
-    """Its path within the table's folder; its name, where the table is one file."""
+    """Its path within the table's folder, or what of a pattern is none; its name, where the table is one file."""
     size: int
     """In bytes."""
     changed: str
@@ -48,6 +48,8 @@ class Listing:
     """What was listed, as the config has it."""
     is_pattern: bool
     """Whether that is a pattern, and no file or folder."""
+    is_file: bool
+    """Whether it is one file."""
     files: tuple[DataFile, ...]
 
     @cached_property
@@ -62,7 +64,7 @@ class Listing:
 
     def url(self, file: DataFile) -> str:
         """A file's path as the engines take it."""
-        if not self.is_pattern and posixpath.basename(self.root.rstrip("/")) == file.inside:
+        if self.is_file:
             return files.for_engine(self.root)
         root = files.for_engine(self.root).rstrip("/")
         return _like(root, file.path) if self.is_pattern else f"{root}/{file.inside}"
@@ -97,14 +99,13 @@ def data_files(path: str) -> Listing | None:
         for top in tops:
             found |= fs.find(top, detail=True)
     entries = []
+    base = re.split(r"/[^/]*[*?\[{]", inner)[0] if is_pattern else inner
     for name, details in sorted(found.items()):
-        inside = str(name).removeprefix(inner).lstrip("/") or posixpath.basename(inner)
-        if tops != [inner]:
-            inside = posixpath.basename(str(name))
+        inside = str(name).removeprefix(base).lstrip("/") or posixpath.basename(inner)
         if not any(_is_hidden(step) for step in inside.split("/")):
             changed = str(details.get("mtime") or details.get("LastModified") or details.get("ETag") or "")
             entries.append(DataFile(str(name), inside, int(details.get("size") or 0), changed))
-    return Listing(fs, path, is_pattern, tuple(entries)) if entries else None
+    return Listing(fs, path, is_pattern, list(found) == [inner], tuple(entries)) if entries else None
 
 
 def _without_braces(pattern: str) -> list[str]:

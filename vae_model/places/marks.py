@@ -14,8 +14,6 @@ from uuid import uuid4
 
 MARK = r"\d{8}t\d{6}_[0-9a-f]{8}_\d+_[0-9a-f]{4}"
 """A run: UTC time, process space, process id, number. Small letters and underscores, so that tables may be named so."""
-EARLIER = r"[0-9a-f]{8}"
-"""How versions before 0.2 named a run: a number alone."""
 QUIET = 86_400.0
 """Seconds without a write after which a run is taken for dead, where its process cannot be looked at."""
 QUIET_BY_NAME = 7 * QUIET
@@ -45,8 +43,6 @@ def is_dead(mark: str, touched: float | None) -> bool:
 
     ``touched`` is the time of the last write to what it left, None where that cannot be told.
     """
-    if not re.fullmatch(MARK, mark):
-        return touched is not None and time.time() - touched > QUIET
     began, space, pid, _ = mark.split("_")
     if space == _process_space() and os.name == "posix":
         return not _is_running(int(pid))
@@ -74,13 +70,12 @@ def beside(place: str, mark: str, kind: str) -> str:
 
 
 def of(place: str, name: str, kinds: str) -> str | None:
-    """The mark in a name that ``beside`` gave for a place, or an earlier version; None for any other name.
+    """The mark in a name that ``beside`` gave for a place; None for any other name.
 
     ``kinds`` is a pattern.
     """
     own = posixpath.basename(place)
     found = re.fullmatch(rf"\.{re.escape(_short(own))}\.vae_anomaly\.({MARK})\.(?:{kinds})", name)
-    found = found or re.fullmatch(rf"{re.escape(own)}\.({EARLIER})\.(?:{kinds})", name)
     return found[1] if found else None
 
 

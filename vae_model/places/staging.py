@@ -89,7 +89,7 @@ def mend(path: str) -> None:
             if mark := marks.of(at.inner, name, r"staged|old|old\.gone|tmp"):
                 finish(at, f"{parent}/{name}", mark)
         for name in (posixpath.basename(str(name)) for name in listed(at.fs, at.inner)):
-            found = re.fullmatch(rf"{STAGED}({marks.MARK}|{marks.EARLIER})", name)
+            found = re.fullmatch(rf"{STAGED}({marks.MARK})", name)
             if mark := found[1] if found else marks.of(at.inner, name, "tmp"):
                 finish(at, f"{at.inner}/{name}", mark)
 
@@ -104,12 +104,13 @@ def listed(fs: Any, inner: str) -> list[str]:
 
 def finish(at: Folder, staged: str, mark: str) -> None:
     """End what a dead run began with a staged folder: remove what it was to replace, or take back what it added."""
-    with suppress(OSError):  # it is away already, or not ours to remove: the output is right without it
+    with suppress(OSError, ValueError):  # it is away already, not ours to remove, or not as we leave it
         if not marks.is_dead(mark, _touched(at.fs, staged)):
             return
         log.info("Removing what a job that was killed has left: %s", staged)
         if at.fs.exists(f"{staged}/{ADDED}"):
-            remove(at, json.loads(at.fs.cat_file(f"{staged}/{ADDED}")))
+            replaced = json.loads(at.fs.cat_file(f"{staged}/{ADDED}"))
+            remove(at, replaced if isinstance(replaced, list) else [replaced])
         elif at.fs.exists(f"{staged}/{ADDING}"):
             inside = [posixpath.basename(str(name)) for name in listed(at.fs, at.inner)]
             remove(at, [name for name in inside if name.startswith(f"{mark}-")])
@@ -147,7 +148,14 @@ def _newest(infos: Iterable[dict[str, Any]]) -> float | None:
 
 
 def remove(at: Folder, names: Iterable[str]) -> None:
-    """Remove files of a folder, by their paths in it, and the local folders that are empty then."""
+    """Remove files of a folder, by their paths in it, and the local folders that are empty then.
+
+    Raises ValueError, and removes nothing, where one is no path in it: whoever may write there could have named it.
+    """
+    names = list(names)
+    for name in names:
+        if not isinstance(name, str) or not _is_inside(at, name):
+            raise ValueError(f"no file of {at.path}: {name!r}")
     for name in names:
         with suppress(FileNotFoundError):
             at.fs.rm_file(f"{at.inner}/{name}")
@@ -157,12 +165,19 @@ def remove(at: Folder, names: Iterable[str]) -> None:
                 Path(at.inner, inside).rmdir()
 
 
+def _is_inside(at: Folder, name: str) -> bool:
+    """Whether a path leads to a file in a folder, and by no link out of it."""
+    if posixpath.normpath(name) != name or name.startswith(("/", "..")):
+        return False
+    return not at.is_local or Path(at.inner, name).parent.resolve().is_relative_to(Path(at.inner).resolve())
+
+
 def contents(at: Folder) -> tuple[list[str], dict[str, str]]:
     """The files in a folder, and the staged folders in it by their runs' marks."""
     names, staging = [], {}
     for file in at.fs.find(at.inner):
         name = str(file).removeprefix(f"{at.inner}/")
-        if found := re.match(rf"{STAGED}({marks.MARK}|{marks.EARLIER})(?=/|$)", name):
+        if found := re.match(rf"{STAGED}({marks.MARK})(?=/|$)", name):
             staging[found[1]] = f"{at.inner}/{found[0]}"
         else:
             names.append(name)

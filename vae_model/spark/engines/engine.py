@@ -64,6 +64,8 @@ class Capabilities:
     """Parquet columns of the type VARIANT, as what they are."""
     encodings: bool = True
     """CSV in other encodings than UTF-8."""
+    line_ends: bool = False
+    """CSV whose lines end in two ways, with and without a carriage return."""
     metadata: bool = True
     """What a column carries beside its type is in its schema, and can be set."""
     void_in_delta: bool = True

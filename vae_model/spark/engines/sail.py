@@ -56,6 +56,7 @@ class Sail(Engine):
         orc=False,
         variant=False,
         encodings=False,
+        line_ends=True,
         metadata=False,
         void_in_delta=False,
         nested_variant=False,

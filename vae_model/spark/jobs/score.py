@@ -84,13 +84,18 @@ def _summary(rows: Rows, output: Output, key: list[str]) -> Summary | None:
     return None
 
 
-def prepare_score(spark: SparkSession, config: Config, detector: Detector | None = None) -> DataFrame:
-    """The rows to score, after every check that needs no work: source, columns, predicate, output.
+def prepare_score(
+    spark: SparkSession, config: Config, detector: Detector | None = None, mending: bool = True
+) -> DataFrame:
+    """The rows to score, after every check that needs no work: source, columns, predicate, output. First of all, if
+    ``mending``, what a job that was killed has left of the output is put right.
 
     Without a detector (before training) the feature columns are held against the config instead of the model. Raises
     NothingToScore where there is no row, and an InputError where something does not fit.
     """
     source, output = config.for_scoring()
+    if mending:
+        sink.mend(output)
     frame = open_source(spark, source)
     found = frames.columns(frame)
     if detector is None:

@@ -35,7 +35,7 @@ def validate(spark: SparkSession, config: Config) -> Iterator[str]:
     if config.output is None:
         yield "output  none given"
         return
-    rows = prepare_score(spark, config, detector)
+    rows = prepare_score(spark, config, detector, mending=False)
     if detector is not None:
         score(rows, detector, config.output.prefix)
     yield f"output  ok: {config.output} ({config.output.format}, {config.output.mode})"

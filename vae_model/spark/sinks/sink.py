@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from vae_model.config.sections import Output, Place, Source
@@ -86,6 +86,16 @@ def check_output(spark: SparkSession, source: Source, output: Output, frame: Dat
         )
 
 
+def mend(output: Output) -> None:
+    """Put right what a job that was killed has left at an output, before anything looks at it.
+
+    What cannot be reached is left: the checks that come after say so.
+    """
+    if output.path is not None:
+        with suppress(InputError):
+            SINKS[output.format].mend(output.path)
+
+
 def check_mode(spark: SparkSession, output: Output) -> None:
     """Raise OutputError where the format has no such mode, or the engine cannot do what the mode needs."""
     modes = SINKS[output.format].modes
@@ -123,7 +133,6 @@ def _check_letters(spark: SparkSession, output: Output, path: str) -> None:
 def _check_folder(output: Output, path: str) -> None:
     """Raise OutputError where something of another format lies, or nothing can be written."""
     try:
-        SINKS[output.format].mend(path)
         there = files.present_format(path)
     except StorageError as error:
         raise error.as_kind(OutputError, f"The output {path} cannot be written.") from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vae_model.config.sections import Source
 from vae_model.errors import SourceError
 from vae_model.places.listing import Listing
+from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS, is_transient, reason
 from vae_model.spark.source import overrides
 from vae_model.spark.source.scan import Scan
@@ -58,6 +59,13 @@ def typed(source: Source, listing: Listing, frame: DataFrame, scan: Scan) -> Dat
             written = survey(frame, names)
         except (*ENGINE_ERRORS, SourceError) as error:
             raise _reading_error(source, error, scan.odd_row()) from None
+        if names and written[names[-1]].returns and not engine_of(frame.sparkSession).can.line_ends:
+            raise SourceError(
+                f"The lines of {source} end in two ways, which {engine_of(frame.sparkSession).name} does not take.",
+                "all lines with a carriage return at their end, or none",
+                f"{written[names[-1]].returns:,} values of {names[-1]} that end in one",
+                "Convert the files (dos2unix), or use engine: sail.",
+            )
         doubtful = {name: type_ for name, type_ in given.items() if not _holds(type_, written[name].ways)}
         overrides.check_values(frame, source, doubtful, scan.unfit)
         kept[key] = _types(source, {name: written[name] for name in names if name not in given}) | given

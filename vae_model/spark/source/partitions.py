@@ -1,8 +1,8 @@
 """Columns that stand in the names of a table's folders, as Hive lays tables out: ``year=2023/part.parquet``.
 
-A name is text. Which type a column of names has is decided here, by Spark's own rule, and so is the same on each engine
+A name is text. Which type a column of names has is decided here, much as Spark does it, and is the same on each engine
 (https://spark.apache.org/docs/latest/sql-data-sources-parquet.html#partition-discovery): whole numbers, fractions,
-dates, or else text.
+dates, or else text. Where a number's type would not keep all digits it stays text.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -25,16 +26,32 @@ from vae_model.spark.frames import column
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+DIGITS = 15
+"""So many a double keeps."""
 MAX_FOLDERS = 100
 """Folders that are read one by one, where an engine forgets their names."""
 Load = Callable[[Sequence[str], Sequence[str], Mapping[str, str]], "DataFrame"]
 """Reads some paths; beside the files' own columns, these from the folders' names, as text; with these options more."""
-_RULES = (
-    (r"-?\d{1,9}", "int"),
-    (r"-?\d{1,18}", "bigint"),
-    (r"-?\d+(\.\d*)?|-?\.\d+", "double"),
-    (r"\d{4}-(0\d|1[0-2])-([0-2]\d|3[01])", "date"),
+
+
+def _is_double(value: str) -> bool:
+    return bool(re.fullmatch(r"-?(\d+\.\d*|\.\d+|\d+)", value)) and sum(map(str.isdigit, value)) <= DIGITS
+
+
+def _is_date(value: str) -> bool:
+    try:
+        return bool(re.fullmatch(r"\d{4}-\d\d-\d\d", value)) and bool(date.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+_RULES: tuple[tuple[Callable[[str], object], str], ...] = (
+    (lambda value: re.fullmatch(r"-?\d{1,10}", value) and abs(int(value)) < 2**31, "int"),
+    (lambda value: re.fullmatch(r"-?\d{1,19}", value) and abs(int(value)) < 2**63, "bigint"),
+    (_is_double, "double"),
+    (_is_date, "date"),
 )
+"""What all names must be for a type; the first that fits is taken."""
 
 
 def types(listing: Listing) -> dict[str, str]:
@@ -47,7 +64,7 @@ def types(listing: Listing) -> dict[str, str]:
 
 
 def _type(values: Sequence[str]) -> str:
-    return next((type_ for rule, type_ in _RULES if values and all(re.fullmatch(rule, v) for v in values)), "string")
+    return next((type_ for fits, type_ in _RULES if values and all(map(fits, values))), "string")
 
 
 def typed(frame: DataFrame, listing: Listing) -> DataFrame:

@@ -37,8 +37,10 @@ def rewritten(spark: SparkSession, listing: Listing, own: Sequence[Field], files
     if name not in kept:
         folder = mkdtemp(prefix="vae-anomaly-source-")
         weakref.finalize(spark, shutil.rmtree, folder, ignore_errors=True)  # at the end of the process at the latest
-        for file in files:
-            _copy(listing, own, file, Path(folder, *posixpath.split(file.inside)))
+        for number, file in enumerate(files):
+            # The folders' names stay where they are columns. A number keeps apart what has one name in two folders.
+            inside = posixpath.dirname(file.inside) if listing.partition_columns else ""
+            _copy(listing, own, file, Path(folder, inside, f"{number}.parquet"))
         kept[name] = folder
     return kept[name]
 

@@ -35,20 +35,23 @@ class Written:
     """Those of them that are none of ``WAYS``."""
     unknown: int = 0
     """Those that hold a letter which was not understood (U+FFFD)."""
+    returns: int = 0
+    """Those that end in a carriage return."""
 
 
 def survey(frame: DataFrame, names: Sequence[str]) -> dict[str, Written]:
     """How the values of some text columns are written. Raises what the engine raises."""
     found = {name: Written() for name in names}
     plain = frame.select(*(column(name).alias(f"c{i}") for i, name in enumerate(names)))  # Sail trips over a dot
-    counted = plain.mapInArrow(_counting(WAYS, DATED), "c int, w string, n bigint, u bigint")
-    sums = F.sum("n").alias("n"), F.sum("u").alias("u")
-    for c, way, number, unknown in counted.groupBy("c", "w").agg(*sums).collect():
+    counted = plain.mapInArrow(_counting(WAYS, DATED), "c int, w string, n bigint, u bigint, r bigint")
+    sums = [F.sum(name).alias(name) for name in "nur"]
+    for c, way, number, unknown, returns in counted.groupBy("c", "w").agg(*sums).collect():
         own = found[names[c]]
         own.ways.add(way)
         own.present += number
         own.texts += number if way == "t" else 0
         own.unknown += unknown
+        own.returns += returns
     return found
 
 
@@ -86,21 +89,21 @@ def _counting(ways: Sequence[tuple[str, str]], dated: str) -> Callable[[Iterator
                         matches = pc.and_(matches, days(left))
                     number = pc.sum(matches).as_py() or 0
                     if number:
-                        total.setdefault((c, way), [0, 0])[0] += number
+                        total.setdefault((c, way), [0, 0, 0])[0] += number
                         left = left.filter(pc.invert(matches))
                 if len(left):
-                    own = total.setdefault((c, "t"), [0, 0])
+                    own = total.setdefault((c, "t"), [0, 0, 0])
                     own[0] += len(left)
                     own[1] += pc.sum(pc.match_substring(left, "\ufffd")).as_py()
+                    own[2] += pc.sum(pc.ends_with(left, "\r")).as_py()
         keys = list(total)
         yield pa.record_batch(
             [
                 pa.array([c for c, _ in keys], pa.int32()),
                 pa.array([way for _, way in keys], pa.string()),
-                pa.array([total[key][0] for key in keys], pa.int64()),
-                pa.array([total[key][1] for key in keys], pa.int64()),
+                *(pa.array([total[key][i] for key in keys], pa.int64()) for i in range(3)),
             ],
-            names=["c", "w", "n", "u"],
+            names=["c", "w", "n", "u", "r"],
         )
 
     return count
