@@ -1,5 +1,6 @@
 """Numbers that floats cannot tell apart, less an offset."""
 
+import json
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vae_model.errors import ModelFileError
 from vae_model.features.feature import Chosen
 from vae_model.features.floats import as_float64, offset_of
 from vae_model.features.spec import FeatureSpec
@@ -149,3 +151,20 @@ def test_arrays_have_an_offset_for_each_element():
     words = spec.kinds[0].words(spec.features[0], array[1], np.array([5.4, 7.0]), np.array([2.0, 1.0]))
     assert words[0] == f"[0]: {rows[0][0]}"
     assert words[1].startswith("[0]: 4611686018427")
+
+
+@pytest.mark.parametrize("case", NEAR)
+def test_an_offset_is_the_same_once_a_model_is_loaded(case):
+    """What was fitted is read again from a model file, to the last digit."""
+    spec = spec_of(column(case, range(100)), family(column(case, [1])))
+    assert spec.features[0].offset
+    assert FeatureSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+@pytest.mark.parametrize("offset", ["5", [], [5], ["NaN"], ["1e5"], ["9" * 77], ["1E+99"], ["1E-77"], ["1", "2"]])
+def test_an_offset_that_is_none_is_refused(offset):
+    """A forged offset is no number of Arrow's, or not one for each unit."""
+    values = spec_of(column("uint64 beyond int64", range(100)), "integer").to_json()
+    values["features"][0]["offset"] = offset
+    with pytest.raises(ModelFileError, match="offset"):
+        FeatureSpec.from_json(values)

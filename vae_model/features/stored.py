@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from decimal import Decimal
 
 import pyarrow as pa
 
@@ -15,9 +16,11 @@ from vae_model.features.kinds import KINDS
 from vae_model.features.units import UnitsKind
 from vae_model.printable import printable
 
-MAX_DIGITS = 76
-"""Of an exact number, on either side of the point: what Arrow's largest decimal has."""
 NAMES = {field.name for field in fields(Feature)}
+MAX_DIGITS = 76
+"""Of the longest decimal there is."""
+DIGITS = re.compile(r"-?[0-9]{1,99}(\.[0-9]{1,99})?(E[-+][0-9]{1,2})?")
+"""How a number is written that is taken off a unit."""
 
 
 def features_of(spec: Fields) -> tuple[Feature, ...]:
@@ -58,13 +61,13 @@ def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
         raise own.wrong("scale", f"{len(feature.center)} numbers, one for each center", len(feature.scale))
     if not isinstance(kind, UnitsKind):
         if feature.center or feature.offset:
-            raise own.wrong("center", "no numbers for a category", len(feature.center or feature.offset))
+            raise own.wrong("center" if feature.center else "offset", "no numbers for a category", "some")
         if not feature.values:
             raise own.wrong("values", "at least one value of a category", feature.values)
         return feature
     if feature.values or feature.gini:
         raise own.wrong("values" if feature.values else "gini", f"none for a {kind.name} feature", "some")
-    if len(feature.offset) not in (0, len(feature.center)):
+    if feature.offset and len(feature.offset) != len(feature.center):
         raise own.wrong("offset", f"{len(feature.center)} numbers, one for each center", len(feature.offset))
     shape = (kind_name, feature.family, len(feature.center))
     if shape not in sound:
@@ -77,9 +80,18 @@ def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
 
 
 def _offset(own: Fields) -> tuple[str, ...]:
-    """The exact offsets of a feature's units; most have none."""
-    offset = own.texts("offset") if "offset" in own.values else ()
-    for digits in offset:
-        if not re.fullmatch(rf"-?\d{{1,{MAX_DIGITS}}}(\.\d{{1,{MAX_DIGITS}}})?", digits):
-            raise own.wrong("offset", f"numbers of at most {MAX_DIGITS} digits", digits)
+    """The numbers that are taken off the units, in digits; most features have none."""
+    if "offset" not in own.values:
+        return ()
+    offset = own.texts("offset")
+    if not offset or not all(map(_is_decimal, offset)):
+        raise own.wrong("offset", f"decimals of at most {MAX_DIGITS} digits", offset)
     return offset
+
+
+def _is_decimal(text: str) -> bool:
+    """Whether a text is a number that Arrow has a decimal for."""
+    if not DIGITS.fullmatch(text):
+        return False
+    number = Decimal(text)
+    return max(number.adjusted() + 1, 0) + max(-int(number.as_tuple().exponent), 0) <= MAX_DIGITS
