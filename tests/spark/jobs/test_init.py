@@ -154,6 +154,17 @@ def test_a_tiny_table_has_features(engine, tmp_path):
     assert values["features"]["kinds"] == {"n": "numeric", "s": "categorical"}
 
 
+@pytest.mark.parametrize("gap", [False, True])
+def test_constants_alone_are_told(engine, tmp_path, gap):
+    """Columns that the file's statistics call constant are counted as they are, each by itself and together."""
+    columns = {"whole": 7, "word": "a", "money": Decimal("1.50"), "day": dt.date(2024, 3, 1), "flag": True, "half": 0.5}
+    for names in [*([name] for name in columns), list(columns)]:
+        table = {name: [columns[name]] * 99 + [None if gap else columns[name]] for name in names}
+        pq.write_table(pa.table(table), tmp_path / "t.parquet")
+        text, _ = written(engine, tmp_path / "t.parquet")
+        assert all("# constant" in line_of(text, name) for name in names), text
+
+
 def test_what_no_column_can_be_counted_of_is_still_told(engine, tmp_path):
     """A table of types that no feature is made of has its rows counted, and each column's reason."""
     pq.write_table(pa.table({"b": [b"x", b"y"], "n": pa.nulls(2, pa.list_(pa.string()))}), tmp_path / "t.parquet")

@@ -56,9 +56,11 @@ def _counts(column: Column) -> dict[str, Any]:
         value = F.when(~F.isnan(value), value + F.lit(0.0))  # NaN is no value, -0.0 is 0.0
     elif FAMILIES[column.family or ""].is_nested:
         value = F.when(value.isNotNull(), F.size(value))
-    # The hashes in a set: Spark would do a distinct count of n columns by n copies of each row.
-    hashes = F.collect_set(F.when(value.isNotNull(), F.xxhash64(value)))
-    counts = {"present": F.count(value), "distinct": F.size(hashes)}
+    # The hashes in a set: Spark would do a distinct count of n columns by n copies of each row. Null has one too, which
+    # no condition leaves out: of a column that is constant by its file's statistics Sail would panic.
+    hashes, present = F.collect_set(F.xxhash64(value)), F.count(value)
+    nulls = F.when(present < F.count(F.lit(1)), 1).otherwise(0)
+    counts = {"present": present, "distinct": F.size(hashes) - nulls}
     if column.family != "string":
         return counts
     return counts | {
