@@ -117,13 +117,17 @@ def _on_spark(field: Field) -> Way:
 
 def _on_arrow(field: Field) -> Way:
     within = inner(field.type)
-    never = (pat.is_dictionary, pat.is_date64, pat.is_float16, pat.is_time, pat.is_duration)
+    never = (pat.is_dictionary, pat.is_date64, pat.is_float16, pat.is_time, pat.is_duration, pat.is_decimal256)
     if any(holds(type_) for holds in never for type_ in within) or any(map(pat.is_null, within[1:])):
         return Way.copied
-    if field.is_int96 or any(_is_nanoseconds(type_) or pat.is_unsigned_integer(type_) for type_ in within):
-        return Way.by_schema
-    odd = (pat.is_fixed_size_list, pat.is_decimal256)
-    return Way.unnamed if any(holds(type_) for holds in odd for type_ in within) else Way.native
+    is_fixed = any(map(pat.is_fixed_size_list, within))
+    if field.is_int96 or any(_is_not_in_micros(type_) or pat.is_unsigned_integer(type_) for type_ in within):
+        return Way.copied if is_fixed else Way.by_schema
+    return Way.unnamed if is_fixed else Way.native
+
+
+def _is_not_in_micros(type_: pa.DataType) -> bool:
+    return bool(pat.is_timestamp(type_)) and type_.unit != "us"
 
 
 def _is_nanoseconds(type_: pa.DataType) -> bool:
