@@ -49,7 +49,7 @@ def pandas_default(draw, rows):
 
 
 def decimals(draw, rows):
-    """38 digits: whole ones that differ in the last six, prices, and numbers of many sizes."""
+    """38 digits: whole ones that differ in the last six, prices, and numbers of many sizes (SPARK-35841)."""
     last = draw.integers(-(10**6), 10**6, rows).tolist()
     powers = draw.integers(0, 30, rows).tolist()
     return numbers(draw, rows) | {
@@ -82,7 +82,7 @@ def wild(draw, rows):
 
 
 def large_integers(draw, rows):
-    """Numbers of accounts and snowflakes near 2**63, where floats have no digits left."""
+    """Numbers of accounts and snowflakes near 2**63, where floats have no digits left (SPARK-21766)."""
     step = draw.integers(0, 3000, rows)
     return numbers(draw, rows) | {
         "snowflake": gaps(draw, pa.array(2**63 - 1 - step)),
@@ -108,7 +108,9 @@ def wide(draw, rows):
 
 
 def many_categories(draw, rows):
-    """A category of thousands of values, half of them not in the sample that is learnt from."""
+    """A category of thousands of values, half of them not in the sample that is learnt from
+    (github.com/yandex-research/tabm/issues/13).
+    """
     code = draw.zipf(1.3, rows).clip(max=5000)
     return numbers(draw, rows) | {
         "code": np.char.add("c", code.astype(str)),
