@@ -112,6 +112,8 @@ FOUND = {  # tables that drawing has found, as small as they can be
     "decimal256": many(1, pa.decimal256(38, 5)),
     "seconds within a list": many([0], pa.list_(pa.timestamp("s"))),
     "milliseconds within a list of a size": many([0, 1], pa.list_(pa.timestamp("ms", "+05:30"), 2)),
+    "a large list of maps": many([[("k", 1)]], pa.large_list(pa.map_(pa.string(), pa.int64()))),
+    "lists of a size within a list": many([[1, 2]], pa.list_(pa.list_(pa.int64(), 2))),
     "nanoseconds within a list of a size": many([0, 1], pa.list_(pa.timestamp("ns"), 2)),
 }
 

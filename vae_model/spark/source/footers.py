@@ -121,6 +121,9 @@ def _on_arrow(field: Field) -> Way:
     if any(holds(type_) for holds in never for type_ in within) or any(map(pat.is_null, within[1:])):
         return Way.copied
     is_fixed = any(map(pat.is_fixed_size_list, within))
+    several = [type_ for type_ in within if pat.is_nested(type_) and not pat.is_struct(type_)]
+    if len(several) > 1 and (is_fixed or any(map(pat.is_large_list, several))):
+        return Way.copied  # it is read, but Sail cannot write it to Delta
     if field.is_int96 or any(_is_not_in_micros(type_) or pat.is_unsigned_integer(type_) for type_ in within):
         return Way.copied if is_fixed else Way.by_schema
     return Way.unnamed if is_fixed else Way.native
