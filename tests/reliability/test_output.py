@@ -64,6 +64,7 @@ def test_a_run_killed_at_any_rename_or_removal_leaves_whole_rows(way, tmp_path):
             assert OLD.items() <= s["killed"].items() or NEW.items() <= s["killed"].items()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("way", WAYS)
 def test_two_runs_at_once_give_one_runs_rows_or_an_error(way, tmp_path):
     """A run is stopped at each moment while another replaces or adds to the output from start to end: whatever was said
@@ -299,7 +300,7 @@ def test_the_next_job_puts_back_what_a_killed_one_moved_away(scoring, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir() if "scored" in p.name) == ["scored"]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_twenty_kills_at_random_moments_leave_old_or_new_rows(scoring, tmp_path):
     """A real `score` is killed at random while it works: its output has the rows of before or of it, and the last run
     leaves nothing of the others.
@@ -326,7 +327,7 @@ def test_twenty_kills_at_random_moments_leave_old_or_new_rows(scoring, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir() if "scored" in p.name) == ["scored"]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_engines_full_disk_changes_nothing(scoring, mounted, tmp_path):
     """The embedded engine runs out of space while it writes: exit code 1, the previous rows, and nothing else."""
     disk = mounted("tmpfs", tmp_path / "disk", "-t", "tmpfs", "-o", "size=1m")

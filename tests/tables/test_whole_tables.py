@@ -82,7 +82,7 @@ def check(spark, table, folder, format_):
     return code, told
 
 
-@pytest.mark.parametrize("examples", [15, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [15, pytest.param(150, marks=pytest.mark.heavy)])
 def test_whole_tables_go_through_or_are_refused(embedded, examples):
     """Whatever the columns: exit code 0, as many rows as before and every column as it was; or an error that says what
     is wrong with the table. Most go through.

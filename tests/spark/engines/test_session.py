@@ -39,25 +39,31 @@ def scored(place):
     return place
 
 
-def command(*arguments, env=None):
-    """The command line as a process of its own."""
+def command(*arguments, env=None, before=()):
+    """The command line as a process of its own; ``before`` it, a command that starts it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "vae_model.cli", *arguments],
+        [*before, sys.executable, "-m", "vae_model.cli", *arguments],
         env=clean_environment(**(env or {})), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
 def staged(folder):
     """What a job leaves beside its output while it runs."""
-    return [path.name for path in folder.iterdir() if path.name.startswith("scored.")]
+    return [path.name for path in folder.iterdir() if path.name.startswith(".scored.")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_job_that_is_stopped_leaves_the_previous_output(scored, number):
-    """Ctrl-C, and a scheduler's SIGTERM, end a job within seconds: exit code 130, the old rows, nothing beside them."""
+@pytest.mark.parametrize(
+    ("number", "shell"),
+    [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGTERM, ("sh", "-c", 'trap "" INT; exec "$@"', "sh"))],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM in a script's background"],
+)
+def test_a_job_that_is_stopped_leaves_the_previous_output(scored, number, shell):
+    """Ctrl-C, and a scheduler's SIGTERM, end a job within seconds: exit code 130, the old rows, nothing beside them.
+    Shells start what a script runs in the background with Ctrl-C ignored.
+    """
     before = pd.read_parquet(scored / "scored")
-    job = command("score", "--config", "pumps.yaml")
+    job = command("score", "--config", "pumps.yaml", before=shell)
     assert "Engine: Sail" in job.stderr.readline()
     time.sleep(2)  # by now rows are being scored
     job.send_signal(number)
