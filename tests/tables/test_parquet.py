@@ -228,6 +228,9 @@ SCHEMAS = {  # the column; source.schema's type; its values, or the error
     "text as dates": (["2024-03-01", None], "date", [DAY, None]),
     "a narrower number": ([1, 2], "smallint", [1, 2]),
     "text that is no number": (["1", "N/A"], "double", "1 other value"),
+    "a fraction as a whole number": ([1.0, 1.5], "int", "1 other value"),
+    "a fraction with too many digits": ([1.25, 1.5], "decimal(3,1)", "1 other value"),
+    "fractions as decimals": ([1.25, None], "decimal(5,2)", [Decimal("1.25"), None]),
     "a number too large": ([1, 70000], "smallint", "1 other value"),
     "no type": ([1], "strng", "source.schema does not fit"),
 }
@@ -316,3 +319,17 @@ def test_folders_names_keep_their_digits(here, tmp_path, names):
         (tmp_path / f"k={name}").mkdir()
         pq.write_table(pa.table({"x": [1]}), tmp_path / f"k={name}" / "f.parquet")
     assert {str(row["k"]) for row in opened(here, tmp_path).collect()} == set(names)
+
+
+def test_a_column_in_the_files_and_in_the_folders_is_named(here, tmp_path):
+    """Which of the two counts, no engine says alike."""
+    write(tmp_path, **{"year-2023__a": {"x": [1], "Year": [2024]}})
+    with pytest.raises(SchemaError, match=r"in the files, and in the names of the folders too: Year"):
+        opened(here, tmp_path)
+
+
+def test_files_beside_folders_of_a_column_are_named(here, tmp_path):
+    """A file outside the folders has no value for their column."""
+    write(tmp_path, **{"year-2023__a": {"x": [1]}, "stray": {"x": [2]}})
+    with pytest.raises(SourceError, match=r"folders of different columns(.|\n)*year=2023/a\.parquet"):
+        opened(here, tmp_path)

@@ -24,7 +24,8 @@ def named_source(source: str, format_: str | None, engine: str) -> Config:
     is_path = "/" in source or FILE.search(source) or files.present_format(source)
     if not is_path:
         return parse_config({"engine": engine, "source": {"table": source}}, "The command line")
-    found = format_ or files.present_format(source) or "parquet"
+    by_name = files.format_of_name(source) if FILE.search(source) else "parquet"  # of a pattern, say
+    found = format_ or files.present_format(source) or by_name
     return parse_config({"engine": engine, "source": {"path": source, "format": found}}, "The command line")
 
 

@@ -56,7 +56,10 @@ def check_output(spark: SparkSession, source: Source, output: Output, frame: Dat
     check_mode(spark, output)
     if _same_place(spark, source, output):
         raise OutputError(
-            "The output is the same place as the source.", "two places", f"both are {output}", "Change output."
+            "The output is the same place as the source, or one lies within the other.",
+            "two places",
+            f"source {source}, output {output}",
+            "Change output.",
         )
     if output.table is not None:
         _check_schema(spark, output.table)

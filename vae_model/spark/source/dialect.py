@@ -20,17 +20,19 @@ LOOK = 1 << 16
 LONGEST_HEADER = 1 << 24
 """A first line longer than this is none."""
 SEPARATORS = ",;\t|"
-WHOLE = "[+-]?(0|[1-9][0-9]{0,17})"
-"""A whole number. Digits with leading zeros, and more than 18 of them, are a code. All these are the same to Python,
-Java, Rust and within a SQL string: no backslash is in them."""
-_PLAIN = "(0|[1-9][0-9]*)"
+WHOLE = "-?(0|[1-9][0-9]{0,17})|[+](0|[1-9][0-9]{0,8})"
+"""A whole number. Digits with leading zeros, more than 18 of them, or many after a plus are a code. All these rules are
+the same to Python, and to Arrow on the workers."""
+_DIGITS = "(0|[1-9][0-9]{0,14})"
+_EXPONENT = "[eE]([+]?([0-9]{1,2}|[12][0-9]{2}|30[0-7])|-[0-9]{1,3})"
 FRACTION = (
-    f"[+-]?({_PLAIN}?[.][0-9]+|{_PLAIN}[.])([eE][+-]?[0-9]{{1,3}})?|[+-]?{_PLAIN}[eE][+-]?[0-9]{{1,3}}"
-    "|[+-]?(NaN|nan|Infinity|Inf|inf)"
+    f"[+-]?({_DIGITS}?[.][0-9]+|{_DIGITS}[.])({_EXPONENT})?|[+-]?{_DIGITS}{_EXPONENT}|[+-]?(NaN|nan|Infinity|Inf|inf)"
 )
+"""A number that a double keeps at least 15 digits of before the point."""
 DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-TIME = DATE + "[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
-ZONED = TIME + "(Z|[+-][0-9]{2}:[0-9]{2})"
+TIME = DATE + "[T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,6})?)?"
+ZONED = DATE + "[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])"
+"""With seconds: not every engine reads an instant without them."""
 BOOLEAN = r"true|false|True|False|TRUE|FALSE"
 
 

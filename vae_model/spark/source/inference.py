@@ -97,7 +97,11 @@ def _types(source: Source, written: Mapping[str, Written]) -> dict[str, str]:
     for name, own in written.items():
         types[name] = TYPES.get(frozenset(own.ways), "string") if infer.lower() == "true" else "string"
         if own.unknown:
-            log.warning("%s: %s values of %s hold letters that are not UTF-8", source, f"{own.unknown:,}", name)
+            log.warning(
+                "%s: %s values of %s hold letters that are not UTF-8. If they are of another encoding, name it: "
+                "source.options: {encoding: ISO-8859-1}, with engine: spark",
+                source, f"{own.unknown:,}", name,
+            )  # fmt: skip
         if own.ways & set("in") and types[name] == "string" and 0 < own.texts <= MOSTLY * own.present:
             log.warning(
                 "%s: %s is read as text: %s of its %s values are no numbers. If they stand for null, say so: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from vae_model.spark.frames import ENGINE_ERRORS, column, is_transient, reason
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+_EXACT = re.compile(r"tinyint|smallint|int|bigint|decimal")
+_NUMBER = re.compile(rf"{_EXACT.pattern}|float|double")
 COLUMNS_AT_ONCE = 200
 """Columns that are looked at in one pass over a table."""
 
@@ -75,11 +78,11 @@ def check_values(
     """Raise SourceError where a value would be lost by a cast, with the number of such values; ``locate`` tells, of a
     column and a type, where the first one stands.
     """
-    names = [name for name, type_ in types.items() if spelled(type_) != "string"]
+    names, found = [name for name, type_ in types.items() if spelled(type_) != "string"], dict(frame.dtypes)
     for start in range(0, len(names), COLUMNS_AT_ONCE):
         some = names[start : start + COLUMNS_AT_ONCE]
         # What is spliced in here is a quoted name and a type that a cast has understood before (``cast``).
-        lost = [f"{quote(n)} is not null and try_cast({quote(n)} as {types[n]}) is null" for n in some]
+        lost = [_is_lost(quote(n), found[n], types[n]) for n in some]
         sums = [F.sum(F.expr(f"case when {condition} then 1 else 0 end")) for condition in lost]
         try:
             row = frame.select(*(one.alias(f"c{i}") for i, one in enumerate(sums))).collect()[0]
@@ -97,3 +100,11 @@ def check_values(
                     "Correct them, choose another type, or (CSV) say what stands for null: "
                     "source.options: {nullValue: N/A}.",
                 )
+
+
+def _is_lost(value: str, old: str, new: str) -> str:
+    """SQL: whether a cast makes null of a value, or a number another one."""
+    lost = f"try_cast({value} as {new}) is null"
+    if _NUMBER.match(old) and _EXACT.match(spelled(new)):
+        lost += f" or cast(try_cast({value} as {new}) as double) <> cast({value} as double)"
+    return f"{value} is not null and ({lost})"

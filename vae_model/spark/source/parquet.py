@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, NullType, StringType, StructType
 
 from vae_model.config.sections import Format, Source
+from vae_model.config.text import quoted
 from vae_model.errors import SchemaError, SourceError
 from vae_model.places.files import exists, format_of_name
 from vae_model.places.identifiers import quote
@@ -59,7 +60,7 @@ def read(spark: SparkSession, source: Source, listing: Listing) -> DataFrame:
             hint="Set source.format: delta.",
         )
     groups = _groups(spark, source, listing)
-    types = _types(source, groups)
+    types = _types(source, listing, groups)
     names = [*types, *listing.partition_columns]
     frames = []
     for own, files in groups.items():
@@ -129,13 +130,19 @@ def _unreadable(source: Source, listing: Listing, file: DataFile, error: Excepti
     )
 
 
-def _types(source: Source, groups: Groups) -> dict[str, DataType]:
+def _types(source: Source, listing: Listing, groups: Groups) -> dict[str, DataType]:
     """Each column's type in the table, in the order of the first file that has it. Raises SchemaError."""
     found: dict[str, list[tuple[Field, DataFile]]] = {}
     for own, files in groups.items():
         for field in own:
             found.setdefault(field.name, []).append((field, files[0]))
     check_names(list(found))
+    folders = {name.lower() for name in listing.partition_columns}
+    if twice := [name for name in found if name.lower() in folders]:
+        raise SchemaError(
+            f"Columns of {source} are in the files, and in the names of the folders too: {', '.join(twice)}.",
+            hint="Leave them out of the one or the other; or read the files without the folders, by a pattern.",
+        )
     types = {}
     for name, those in found.items():
         for field, _ in those:
@@ -154,7 +161,7 @@ def _types(source: Source, groups: Groups) -> dict[str, DataType]:
                 f"Column {name!r} has types in the files of {source} that no one type holds.",
                 f"one type, or numbers of several; {in_words(one[0].type)} in {one[1].inside}",
                 f"{in_words(other[0].type)} in {other[1].inside}",
-                f"Bring them into one type; source.schema: {{{quote(name)}: string}} reads them all as text.",
+                f"Bring them into one type; source.schema: {{{quoted(name)}: string}} reads them all as text.",
             )
         types[name] = _spark_type(type_ or pa.string())
     return types

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from vae_model.config.sections import Source
-from vae_model.errors import SchemaError
+from vae_model.errors import SchemaError, SourceError
 from vae_model.places.files import for_engine
 from vae_model.places.listing import NULL_PARTITION, DataFile, Listing
 from vae_model.spark.engines.lookup import engine_of
@@ -52,6 +52,19 @@ _RULES: tuple[tuple[Callable[[str], object], str], ...] = (
     (_is_date, "date"),
 )
 """What all names must be for a type; the first that fits is taken."""
+
+
+def check(source: Source, listing: Listing) -> None:
+    """Raise SourceError where some files lie in such folders and others do not, or in others."""
+    names = {tuple(file.partition): file for file in listing.files} if listing.partition_columns else {}
+    if len(names) > 1:
+        one, other = list(names.values())[:2]
+        raise SourceError(
+            f"The files of {source} lie in folders of different columns.",
+            f"the columns of {posixpath.dirname(one.inside) or 'the folder itself'} for all, as for {one.inside}",
+            other.inside,
+            "Move the others elsewhere, or name those of one kind by a pattern.",
+        )
 
 
 def types(listing: Listing) -> dict[str, str]:

@@ -15,6 +15,7 @@ from vae_model.places.listing import Listing, data_files
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
+from vae_model.spark.engines.sail import Sail
 from vae_model.spark.frames import ENGINE_ERRORS, is_transient, reason
 from vae_model.spark.source import delimited, overrides, parquet, partitions
 from vae_model.spark.source.names import check_names
@@ -34,6 +35,8 @@ def open_source(spark: SparkSession, source: Source) -> DataFrame:
     if source.format == "orc" and source.table is None and not engine_of(spark).can.orc:
         raise EngineError(f"{engine_of(spark).name} does not read ORC: {source}.", hint="Set engine: spark.")
     listing = _list(spark, source)
+    if listing:
+        partitions.check(source, listing)
     reader = READERS.get(source.format) if listing else None
     try:
         if reader is not None and listing is not None:
@@ -45,11 +48,15 @@ def open_source(spark: SparkSession, source: Source) -> DataFrame:
         what = f"Table {source.table}" if source.table else f"The {source.format} source at {source.path}"
         found = reason(error)
         raise SourceError(
-            f"{what} cannot be opened.", "", found, _source_hint(source, found), is_transient(error)
+            f"{what} cannot be opened.",
+            "",
+            found,
+            _source_hint(source, engine_of(spark).name, found),
+            is_transient(error),
         ) from None
     if not names:  # what Sail makes of a path where nothing is
         raise SourceError(f"The {source.format} source at {source} cannot be opened.", found="no file with columns",
-                          hint=_source_hint(source))  # fmt: skip
+                          hint=_source_hint(source, engine_of(spark).name))  # fmt: skip
     check_names(names)
     return frame if source.format == "csv" and reader else overrides.typed(frame, source)
 
@@ -89,7 +96,7 @@ def _list(spark: SparkSession, source: Source) -> Listing | None:
     return None
 
 
-def _source_hint(source: Source, found: str = "") -> str:
+def _source_hint(source: Source, engine: str, found: str = "") -> str:
     if source.table is not None:
         return "Check the table's name and catalog."
     if "No FileSystem for scheme" in found:
@@ -100,7 +107,8 @@ def _source_hint(source: Source, found: str = "") -> str:
             return "Nothing is there: check source.path (a relative path starts at the working directory)."
         if there != source.format:
             return f"It looks like {there}: check source.format."
-        return "The files are there, but this engine cannot read them: another may (engine: spark, engine: sail)."
+        other = "spark" if engine == Sail.name else "sail"
+        return f"The files are there, but {engine} cannot read them: another engine may (engine: {other})."
     return "Check source.path and source.format, and that the engine can reach the path."
 
 
