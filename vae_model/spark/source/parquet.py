@@ -179,7 +179,9 @@ def _read_group(
             f"{engine.name} reads no VARIANT from Parquet: {', '.join(variants)} of {source}.",
             hint="Set engine: spark; or write the column as text, or as a Delta table.",
         )
-    needs_schema = any(way >= Way.by_schema for way in how.values())
+    # Spark would make numbers of what stands in folders' names, even of what they do not hold.
+    has_text = "string" in partitions.types(listing).values() and not engine.can.arrow_types and not variants
+    needs_schema = has_text or any(way >= Way.by_schema for way in how.values())
     if Way.copied in how.values() or (needs_schema and Way.unnamed in how.values()):
         return _read_copies(spark, source, listing, how, files)
 

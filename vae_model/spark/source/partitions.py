@@ -54,6 +54,11 @@ _RULES: tuple[tuple[Callable[[str], object], str], ...] = (
 """What all names must be for a type; the first that fits is taken."""
 
 
+def _has_other_folders(files: Sequence[DataFile]) -> bool:
+    """Whether files lie in folders that stand for no value: not every engine looks into these by itself."""
+    return any("=" not in step for file in files for step in posixpath.dirname(file.inside).split("/") if step)
+
+
 def check(source: Source, listing: Listing) -> None:
     """Raise SourceError where some files lie in such folders and others do not, or in others."""
     names = {tuple(file.partition): file for file in listing.files} if listing.partition_columns else {}
@@ -105,7 +110,7 @@ def load(spark: SparkSession, source: Source, listing: Listing, files: Sequence[
     root = for_engine(listing.root) if listing.is_pattern else literal(for_engine(listing.root))
     if len(listing.files) == 1 and not folders:
         return read(urls, (), {})
-    if len(files) == len(listing.files):
+    if len(files) == len(listing.files) and not _has_other_folders(files):
         return read([root], folders, {})
     if not folders:
         return read(urls, (), {})
