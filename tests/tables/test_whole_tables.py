@@ -8,10 +8,12 @@ from collections import Counter
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.tables.drawn import KEY, tables
 from vae_model import load_config
@@ -21,8 +23,9 @@ from vae_model.spark.engines import sail
 from vae_model.spark.frames import to_arrow
 from vae_model.spark.source.arrow_types import plain
 
-ENDS = (0, 2, 99)
-"""Exit codes: done, an error about what was given, nothing to score."""
+REFUSALS = ["No column is left to be a feature.", r"Column '.*' of .* has a type that no engine reads.",
+            "There is nothing to learn: every feature is constant"]  # fmt: skip
+"""What may be said of a table that does not go through. An engine's own words are none of it."""
 
 
 @pytest.fixture
@@ -64,10 +67,10 @@ def as_plain(column):
 def check(spark, table, folder, format_):
     """Run the commands on a table; where they end well, compare what was written with what was given."""
     code, told = scored(table, folder, format_)
-    assert code in ENDS, told
+    assert code in (0, 2), told
     assert "Traceback" not in told
     if code:
-        assert re.search(r"^Error: \S", told, re.MULTILINE), told
+        assert re.search(f"^Error: ({'|'.join(REFUSALS)})", told, re.MULTILINE), told
         return code, told
     read, path = pq.read_table(folder / "table.parquet"), str(folder / "scored")
     found = pq.read_table(path) if format_ == "parquet" else to_arrow(spark.read.format("delta").load(path))
@@ -79,6 +82,7 @@ def check(spark, table, folder, format_):
         expected = as_plain(read[name])
         theirs = found[name].combine_chunks().take(pa.array(places)).cast(expected.type)
         assert repr(theirs.to_pylist()) == repr(expected.to_pylist()), name  # by which NaN equals itself
+    assert np.isfinite(found[prefix + "anomaly_score"].drop_null()).all()
     return code, told
 
 
@@ -91,9 +95,8 @@ def test_whole_tables_go_through_or_are_refused(embedded, examples):
 
     @settings(max_examples=examples, derandomize=True, database=None, deadline=None,
               suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(table=tables())
-    def each(table):
-        format_ = ("parquet", "delta")[table.num_rows % 2]
+    @given(table=tables(), format_=st.sampled_from(["parquet", "delta"]))
+    def each(table, format_):
         with tempfile.TemporaryDirectory() as folder:
             code, _ = check(embedded, table, Path(folder), format_)
         ends[code, format_] += 1
