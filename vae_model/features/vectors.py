@@ -27,6 +27,8 @@ class Vectors(UnitsKind):
     def fit(self, bare: Feature, array: pa.Array) -> Fit:
         """Location and scale of each element, less an offset where floats cannot tell the numbers of one apart."""
         width = width_of(array)
+        if not width:
+            return Fit(None, unusable="arrays without a number in the training rows")
         matrix(array, width, bare.name)  # raises where the arrays are of different lengths
         offsets = [offset_of(own) for own in _elements(array, width)]
         if any(offset is not None for offset in offsets):
