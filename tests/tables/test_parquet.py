@@ -333,3 +333,10 @@ def test_files_beside_folders_of_a_column_are_named(here, tmp_path):
     write(tmp_path, **{"year-2023__a": {"x": [1]}, "stray": {"x": [2]}})
     with pytest.raises(SourceError, match=r"folders of different columns(.|\n)*year=2023/a\.parquet"):
         opened(here, tmp_path)
+
+
+def test_two_columns_of_one_name_are_refused(here, tmp_path):
+    """Equal to the last letter, and of one type."""
+    pq.write_table(pa.table([[1], [2]], names=["x", "x"]), tmp_path / "t.parquet")
+    with pytest.raises(SchemaError, match=r"differ only in case, or not at all: x, x"):
+        opened(here, tmp_path)

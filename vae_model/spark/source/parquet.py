@@ -11,6 +11,7 @@ import logging
 import posixpath
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import reduce
 from typing import TYPE_CHECKING, get_args
 
@@ -134,6 +135,7 @@ def _types(source: Source, listing: Listing, groups: Groups) -> dict[str, DataTy
     """Each column's type in the table, in the order of the first file that has it. Raises SchemaError."""
     found: dict[str, list[tuple[Field, DataFile]]] = {}
     for own, files in groups.items():
+        check_names([field.name for field in own])
         for field in own:
             found.setdefault(field.name, []).append((field, files[0]))
     check_names(list(found))
@@ -199,7 +201,8 @@ def _read_group(
 def _tell_losses(spark: SparkSession, source: Source, listing: Listing, own: Sequence[Field], file: DataFile) -> None:
     """Log which timestamps lose digits."""
     if any(pat.is_timestamp(field.type) and field.type.unit == "ns" for field in own):
-        with listing.opened(file) as opened:
+        # What cannot be learnt of it is not told: the note is not worth an error.
+        with suppress(pa.ArrowException, OSError), listing.opened(file) as opened:
             for name in finer_than_microseconds(opened, own):
                 tell(spark, logging.WARNING, "%s: %s holds nanoseconds, and is read in microseconds", source, name)
 
