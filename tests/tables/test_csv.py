@@ -82,6 +82,8 @@ ERRORS = {  # the files; the source's other keys; what the error says
     "two equal headers": ({"a.csv": "id,x,X\n1,2,3\n"}, {}, ["header of a.csv", "twice", "x"]),
     "Latin letters": ({"a.csv": "id,x\n1,Z\xfcrich\n".encode("latin-1")}, {},
         ["not in UTF-8: a.csv", "encoding: ISO-8859-1"]),
+    "gzip by no name": ({"a.csv": gzip.compress(b"id,x\n1,a\n")}, {}, ["is gzip", "a.csv", ".gz"]),
+    "a zip archive": ({"a.csv": b"PK\x03\x04rest"}, {}, ["is a zip archive", "Unpack it"]),
     "UTF-16": ({"a.csv": "id,x\n1,a\n".encode("utf-16")}, {}, ["not in UTF-8: a.csv", "encoding: UTF-16"]),
     "a README": ({"a.csv": "id,x\n1,a\n", "README.md": "# About\n"}, {}, ["no CSV: README.md", "pattern"]),
     "no text": ({"a.csv": "id,x\n1,a\n", "b.parquet": "PAR1"}, {}, ["no CSV: b.parquet"]),

@@ -37,6 +37,8 @@ AT_ONCE = 16
 """Files that are looked at at a time."""
 ENDINGS = ("csv", "tsv", "psv", "tab", "txt", "dat", "data", "")
 """What the names of such files end in, before that of their compression."""
+PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}
+"""How files begin that are no text, for all their names."""
 DEFAULTS = {"mode": "FAILFAST", "multiLine": "true", "quote": '"', "escape": '"'}
 """Options of Spark's reader, where the config has no others: RFC 4180, and no row altered or dropped in silence."""
 
@@ -133,6 +135,14 @@ def _check_encoding(spark: SparkSession, source: Source, heads: Mapping[DataFile
             found=f"source.options: {{encoding: {given}}}",
             hint="Use engine: spark, or convert the files: iconv -f … -t UTF-8.",
         )
+    for file, head in heads.items():
+        if packed := next((what for mark, what in PACKED.items() if head.startswith(mark)), ""):
+            raise SourceError(
+                f"A file of {source} is {packed}, which its name does not say: {file.inside}.",
+                "text, or gzip in a file whose name ends in .gz",
+                packed,
+                "Unpack it, or name it by what it is.",
+            )
     for file, head in heads.items() if is_utf8 else ():
         encoding = dialects.encoding_of(head)
         if encoding != "UTF-8":
