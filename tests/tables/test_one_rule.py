@@ -59,7 +59,8 @@ def assert_same(found, expected):
             pytest.fail(f"{name} differs in {len(differing)} rows: {differing[:3]}")
 
 
-WAYS = [("as they lie", None), ("as they lie", 1), ("as they lie", 3), ("mixed", None), ("mixed", 7)]
+WAYS = [("as they lie", None), ("as they lie", 1), ("as they lie", 3), ("mixed", 7),
+        pytest.param("mixed", None, marks=pytest.mark.heavy)]  # fmt: skip
 
 
 @pytest.mark.parametrize(("order", "partitions"), WAYS)
