@@ -13,6 +13,8 @@ from vae_model.places import files, marks, staging
 
 WRITING = "_vae_anomaly_writing_"
 """Before the run's mark: an empty file in the folder, which readers pass over, while a first run writes to it."""
+EMPTY = ("/_delta_log/_staged_commits", "/_delta_log/_commits")
+"""Folders that classic Spark makes first of all: Delta from 4 on, and 3."""
 LINGER = 3.0
 """Seconds for which tasks that were told to end may still write."""
 
@@ -89,6 +91,6 @@ def _forget(path: str, ours: set[str]) -> None:
     at = staging.folder(path)
     staging.remove(at, [f"{WRITING}{mark}" for mark in ours])
     if ours and not _has_log(path):
-        for folder in ("/_delta_log/_staged_commits", "/_delta_log", ""):  # classic Spark makes them first of all
+        for folder in (*EMPTY, "/_delta_log", ""):
             with suppress(OSError):
                 at.fs.rmdir(f"{at.inner}{folder}")

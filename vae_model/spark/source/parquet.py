@@ -48,6 +48,10 @@ of them only where those differ."""
 MAX_GROUPS = 100
 """Different schemas among the files of one table, at most."""
 
+DEFAULTS = {"datetimeRebaseMode": "CORRECTED", "int96RebaseMode": "CORRECTED"}
+"""Options of Spark's reader, where the config has no others. Spark 3 would refuse days before 1582 of files that do not
+say which calendar they are in: today's, for Spark 2, whose was another, does say so."""
+
 Groups = Mapping[tuple[Field, ...], Sequence[DataFile]]
 """The files of each schema."""
 
@@ -188,7 +192,7 @@ def _read_group(
         return _read_copies(spark, source, listing, how, files)
 
     def load(paths: Sequence[str], folders: Sequence[str], options: Mapping[str, str]) -> DataFrame:
-        reader = spark.read.format("parquet").options(**source.options, **options)
+        reader = spark.read.format("parquet").options(**{**DEFAULTS, **source.options, **options})
         if needs_schema:
             reader = reader.schema(_schema(how, folders, engine.can.arrow_types))
         return reader.load(paths[0] if len(paths) == 1 else list(paths))
@@ -250,7 +254,7 @@ def _read_copies(
             "room for a copy in the folder for temporary files (TMPDIR)",
             f"{odd}; {str(error).partition(chr(10))[0][:300]}",
         ) from None
-    return spark.read.parquet(folder)
+    return spark.read.options(**DEFAULTS).parquet(folder)
 
 
 def _converted(field: Field, way: Way) -> Column:
