@@ -130,6 +130,8 @@ def test_an_error_of_the_engine_has_a_reason(engine, tmp_path):
         lambda: engine.read.parquet(str(tmp_path / "broken.parquet")).collect(),
         lambda: engine.sql("SELECT CAST(s AS int) FROM VALUES ('Jane Doe') AS t(s)").collect(),
     )
+    if engine.version.startswith("3."):  # by itself it makes null of such a value
+        failing = failing[:1]
     for fails in failing:
         with pytest.raises(frames.ENGINE_ERRORS) as error:
             fails()
