@@ -59,6 +59,8 @@ def test_what_the_sources_fields_carry_stays_with_the_source(engine, tmp_path, f
     """Rows of a Delta table that widened, numbered, computed and filled in its columns become an output that claims
     none of it, on each engine, whose values are the same and which the engine can read.
     """
+    if engine.version.startswith("3."):
+        pytest.skip("Delta 3.3 does not open a table of these features")
     source, target = str(tmp_path / "source"), str(tmp_path / "target")
     engine.range(20).selectExpr(
         "id", "id AS wide", "id + 1 AS made", "id AS given", "'ab' AS short",
