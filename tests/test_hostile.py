@@ -18,6 +18,8 @@ from vae_model import Config, Detector, load_config
 from vae_model.cli import app, guarded, main
 from vae_model.scoring.scorer import Scorer
 
+pytestmark = pytest.mark.slow
+
 FORGED = "12:00:00 ERROR forged by a column"
 HOSTILE = [
     "\x1b[2Jcleared",

@@ -19,6 +19,8 @@ from vae_model.errors import ModelFileError
 from vae_model.scoring import model_file
 from vae_model.scoring.scorer import OUTPUT, Scorer
 
+pytestmark = pytest.mark.slow
+
 DETECTOR = Detector(Config.model_validate({"name": "true", "model": {"steps": 40, "hidden": [8]}})).fit(rows_of(600, 0))
 HEADER, ARRAYS = model_file.loads(DETECTOR.to_bytes())
 ROWS = odd_rows()

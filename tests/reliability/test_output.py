@@ -22,6 +22,8 @@ from vae_model.places import swap
 from vae_model.spark.sinks import parquet
 from vae_model.spark.sinks.parquet import Parquet
 
+pytestmark = pytest.mark.slow
+
 
 def moments(what, way, folder):
     """What came of a run that was killed, or stopped, at each moment."""

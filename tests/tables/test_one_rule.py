@@ -14,6 +14,8 @@ from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark import score
 from vae_model.spark.frames import to_arrow
 
+pytestmark = pytest.mark.slow
+
 ROWS, LEARNT = 40_000, 3_000
 ZOO = [pytest.param(make, id=make.__name__) for make in ZOO]
 

@@ -23,6 +23,8 @@ from vae_model.spark.engines import sail
 from vae_model.spark.frames import to_arrow
 from vae_model.spark.source.arrow_types import plain
 
+pytestmark = pytest.mark.slow
+
 REFUSALS = ["No column is left to be a feature.", r"Column '.*' of .* has a type that no engine reads.",
             "There is nothing to learn: every feature is constant"]  # fmt: skip
 """What may be said of a table that does not go through. An engine's own words are none of it."""
