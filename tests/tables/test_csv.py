@@ -192,6 +192,8 @@ def test_folders_names_are_columns_of_csv_too(here, tmp_path):
     frame = opened(here, tmp_path, format="csv")
     assert frame.dtypes == [("x", "bigint"), ("year", "int")]
     assert rows(frame, "year") == [(1, None), (1, 2023)]
+    texts = opened(here, tmp_path, format="csv", schema={"year": "string", "x": "double"})
+    assert texts.dtypes == [("x", "double"), ("year", "string")]
 
 
 def test_a_file_that_changes_is_looked_at_again(here, tmp_path):

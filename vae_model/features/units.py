@@ -106,7 +106,7 @@ def _without_strays(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _median(values: NDArray[np.float64]) -> np.float64:
     """The upper median, which is one of the values."""
     half = len(values) // 2
-    return np.partition(values, half)[half]  # type: ignore[no-any-return]
+    return np.float64(np.partition(values, half)[half])
 
 
 def _mean_deviation(values: NDArray[np.float64]) -> tuple[float, float]:

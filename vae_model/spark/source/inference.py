@@ -57,7 +57,7 @@ def typed(source: Source, listing: Listing, frame: DataFrame, scan: Scan) -> Dat
         overrides.cast(frame, source, given)
         try:
             written = survey(frame, names)
-        except (*ENGINE_ERRORS, SourceError) as error:
+        except ENGINE_ERRORS as error:
             raise _reading_error(source, error, scan.odd_row()) from None
         if names and written[names[-1]].returns and not engine_of(frame.sparkSession).can.line_ends:
             raise SourceError(

@@ -58,7 +58,7 @@ def open_source(spark: SparkSession, source: Source) -> DataFrame:
         raise SourceError(f"The {source.format} source at {source} cannot be opened.", found="no file with columns",
                           hint=_source_hint(source, engine_of(spark).name))  # fmt: skip
     check_names(names)
-    return frame if source.format == "csv" and reader else overrides.typed(frame, source)
+    return overrides.typed(frame, source)
 
 
 READERS = {"parquet": parquet.read, "csv": delimited.read}
