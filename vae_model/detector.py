@@ -23,7 +23,8 @@ from vae_model.places import files
 from vae_model.printable import printable
 from vae_model.scoring import model_file
 from vae_model.scoring.scorer import OUTPUT, Scorer
-from vae_model.training import fit
+from vae_model.training import fit, gross_errors
+from vae_model.training.gross_errors import Screened
 
 if TYPE_CHECKING:
     from vae_model.training.loop import TrainingProgress
@@ -87,6 +88,10 @@ class Detector:
                 f"{len(rows)} to train on and {len(held_out)} held out",
                 "Widen train.normal, or give a larger table.",
             )
+        sample = Screened(rows, held_out)
+        if config.train.trim != 0:
+            sample = gross_errors.screen(rows, held_out, chosen)
+            rows, held_out = sample.training, sample.held_out
         if cross and len(rows) + len(held_out) < fit.SMALL:
             rows = held_out = pa.concat_tables([rows, held_out])
             found = fit.cross_fit(rows, chosen, config, progress)
@@ -105,6 +110,11 @@ class Detector:
             "training": {
                 "rows": len(rows),
                 "trimmed": len(rows) - found.rows,
+                "set_aside": {
+                    "training": sample.rows[0],
+                    "held_out": sample.rows[1] + found.apart,
+                    "worst": [error._asdict() for error in sample.worst],
+                },
                 "calibration_rows": len(found.scores),
                 **found.trained.summary,
             },

@@ -159,9 +159,10 @@ class Train(Section):
     """Seed of the sample, the initial weights and the batches."""
     calibration: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     """Share of the sample held out of training, to turn scores into p-values. Under 500 rows, each serves for both."""
-    trim: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """At most this share of the training rows is left out for lying far from all others. 0.2 suits a sample that may
-    hold many anomalies; 0 trusts every row."""
+    trim: Literal["auto"] | Annotated[float, Field(ge=0, le=0.5)] = "auto"
+    """auto: gross errors of the sample are set aside, and rows far from most others are left out of training, as many
+    as stand out. A number leaves out this share of the training rows instead, those farthest from most others. 0 trusts
+    every row: gross errors are kept too."""
 
 
 class Model(Section):

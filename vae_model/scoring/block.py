@@ -54,11 +54,20 @@ class Residuals:
     mean_BOW: Array
     """What a row was expected to be: numbers, standardised, and the probabilities of each category's slots. It is the
     mean of the members that need no imputed cells."""
+    remoteness_BW: Array
+    """What is added to the logarithm of the score for the distance to the landmarks: about 0 for an ordinary row."""
 
     @property
     def score_N(self) -> NDArray[np.float64]:
         """The scores."""
-        return tiles.values(self.parts_BRW.mean(axis=1, dtype=np.float64), self.block.rows)
+        score_BW = self.parts_BRW.mean(axis=1, dtype=np.float64)
+        score_BW *= np.exp(self.remoteness_BW, dtype=np.float64)
+        return tiles.values(score_BW, self.block.rows)
+
+    @property
+    def remoteness_N(self) -> NDArray[np.float32]:
+        """``remoteness_BW`` of the rows."""
+        return tiles.values(self.remoteness_BW, self.block.rows)
 
     def reconstruction_error_N(self, share_R: Array) -> NDArray[np.float64]:
         """Mean squared residual over the observed features; ``share_R`` is each residual's share of its feature."""

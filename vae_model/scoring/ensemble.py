@@ -22,6 +22,7 @@ from vae_model.networks.buffers import Buffers
 from vae_model.networks.codebook import Codebook
 from vae_model.networks.dense import DenseVAE
 from vae_model.networks.inputs import Expected, Inputs, Member, TableShape
+from vae_model.networks.landmarks import Landmarks
 from vae_model.networks.products import one_thread
 from vae_model.networks.tiles import BLOCK
 from vae_model.scoring.block import Array, Beside, Block, Residuals
@@ -31,21 +32,43 @@ NETWORKS: dict[str, type[DenseVAE] | type[Codebook]] = {network.kind: network fo
 """The kinds of members, by their name in a model file."""
 LEAST_ORDINARY = 1e-6
 """No ordinary distance is taken for less."""
+WIDE = 50
+"""With more residuals than this the distance to the landmarks counts for less: it knows no relations, and the more
+columns there are the less it tells by itself."""
+
+
+@dataclass(frozen=True)
+class Ordinary:
+    """What is measured on an ordinary row: the median of rows that were not trained on."""
+
+    distances: Sequence[float]
+    """Of each member's residuals."""
+    remoteness: float = 0.0
+    """Log-distance to the landmarks."""
+
+    @classmethod
+    def mean_of(cls, several: Sequence[Ordinary]) -> Self:
+        """The medians over several ensembles of the same members."""
+        distances = np.median([one.distances for one in several], axis=0).tolist()
+        return cls(distances, float(np.median([one.remoteness for one in several])))
 
 
 @dataclass(frozen=True)
 class Ensemble:
     """Members, the distance of each one's residuals, and its distance on an ordinary row, which makes them comparable.
 
-    The score is the weighted mean over the members of distance / ordinary distance: about 1 for an ordinary row. Every
-    term is a sum over columns, and so is the mean.
+    The score is a product of two. The first is the weighted mean over the members of distance / ordinary distance:
+    about 1 for an ordinary row, and a sum over columns. The second says how far the row is from where most rows are:
+    its distance to ``landmarks`` over that of an ordinary row, to the power of ``Ensemble.remoteness_power``. What the
+    members have learnt by heart is still remote.
     """
 
     spec: FeatureSpec
     training_rows: int
     members: Sequence[Member]
     distances: Sequence[ResidualDistance]
-    ordinary: Sequence[float]
+    landmarks: Landmarks
+    ordinary: Ordinary
 
     @classmethod
     def fit(
@@ -53,6 +76,7 @@ class Ensemble:
         spec: FeatureSpec,
         members: Sequence[Member],
         measures: Sequence[Member],
+        landmarks: Landmarks,
         rows: Batch,
         training_rows: int,
     ) -> Self:
@@ -61,7 +85,7 @@ class Ensemble:
         A member's measure is the network whose residuals the distance is fitted on: the member itself, or for a
         codebook a coarser one, as the residuals of the rows it was fitted on are too small.
         """
-        bare = cls(spec, training_rows, measures, [], [1.0] * len(members))
+        bare = cls(spec, training_rows, measures, [], landmarks, Ordinary([1.0] * len(members)))
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // FITTED_ROWS))))
         distances = []
         for m in range(len(measures)):  # one after the other: of a wide table, one member's residuals are large enough
@@ -72,16 +96,18 @@ class Ensemble:
             distances.append(ResidualDistance.fit(own_NR, bare.constant_R))
         return replace(bare, members=members, distances=distances)
 
-    def ordinary_of(self, rows: Batch) -> list[float]:
-        """Each member's median distance on rows that no member has seen: on its own training rows a member that has
-        learnt them by heart would look better than it is.
+    def ordinary_of(self, rows: Batch) -> Ordinary:
+        """The medians of rows that no member has seen: on its own training rows a member that has learnt them by heart
+        would look better than it is.
         """
         blocks = []
         for residuals in self._residuals(rows):
             seen_N = np.maximum((~np.isnan(residuals[0])).sum(axis=1), 1)
             parts = (distance.parts(own_NR) for distance, own_NR in zip(self.distances, residuals, strict=True))
             blocks.append([own_NR.sum(axis=1, dtype=np.float64) / seen_N for own_NR in parts])
-        return [max(float(np.median(own_N)), LEAST_ORDINARY) for own_N in np.concatenate(blocks, axis=1)]
+        distances = [max(float(np.median(own_N)), LEAST_ORDINARY) for own_N in np.concatenate(blocks, axis=1)]
+        remoteness = [self(block).remoteness_N for block in rows.blocks(BLOCK)]
+        return Ordinary(distances, float(np.median(np.concatenate(remoteness))))
 
     @classmethod
     def from_arrays(
@@ -90,17 +116,20 @@ class Ensemble:
         """From a model file's arrays: those of member m begin with ``member.m.``."""
         members, distances, ordinary = [], [], []
         for m, kind in enumerate(kinds):
-            prefix = f"member.{m}."
-            own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            own = _within(arrays, f"member.{m}.")
             members.append(NETWORKS[kind].from_arrays(shape_of(spec), own))
             distances.append(ResidualDistance.from_arrays(own))
             ordinary.append(float(own["ordinary"][0]))
-        return cls(spec, training_rows, members, distances, ordinary)
+        own = _within(arrays, "landmark.")
+        landmarks = Landmarks.from_arrays(shape_of(spec), own)
+        measured = Ordinary(ordinary, float(own["ordinary"][0]))
+        return cls(spec, training_rows, members, distances, landmarks, measured)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Of the distances, for a model file."""
-        out: dict[str, NDArray[Any]] = {}
-        for m, (distance, ordinary) in enumerate(zip(self.distances, self.ordinary, strict=True)):
+        """Of the distances and the landmarks, for a model file."""
+        out: dict[str, NDArray[Any]] = {f"landmark.{name}": array for name, array in self.landmarks.arrays().items()}
+        out["landmark.ordinary"] = np.array([self.ordinary.remoteness])
+        for m, (distance, ordinary) in enumerate(zip(self.distances, self.ordinary.distances, strict=True)):
             out |= {f"member.{m}.{name}": array for name, array in distance.arrays().items()}
             out[f"member.{m}.ordinary"] = np.array([ordinary])
         return out
@@ -110,6 +139,11 @@ class Ensemble:
         """Of each member: the kinds weigh the same, and so do the members of a kind. They add up to 1."""
         kinds = [member.kind for member in self.members]
         return [1 / (len(set(kinds)) * kinds.count(kind)) for kind in kinds]
+
+    @property
+    def remoteness_power(self) -> float:
+        """How much the distance to the landmarks counts: as much as its ratio to an ordinary one, or less."""
+        return min(1.0, WIDE / len(self.constant_R))
 
     @property
     def rarest(self) -> float:
@@ -134,7 +168,7 @@ class Ensemble:
         """The members' distances, taken from differences instead of Pearson residuals, and so weighted that their parts
         add up to R times the score.
         """
-        each = zip(self.distances, self.members, self.weights, self.ordinary, strict=True)
+        each = zip(self.distances, self.members, self.weights, self.ordinary.distances, strict=True)
         return [d.scaled(self._deviation(member), weight / ordinary) for d, member, weight, ordinary in each]
 
     @one_thread
@@ -153,7 +187,11 @@ class Ensemble:
         if block.missing_BRW is not None:
             np.copyto(parts_BRW, 1, where=block.missing_BRW)
             np.copyto(squared_BRW, 0, where=block.missing_BRW)
-        return Residuals(block, parts_BRW, squared_BRW, mean_BOW)
+        inputs = replace(block.inputs, imputed_BOW=mean_BOW) if block.inputs.table.has_gaps else block.inputs
+        remoteness_BW = self.landmarks(inputs)
+        remoteness_BW -= np.float32(self.ordinary.remoteness)
+        remoteness_BW *= np.float32(self.remoteness_power)
+        return Residuals(block, parts_BRW, squared_BRW, mean_BOW, remoteness_BW)
 
     @one_thread
     def scores(self, batch: Batch) -> NDArray[np.float64]:
@@ -299,6 +337,11 @@ class Ensemble:
             brier_BCW[:, c] += np.einsum("bsw,bsw->bw", share_BSW, share_BSW)
             brier_BCW[:, c] /= max(feature.gini, 1 / self.training_rows)
         return self._side_by_side("squared", numbers_BVW, beside.constants_BXW, brier_BCW, block.inputs.buffers)
+
+
+def _within(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """The arrays whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def shape_of(spec: FeatureSpec) -> TableShape:

@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 from vae_model.errors import ModelFileError
 from vae_model.features.fields import REMEDY, Fields
 from vae_model.features.spec import FeatureSpec
+from vae_model.networks.landmarks import Landmarks
 from vae_model.networks.stored import Stored
 from vae_model.printable import printable
 from vae_model.scoring.ensemble import LEAST_ORDINARY, NETWORKS, constants_of, shape_of
 from vae_model.scoring.residuals import ResidualDistance
+
+MAX_REMOTENESS = 100.0
+"""No log-distance to the landmarks is larger, by far."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,9 @@ class Header:
         """The arrays that belong to the header, one after the other: it may speak of more than any file holds."""
         shape, constant_R = shape_of(self.spec), constants_of(self.spec)
         yield "calibration_scores", Stored((self.calibration_rows,), dtype="float64")
+        yield "landmark.ordinary", Stored((1,), -MAX_REMOTENESS, MAX_REMOTENESS, dtype="float64")
+        for name, one in Landmarks.stored(shape):
+            yield f"landmark.{name}", one
         for m, sizes in enumerate(self.members):
             yield f"member.{m}.ordinary", Stored((1,), LEAST_ORDINARY, dtype="float64")
             for name, one in ResidualDistance.stored(constant_R).items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from vae_model.config.sections import Config
 from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec
-from vae_model.scoring.ensemble import NETWORKS, Ensemble, constants_of, shape_of
-from vae_model.training import trimming
+from vae_model.networks.landmarks import Landmarks
+from vae_model.scoring.ensemble import NETWORKS, Ensemble, Ordinary, shape_of
+from vae_model.training import tails, trimming
 
 if TYPE_CHECKING:
     from vae_model.training.loop import Trained, TrainingProgress
@@ -36,7 +37,9 @@ class Fitted:
 
     ensemble: Ensemble
     scores: NDArray[np.float64]
-    """(N,) of the rows that calibrate, those of them that can be scored."""
+    """(N,) of the rows that calibrate, those of them that can be scored and do not stand apart."""
+    apart: int
+    """How many rows do not calibrate because their score stands apart from all others (``tails``)."""
     rows: int
     """Rows learnt from, without those trimmed."""
     trained: Trained
@@ -49,6 +52,13 @@ class Fitted:
             out |= {f"member.{m}.{name}": array for name, array in own.items()}
         return out
 
+    def calibrated_by(self, scores: NDArray[np.float64], trim: float | str) -> Self:
+        """The same, with the scores of rows to calibrate by. Unless every row is trusted (``trim`` 0), those that stand
+        apart are left out: an error among the held-out rows would be the bar for all others.
+        """
+        kept = scores if trim == 0 else scores[scores <= tails.end(scores)]
+        return replace(self, scores=kept, apart=len(scores) - len(kept))
+
 
 def fit(
     rows: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None
@@ -60,7 +70,7 @@ def fit(
     if not len(batch):
         return learnt
     ensemble = replace(learnt.ensemble, ordinary=learnt.ensemble.ordinary_of(batch))
-    return replace(learnt, ensemble=ensemble, scores=ensemble.scores(batch))
+    return replace(learnt, ensemble=ensemble).calibrated_by(ensemble.scores(batch), config.train.trim)
 
 
 def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None) -> Fitted:
@@ -76,9 +86,11 @@ def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, prog
         others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))
         folds.append(fit(others, own, chosen, config, _share(progress, fold)))
     learnt = _learn(rows, chosen, config, _share(progress, FOLDS))
-    ordinary = np.median([fold.ensemble.ordinary for fold in folds], axis=0).tolist()
+    ordinary = Ordinary.mean_of([fold.ensemble.ordinary for fold in folds])
     scores = np.concatenate([fold.scores for fold in folds])
-    return replace(learnt, ensemble=replace(learnt.ensemble, ordinary=ordinary), scores=scores)
+    return replace(learnt, ensemble=replace(learnt.ensemble, ordinary=ordinary)).calibrated_by(
+        scores, config.train.trim
+    )
 
 
 def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None) -> Fitted:
@@ -87,16 +99,18 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
 
     spec = FeatureSpec.fit(rows, chosen)
     batch = spec.encode_table(rows)
-    kept = trimming.kept(batch, constants_of(spec), config.train.trim)
+    settings = config.train
+    kept = trimming.kept(shape_of(spec), batch, spec.scale_F == 0, settings.trim, settings.seed)
     learnt = batch if len(kept) == len(batch) else batch.take(kept)  # of a wide table, a copy is much
     x_NV = learnt.x_NF if spec.scale_F.all() else learnt.x_NF[:, spec.scale_F != 0]
-    trained = train(shape_of(spec), x_NV, learnt.codes_NC, config.model, config.train.seed, progress)
+    trained = train(shape_of(spec), x_NV, learnt.codes_NC, config.model, settings.seed, progress)
     members, measures = (
         [NETWORKS[kind].from_arrays(shape_of(spec), arrays) for kind, arrays in networks]
         for networks in (trained.members, trained.measures)
     )
-    ensemble = Ensemble.fit(spec, members, measures, learnt, len(rows))
-    return Fitted(ensemble, np.empty(0), len(learnt), trained)
+    landmarks = Landmarks.fit(shape_of(spec), x_NV, learnt.codes_NC, settings.seed)
+    ensemble = Ensemble.fit(spec, members, measures, landmarks, learnt, len(rows))
+    return Fitted(ensemble, np.empty(0), 0, len(learnt), trained)
 
 
 def _share(progress: Report | None, fold: int) -> Report | None:

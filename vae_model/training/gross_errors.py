@@ -1,0 +1,137 @@
+"""Gross errors: rows of a sample that hold a cell which cannot belong to its column.
+
+A sample that nobody has cleaned holds the very errors it is meant to show. Trained on, they are learnt by heart and
+look normal; held out, they set the bar that others have to pass. So they are set aside before anything is fitted. They
+are scored like all rows.
+
+A number is a gross error where it stands apart from its column's own tail (``tails``); a value of a category, and a
+missing cell, where hardly any row has it and all else is common. What is merely rare stays, for the model to learn.
+
+Shapes: N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from vae_model.features.batch import Batch
+from vae_model.features.categories import SlotKind, text
+from vae_model.features.feature import Chosen
+from vae_model.features.spec import FeatureSpec, combine
+from vae_model.training import tails
+
+MAX_ROWS = 0.05
+"""Where more than this share of the rows would be set aside, none is: so many are no errors but a part of the table."""
+MAX_RARE, COMMON = 0.01, 20
+"""Values of a category are errors where together at most this share of the rows has one, and the next more frequent
+value is this many times as frequent as any of them, or more."""
+MAX_MISSING = 0.002, 2
+"""A missing cell is one where at most this share of its column is missing, or so many rows of a small sample."""
+SHOWN = 5
+"""So many are shown."""
+
+
+class GrossError(NamedTuple):
+    """A cell that cannot belong to its column."""
+
+    feature: str
+    observed: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Screened:
+    """A sample without its gross errors."""
+
+    training: pa.Table
+    held_out: pa.Table
+    rows: tuple[int, int] = (0, 0)
+    """How many rows of either were set aside."""
+    worst: Sequence[GrossError] = ()
+    """The cells farthest out, at most one a row."""
+
+
+def screen(training: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen]) -> Screened:
+    """Set aside the rows with gross errors. Raises as ``FeatureSpec.fit`` does."""
+    rows = pa.concat_tables([training, held_out])
+    is_gross_N, worst = find(rows, chosen)
+    if not is_gross_N.any():
+        return Screened(training, held_out)
+    parts = [(training, is_gross_N[: len(training)]), (held_out, is_gross_N[len(training) :])]
+    kept, others = (part.filter(pa.array(~own_N)) for part, own_N in parts)
+    return Screened(kept, others, (int(parts[0][1].sum()), int(parts[1][1].sum())), worst)
+
+
+def find(rows: pa.Table, chosen: Mapping[str, Chosen]) -> tuple[NDArray[np.bool_], list[GrossError]]:
+    """Whether each row of a sample holds a gross error (N,), and the worst of them."""
+    spec = FeatureSpec.fit(rows, chosen)
+    batch = spec.encode_table(rows)
+    excess_N, feature_N = np.zeros(len(rows), dtype=np.float32), np.zeros(len(rows), dtype=np.intp)
+    for index, own_N in _excesses(spec, batch, rows):
+        larger_N = own_N > excess_N
+        excess_N[larger_N], feature_N[larger_N] = own_N[larger_N], index
+    is_gross_N = np.asarray(excess_N > 0)
+    if is_gross_N.mean() > MAX_ROWS:
+        return np.zeros(len(rows), dtype=np.bool_), []
+    worst = np.argsort(-excess_N, kind="stable")[: min(SHOWN, int(is_gross_N.sum()))].tolist()
+    return is_gross_N, [_in_words(spec, batch, rows, row, feature_N[row]) for row in worst]
+
+
+def _excesses(spec: FeatureSpec, batch: Batch, rows: pa.Table) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Of each feature its index and, for each row, how far out its cell is: 0 where it may belong to the column."""
+    categories = 0
+    for index, (feature, kind, own) in enumerate(zip(spec.features, spec.kinds, spec.residuals, strict=True)):
+        if isinstance(kind, SlotKind):
+            missing_N = batch.codes_NC[:, categories] < 0
+            categories += 1
+            yield index, _rare(text(combine(rows.column(feature.name))))
+        else:
+            missing_N = np.isnan(batch.x_NF[:, own]).all(axis=1)
+            for x_N in batch.x_NF[:, own].T:
+                yield index, _far(x_N)
+        count = int(missing_N.sum())
+        share, least = MAX_MISSING
+        if 0 < count <= max(share * len(rows), least):
+            yield index, missing_N.astype(np.float32)
+
+
+def _far(x_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of numbers: the distance from their median in units of where their tail ends, where it is beyond that."""
+    size_N = np.abs(x_N - np.nanmedian(x_N)) if not np.isnan(x_N).all() else np.zeros_like(x_N)
+    size_N[np.isnan(size_N)] = 0
+    end = tails.end(size_N)
+    return np.asarray(np.where(size_N > end, size_N / end, 0), dtype=np.float32)
+
+
+def _rare(values: pa.Array) -> NDArray[np.float32]:
+    """Of categories: 1 for the values that hardly any row has where all others are common, else 0."""
+    counted = pc.value_counts(values.drop_null())
+    count_V = counted.field("counts").to_numpy()
+    ascending_V = np.sort(count_V)
+    steps = np.flatnonzero((ascending_V[1:] >= COMMON * ascending_V[:-1]) & (np.diff(ascending_V) > 0))
+    steps = steps[np.cumsum(ascending_V)[steps] <= MAX_RARE * len(values)]
+    if not len(steps):
+        return np.zeros(len(values), dtype=np.float32)
+    rare = counted.field("values").filter(pa.array(count_V <= ascending_V[steps[-1]]))
+    return np.asarray(pc.is_in(values, value_set=rare).to_numpy(zero_copy_only=False), dtype=np.float32)
+
+
+def _in_words(spec: FeatureSpec, batch: Batch, rows: pa.Table, row: int, index: int) -> GrossError:
+    """A gross error as it is shown: the column, what was observed, and what is usual there."""
+    feature, kind, own = spec.features[index], spec.kinds[index], spec.residuals[index]
+    value = combine(rows.column(feature.name))[row]
+    usual: NDArray[Any] = np.zeros(1)  # the most frequent value of a category
+    parts = np.ones(1, dtype=np.float32)
+    if not isinstance(kind, SlotKind):
+        middle_U = np.nanmedian(batch.x_NF[:, own], axis=0)
+        usual = np.array(feature.center) + np.array(feature.scale) * middle_U
+        parts = np.abs(np.nan_to_num(batch.x_NF[row, own] - middle_U))
+    observed, expected = kind.words(feature, value, usual, parts)
+    return GrossError(feature.name, observed if value.is_valid else "missing", expected)
