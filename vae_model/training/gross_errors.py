@@ -77,8 +77,8 @@ def find(rows: pa.Table, chosen: Mapping[str, Chosen]) -> tuple[NDArray[np.bool_
     for index, own_N in _excesses(spec, batch, rows):
         larger_N = own_N > excess_N
         excess_N[larger_N], feature_N[larger_N] = own_N[larger_N], index
-    is_gross_N = np.asarray(excess_N > 0)
-    if is_gross_N.mean() > MAX_ROWS:
+    is_gross_N: NDArray[np.bool_] = excess_N > 0
+    if np.count_nonzero(is_gross_N) > MAX_ROWS * len(rows):
         return np.zeros(len(rows), dtype=np.bool_), []
     worst = np.argsort(-excess_N, kind="stable")[: min(SHOWN, int(is_gross_N.sum()))].tolist()
     return is_gross_N, [_in_words(spec, batch, rows, row, feature_N[row]) for row in worst]
@@ -104,8 +104,10 @@ def _excesses(spec: FeatureSpec, batch: Batch, rows: pa.Table) -> Iterator[tuple
 
 def _far(x_N: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of numbers: the distance from their median in units of where their tail ends, where it is beyond that."""
-    size_N = np.abs(x_N - np.nanmedian(x_N)) if not np.isnan(x_N).all() else np.zeros_like(x_N)
-    size_N[np.isnan(size_N)] = 0
+    seen_N = ~np.isnan(x_N)
+    size_N = np.zeros_like(x_N)
+    if seen_N.any():
+        size_N[seen_N] = np.abs(x_N[seen_N] - np.median(x_N[seen_N]))
     end = tails.end(size_N)
     return np.asarray(np.where(size_N > end, size_N / end, 0), dtype=np.float32)
 
