@@ -56,7 +56,8 @@ class Fitted:
         """The same, with the scores of rows to calibrate by. Unless every row is trusted (``trim`` 0), those that stand
         apart are left out: an error among the held-out rows would be the bar for all others.
         """
-        kept = scores if trim == 0 else scores[scores <= tails.end(scores)]
+        size = np.sqrt(np.maximum(scores, 0))  # a score is a square: of distances, as those the tails are of
+        kept = scores if trim == 0 else scores[size <= tails.end(size)]
         return replace(self, scores=kept, apart=len(scores) - len(kept))
 
 

@@ -73,11 +73,12 @@ def find(rows: pa.Table, chosen: Mapping[str, Chosen]) -> tuple[NDArray[np.bool_
     """Whether each row of a sample holds a gross error (N,), and the worst of them."""
     spec = FeatureSpec.fit(rows, chosen)
     batch = spec.encode_table(rows)
-    excess_N, feature_N = np.zeros(len(rows), dtype=np.float32), np.zeros(len(rows), dtype=np.intp)
+    excess_N: NDArray[np.float32] = np.zeros(len(rows), dtype=np.float32)
+    feature_N = np.zeros(len(rows), dtype=np.intp)
     for index, own_N in _excesses(spec, batch, rows):
         larger_N = own_N > excess_N
         excess_N[larger_N], feature_N[larger_N] = own_N[larger_N], index
-    is_gross_N: NDArray[np.bool_] = excess_N > 0
+    is_gross_N = excess_N > 0
     if np.count_nonzero(is_gross_N) > MAX_ROWS * len(rows):
         return np.zeros(len(rows), dtype=np.bool_), []
     worst = np.argsort(-excess_N, kind="stable")[: min(SHOWN, int(is_gross_N.sum()))].tolist()
@@ -89,7 +90,7 @@ def _excesses(spec: FeatureSpec, batch: Batch, rows: pa.Table) -> Iterator[tuple
     categories = 0
     for index, (feature, kind, own) in enumerate(zip(spec.features, spec.kinds, spec.residuals, strict=True)):
         if isinstance(kind, SlotKind):
-            missing_N = batch.codes_NC[:, categories] < 0
+            missing_N: NDArray[np.bool_] = batch.codes_NC[:, categories] < 0
             categories += 1
             yield index, _rare(text(combine(rows.column(feature.name))))
         else:
