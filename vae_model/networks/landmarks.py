@@ -88,7 +88,7 @@ class Landmarks:
         squared_BLW += self._own_L1
         nearest_BGW = buffers("nearest", size, GROUPS, rows)
         squared_BLW.reshape(size, GROUPS, DRAWN, rows).min(axis=2, out=nearest_BGW)
-        nearest_BGW += (numbers_BVW**2).sum(axis=1, keepdims=True)
+        nearest_BGW += np.einsum("bvw,bvw->bw", numbers_BVW, numbers_BVW)[:, None]
         if table.has_gaps:
             nearest_BGW -= (table.codes_BCW < 0).sum(axis=1, keepdims=True, dtype=np.float32)
         np.maximum(nearest_BGW, NEAREST, out=nearest_BGW)  # rounded, it could be less

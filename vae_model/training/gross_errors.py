@@ -87,11 +87,10 @@ def find(rows: pa.Table, chosen: Mapping[str, Chosen]) -> tuple[NDArray[np.bool_
 
 def _excesses(spec: FeatureSpec, batch: Batch, rows: pa.Table) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Of each feature its index and, for each row, how far out its cell is: 0 where it may belong to the column."""
-    categories = 0
+    categories = iter(batch.codes_NC.T)
     for index, (feature, kind, own) in enumerate(zip(spec.features, spec.kinds, spec.residuals, strict=True)):
         if isinstance(kind, SlotKind):
-            missing_N: NDArray[np.bool_] = batch.codes_NC[:, categories] < 0
-            categories += 1
+            missing_N = np.less(next(categories), 0)
             yield index, _rare(text(combine(rows.column(feature.name))))
         else:
             missing_N = np.isnan(batch.x_NF[:, own]).all(axis=1)
@@ -129,7 +128,9 @@ def _rare(values: pa.Array) -> NDArray[np.float32]:
 def _in_words(spec: FeatureSpec, batch: Batch, rows: pa.Table, row: int, index: int) -> GrossError:
     """A gross error as it is shown: the column, what was observed, and what is usual there."""
     feature, kind, own = spec.features[index], spec.kinds[index], spec.residuals[index]
-    value = combine(rows.column(feature.name))[row]
+    column = combine(rows.column(feature.name))
+    is_missing = not column[row].is_valid
+    value = column.drop_null()[0] if is_missing else column[row]  # for the words of what is expected any value will do
     usual: NDArray[Any] = np.zeros(1)  # the most frequent value of a category
     parts = np.ones(1, dtype=np.float32)
     if not isinstance(kind, SlotKind):
@@ -137,4 +138,4 @@ def _in_words(spec: FeatureSpec, batch: Batch, rows: pa.Table, row: int, index: 
         usual = np.array(feature.center) + np.array(feature.scale) * middle_U
         parts = np.abs(np.nan_to_num(batch.x_NF[row, own] - middle_U))
     observed, expected = kind.words(feature, value, usual, parts)
-    return GrossError(feature.name, observed if value.is_valid else "missing", expected)
+    return GrossError(feature.name, "missing" if is_missing else observed, expected)

@@ -1,0 +1,130 @@
+"""Gross errors of a sample: found in columns of every kind and set aside, while what is merely rare stays."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vae_model import Config, Detector
+from vae_model.detector import choose
+from vae_model.features import schema
+from vae_model.training.gross_errors import find, screen
+
+
+def table(rows=2000, seed=0):
+    """Numbers, whole numbers, categories, times and arrays, some of them often missing."""
+    draw = np.random.default_rng(seed)
+    load = draw.normal(50, 10, rows)
+    return pa.table(
+        {
+            "load": load,
+            "power": 2 * load + draw.normal(0, 2, rows),
+            "count": draw.poisson(4, rows),
+            "city": draw.choice(["Lyon", "Nice", "Turin", "Milan"], rows),
+            "open": draw.random(rows) < 0.5,
+            "gap": pa.array(draw.normal(size=rows), mask=draw.random(rows) < 0.1),
+            "at": pa.array(np.datetime64("2023-01-01", "us") + draw.integers(0, 365 * 86_400 * 10**6, rows)),
+            "spectrum": pa.array(list(draw.normal([1, 2, 3], [0.1, 0.2, 0.3], (rows, 3)))),
+        }
+    )
+
+
+def changed(rows, cells):
+    """A table with cells of row number, column and value changed."""
+    values = rows.to_pylist()
+    for row, name, value in cells:
+        values[row][name] = value
+    return pa.Table.from_pylist(values, schema=rows.schema)
+
+
+def chosen(rows):
+    """All columns, as the kinds they are by default."""
+    return choose(schema.arrow_columns(rows.schema), Config())
+
+
+WILD = {
+    "a number": ("load", 5000.0, "5000"),
+    "a negative number": ("power", -1e9, "-1e+09"),
+    "a whole number": ("count", 9999, "9999"),
+    "a category": ("city", "??", "??"),
+    "a missing number": ("load", None, "missing"),
+    "a missing category": ("city", None, "missing"),
+    "a missing flag": ("open", None, "missing"),
+    "an infinity": ("load", float("inf"), "inf"),
+    "an element of an array": ("spectrum", [1.0, 900.0, 3.0], "[1]: 900"),
+}
+
+
+@pytest.mark.parametrize("name", WILD)
+def test_a_wild_cell_is_found_and_named(name):
+    """Whatever its kind, the row of the cell is set aside, no other is, and the column is shown with what it holds."""
+    column, value, observed = WILD[name]
+    rows = changed(table(), [(700, column, value)])
+    is_gross, worst = find(rows, chosen(rows))
+    np.testing.assert_array_equal(np.flatnonzero(is_gross), [700])
+    assert [(error.feature, error.observed) for error in worst] == [(column, observed)]
+
+
+def test_a_clean_table_loses_no_row():
+    """Of twenty samples without errors, none or one loses a row."""
+    lost = [find(rows, chosen(rows))[0].sum() for rows in (table(seed=seed) for seed in range(20))]
+    assert sum(lost) <= 1
+
+
+def test_what_is_rare_stays():
+    """A rare category beside others that are rare, and gaps that are no single ones, belong to the table."""
+    draw = np.random.default_rng(0)
+    names = np.char.add("C", draw.zipf(1.5, 2000).clip(max=800).astype(str))
+    gaps = pa.array(draw.normal(size=2000), mask=draw.random(2000) < 0.02)
+    rows = table().append_column("code", pa.array(names)).append_column("often", gaps)
+    assert not find(rows, chosen(rows))[0].any()
+
+
+def test_the_worst_come_first():
+    """Of many errors five are shown, the farthest out first."""
+    rows = changed(table(), [(100 * i, "load", 1000.0 * 2**i) for i in range(1, 8)])
+    is_gross, worst = find(rows, chosen(rows))
+    assert is_gross.sum() == 7
+    assert [error.observed for error in worst] == ["128000", "64000", "32000", "16000", "8000"]
+    assert all(error.feature == "load" and 40 < float(error.expected) < 60 for error in worst)
+
+
+def test_too_many_are_a_part_of_the_table():
+    """Where more than a twentieth of the rows would go, none does."""
+    rows = table(400)
+    cells = [(10 * i + j, name, 1e6) for j, name in enumerate(["load", "power", "gap"]) for i in range(8)]
+    rows = changed(rows, cells)
+    assert not find(rows, chosen(rows))[0].any()
+
+
+def test_both_parts_of_a_sample_are_screened():
+    """Rows to train on and rows held out lose their errors, and both are counted."""
+    training = changed(table(800), [(3, "load", 1e7)])
+    held_out = changed(table(200, 1), [(5, "load", -1e7), (6, "city", "Lion")])
+    screened = screen(training, held_out, chosen(training))
+    assert screened.rows == (1, 2)
+    assert len(screened.training) == 799
+    assert screened.held_out.equals(held_out.filter(pa.array(~np.isin(np.arange(200), [5, 6]))))
+
+
+@pytest.mark.parametrize("rows", [300, 3000])
+def test_training_without_a_clean_sample_finds_its_errors(rows):
+    """Five wild cells in the rows that are trained on are flagged, rank first and name their column."""
+    cells = [(7, "load", 5e4), (70, "count", 4000), (140, "power", -1e6), (210, "city", "?"), (280, "load", None)]
+    sample = changed(table(rows), cells)
+    detector = Detector(Config()).fit(sample)
+    scored = detector.score(sample).to_pylist()
+    wild = [row for row, _, _ in cells]
+    assert all(scored[row]["is_anomaly"] for row in wild)
+    assert [scored[row]["anomaly_reasons"][0]["feature"] for row in wild[:4]] == [name for _, name, _ in cells[:4]]
+    rest = max(row["anomaly_score"] for i, row in enumerate(scored) if i not in wild)
+    assert all(scored[row]["anomaly_score"] > rest for row in wild)
+    assert sum(detector.header["training"]["set_aside"][part] for part in ("training", "held_out")) >= 5
+
+
+def test_a_trusted_sample_is_left_as_it_is():
+    """train.trim: 0 trains and calibrates on every row."""
+    sample = changed(table(600), [(7, "load", 5e4)])
+    trusted = Detector(Config.model_validate({"train": {"trim": 0}, "model": {"steps": 50}})).fit(sample)
+    summary = trusted.header["training"]
+    assert summary["set_aside"] == {"training": 0, "held_out": 0, "worst": []}
+    assert summary["rows"] + summary["calibration_rows"] == 600
