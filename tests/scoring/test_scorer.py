@@ -93,6 +93,18 @@ def test_the_output_is_the_contract():
     assert set(STATUSES) == {"ok", "unseen_category", "non_finite", "too_many_missing"}
 
 
+def test_explaining_adds_reasons_and_changes_nothing_else():
+    """Every row that has a score has reasons, those of flagged rows as before; all other columns are the same."""
+    arrays = [ODD[name].combine_chunks() for name in SCORER.names]
+    before, after = (pa.Table.from_struct_array(one) for one in (SCORER(arrays), SCORER.explain(arrays)))
+    assert after.drop("anomaly_reasons").equals(before.drop("anomaly_reasons"))
+    has_score = [score is not None for score in after["anomaly_score"].to_pylist()]
+    assert [bool(reasons) for reasons in after["anomaly_reasons"].to_pylist()] == has_score
+    flagged = before["is_anomaly"].fill_null(False)
+    assert 0 < flagged.to_pylist().count(True) < len(ODD)
+    assert after.filter(flagged)["anomaly_reasons"].equals(before.filter(flagged)["anomaly_reasons"])
+
+
 @pytest.mark.parametrize("rows", [0, 1, len(ODD)])
 def test_scored_rows_have_exactly_the_schema(rows):
     """However many rows: the struct is that of the contract, a detector's table has its whole schema."""

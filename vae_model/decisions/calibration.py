@@ -2,6 +2,11 @@
 
 The p-value of a score s is (1 + #{held-out scores >= s}) / (1 + n): the conformal p-value of Vovk, Gammerman and
 Shafer, "Algorithmic Learning in a Random World" (2005), ch. 2. For a normal row, P(p <= a) <= a at every level a.
+
+A false-alarm rate a flags the rows of p <= a. Fewer than 1 / a - 1 held-out rows give no row such a p-value, and none
+would ever be flagged: then the rows that score above every held-out row are, whose p-value is the smallest there is,
+1 / (1 + n). So a row that scores many times higher than every held-out row is flagged whatever their number. Normal
+rows are then flagged at a rate of at most 1 / (1 + n), which is more than a; ``describe`` says so.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from vae_model.decisions.ranks import Ranks
 
 @dataclass(frozen=True)
 class Calibration:
-    """The held-out scores, ascending, and the decision made from them."""
+    """The held-out scores, ascending, at least one, and the decision made from them."""
 
     scores: NDArray[np.float64]
     false_alarm_rate: float
@@ -25,7 +30,7 @@ class Calibration:
 
     @property
     def finest_rate(self) -> float:
-        """The smallest p-value there can be, 1 / (1 + n)."""
+        """The smallest false-alarm rate that the held-out rows support, 1 / (1 + n): no p-value is smaller."""
         return 1 / (1 + len(self.scores))
 
     @property
@@ -33,14 +38,34 @@ class Calibration:
         """Whether the held-out rows are too few for the false-alarm rate."""
         return self.threshold is None and self.false_alarm_rate < self.finest_rate
 
-    @property
-    def effective_rate(self) -> float:
-        """The rate decisions are made at: the configured one, or the finest there is where that is larger.
+    @cached_property
+    def _flagged_ranks(self) -> int:
+        """How many of the 1 + n p-values there can be are low enough to be flagged, at least the smallest."""
+        p_values = np.arange(1, 2 + len(self.scores)) / (1 + len(self.scores))
+        return int(np.count_nonzero(p_values <= max(self.false_alarm_rate, self.finest_rate) * (1 + 1e-9)))
 
-        With too few held-out rows no p-value could ever reach the configured rate, and nothing would ever be flagged.
-        Rows that score above every held-out row are flagged instead; training warns of it.
+    @cached_property
+    def cut(self) -> float:
+        """The score that decides: rows above it are flagged or, where it is the config's threshold, at or above it.
+
+        It is a held-out score, above which lie so few others that the p-value is at most the false-alarm rate: the
+        highest of all where they are too few for the rate. Minus infinity where every p-value is low enough.
         """
-        return max(self.false_alarm_rate, self.finest_rate)
+        if self.threshold is not None:
+            return self.threshold
+        above = len(self.scores) - self._flagged_ranks
+        return float(self.scores[above]) if above >= 0 else -np.inf
+
+    @property
+    def resulting_rate(self) -> float:
+        """The share of normal rows that the cut flags, as expected from the held-out rows.
+
+        Of a false-alarm rate a, floor(a (1 + n)) / (1 + n), or 1 / (1 + n) where a is finer. Of a threshold, the share
+        of the held-out rows that reach it, and 1 / (1 + n) where none does: they tell of nothing rarer.
+        """
+        if self.threshold is None:
+            return self._flagged_ranks / (1 + len(self.scores))
+        return max(float(np.mean(self.scores >= self.threshold)), self.finest_rate)
 
     @cached_property
     def _ranks(self) -> Ranks:
@@ -51,16 +76,29 @@ class Calibration:
         at_least = len(self.scores) - self._ranks(scores)
         return np.where(np.isnan(scores), np.nan, (1 + at_least) / (1 + len(self.scores)))
 
-    def decide(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(N,) whether each row is flagged."""
-        if self.threshold is not None:
-            return scores >= self.threshold
-        return p_values <= self.effective_rate * (1 + 1e-9)
+    def decide(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(N,) whether each row is flagged. By a false-alarm rate, as its p-value says: s > cut where p <= rate."""
+        return scores >= self.cut if self.threshold is not None else scores > self.cut
 
     def describe(self) -> str:
-        """The decision in words."""
+        """The decision in words: the cut, the rate that results, the rate asked for, the finest that can be had."""
+        held_out = len(self.scores)
+        support = f"{held_out:,} held-out row{' supports' if held_out == 1 else 's support'}"
+        finest = f"{support} {'no rate below' if self.is_too_small else 'rates down to'} {self.finest_rate:.3g}"
+        about = f"about {_share(self.resulting_rate)}"
         if self.threshold is not None:
-            return f"anomaly_score >= {self.threshold:g}"
-        cut = float(np.quantile(self.scores, 1 - self.effective_rate)) if len(self.scores) else float("nan")
-        held_out = f"{len(self.scores):,} held-out rows"
-        return f"p-value <= {self.effective_rate:.3g} (a score of about {cut:.3g}), from {held_out}"
+            reached = int(np.count_nonzero(self.scores >= self.threshold))
+            return (
+                f"rows that score at least {self.cut:.15g} (decision.threshold) are flagged, "
+                f"{'' if reached else 'at most '}{about}: it is reached by {reached:,} of the held-out rows. {finest}"
+            )
+        highest = ", the highest score of a held-out row," if self._flagged_ranks == 1 else ""
+        return (
+            f"rows that score above {self.cut:,.6g}{highest} are flagged, {about}. decision.false_alarm_rate asks for "
+            f"{self.false_alarm_rate:g}{', but' if self.is_too_small else ';'} {finest}"
+        )
+
+
+def _share(rate: float) -> str:
+    """A share of normal rows in words."""
+    return f"1 normal row in {round(1 / rate):,}" if rate <= 0.1 else f"{rate:.0%} of the normal rows"

@@ -90,14 +90,22 @@ class Scorer:
     @one_thread
     def __call__(self, arrays: Sequence[pa.Array]) -> pa.StructArray:
         """Score one Arrow array a feature column: a struct of the ``COMPUTED`` columns, a row for each row."""
+        return self._parts(arrays)
+
+    @one_thread
+    def explain(self, arrays: Sequence[pa.Array]) -> pa.StructArray:
+        """The same, with reasons for every row that has a score, flagged or not. They take longer than the score."""
+        return self._parts(arrays, all_reasons=True)
+
+    def _parts(self, arrays: Sequence[pa.Array], all_reasons: bool = False) -> pa.StructArray:
         rows = len(arrays[0])
         if rows == 0:
             return pa.array([], pa.struct(list(COMPUTED)))
         size = BLOCK * min(max(ENCODED_CELLS // len(arrays) // BLOCK, 1), MOST_BLOCKS)
-        parts = [self._part([a.slice(start, size) for a in arrays]) for start in range(0, rows, size)]
+        parts = [self._part([a.slice(start, size) for a in arrays], all_reasons) for start in range(0, rows, size)]
         return parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
 
-    def _part(self, arrays: list[pa.Array]) -> pa.StructArray:
+    def _part(self, arrays: list[pa.Array], all_reasons: bool) -> pa.StructArray:
         batch = self.spec.encode(arrays)
         unscored = (batch.missing_N > self.max_missing) | (batch.missing_N == 1)
         error, score, p_value = (np.empty(len(batch)) for _ in range(3))
@@ -117,8 +125,8 @@ class Scorer:
                 )
             error[block] = residuals.reconstruction_error_N(self.spec.share_R)
             p_value[block] = self.calibration.p_values(score[block])
-            flagged[block] = self.calibration.decide(score[block], p_value[block]) & ~unscored[block]
-            found = np.flatnonzero(flagged[block])
+            flagged[block] = self.calibration.decide(score[block]) & ~unscored[block]
+            found = np.flatnonzero(~unscored[block] if all_reasons else flagged[block])
             if len(found):
                 parts_QR, expectation = residuals.parts_QR(found), self.ensemble.expectation(residuals, found)
                 why.add(arrays, start + found, parts_QR, *expectation)
