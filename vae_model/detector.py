@@ -23,6 +23,7 @@ from vae_model.places import files
 from vae_model.printable import printable
 from vae_model.scoring import model_file
 from vae_model.scoring.scorer import OUTPUT, Scorer
+from vae_model.scoring.set_aside import SetAside
 from vae_model.training import fit, gross_errors
 from vae_model.training.gross_errors import Screened
 
@@ -48,6 +49,7 @@ class Detector:
         self._bytes: bytes | None = None
         self._header: dict[str, Any] = {}
         self._scorer: Scorer | None = None
+        self._set_aside = SetAside()
 
     def fit(
         self, frame: Any, calibration: Any = None, progress: Callable[[TrainingProgress], None] | None = None
@@ -222,6 +224,8 @@ class Detector:
         """What a person should know before relying on the model."""
         notes = [f"{name}: not used, {reason}" for name, reason in self.spec.unused.items()] + list(self.spec.notes)
         training, calibration = self.header["training"], self.calibration
+        if set_aside := self._set_aside.describe():
+            notes.append(set_aside)
         if training["trimmed"]:
             share = training["trimmed"] / training["rows"]
             notes.append(
@@ -240,8 +244,8 @@ class Detector:
         header, arrays = model_file.loads(data, origin)
         scorer = Scorer.from_parts(header, arrays, origin)
         try:
-            self.config = parse_config(header["config"])
-        except ConfigError as error:
+            self.config, self._set_aside = parse_config(header["config"]), SetAside.of(header["training"])
+        except (ConfigError, ModelFileError) as error:
             raise error.as_kind(ModelFileError, f"{origin} does not make sense. {_on_one_line(error)}") from None
         self._scorer, self._bytes, self._header = scorer, data, header
 
@@ -271,7 +275,7 @@ def _table(frame: Any) -> pa.Table:
         ) from error
 
 
-def _on_one_line(error: ConfigError) -> str:
+def _on_one_line(error: ConfigError | ModelFileError) -> str:
     return printable(error.problem.replace("\n  - ", " "))
 
 
