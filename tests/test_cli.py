@@ -132,9 +132,12 @@ def test_a_run_that_flags_nothing_says_what_would(place, cli):
     """Where no row is flagged the summary says so, and `score` with another decision flags some without training."""
     strict = "decision={threshold: 1e9}"
     code, out, _ = cli("run", "--config", place / "pumps.yaml", "--set", strict)
-    assert code == 0 and "Scored 600 rows: 0 anomalies (0.000%)" in out and "No row is flagged." in out
+    assert code == 0 and "Scored 600 rows: 0 anomalies (0.000%)" in out
+    assert re.search(r"No row is flagged: the highest score, [\d,.]+, is not above the cut of 1e\+09\.", out)
+    first = out.split("share of the score")[1].strip().splitlines()[0]
+    assert re.match(r"17 +[\d,.]+ +no +pressure 4000 \(", first)
     code, out, _ = cli("score", "--config", place / "pumps.yaml", "--set", "decision={false_alarm_rate: 0.05}")
-    assert code == 0 and "No row is flagged." not in out and "17 " in out
+    assert code == 0 and "No row is flagged" not in out and "17 " in out
 
 
 def test_json_logs_are_json(place, cli):
@@ -145,6 +148,11 @@ def test_json_logs_are_json(place, cli):
     scored = next(line for line in lines if line["message"] == "Scored")
     assert scored["rows"] == 600
     assert scored["top"][0]["reasons"][0]["feature"] == "pressure"
+    assert [row["is_anomaly"] for row in scored["top"]] == [True] * scored["anomalies"] + [False] * (
+        10 - scored["anomalies"]
+    )
+    trained = next(line for line in lines if line["message"] == "Trained")
+    assert all(trained[name] == scored[name] for name in ("cut", "resulting_rate", "finest_rate"))
     stages = {line["stage"]: line for line in lines if "stage" in line}
     assert {stage: line["rows"] for stage, line in stages.items()} == {"sampling": 599, "training": 467, "scoring": 600}
     assert all(line["seconds"] >= 0 and line["rows_per_second"] > 0 for line in stages.values())
@@ -325,7 +333,7 @@ def test_one_row_is_scored_and_no_row_is_nothing_to_score(trained, cli):
     """A table of one row is scored; an empty one ends with the exit code that schedulers take for "skip"."""
     score = ("score", "--config", trained / "pumps.yaml", "--set")
     code, out, _ = cli(*score, "source.where=id = 17")
-    assert code == 0 and "Scored 1 row: 1 anomaly (100.000%)" in out and "\nIt is:\n" in out
+    assert code == 0 and "Scored 1 row: 1 anomaly (100.000%)" in out and "\nThe highest score:\n" in out
     code, _, err = cli(*score, "source.where=id < 0")
     assert code == 99 and "There is no row to score" in err
 

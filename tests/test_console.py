@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from vae_model.console import PYSPARK_LOGS, LogFormat, Reporter
-from vae_model.spark.sinks.summary import Anomaly, Reason, Summary
+from vae_model.spark.sinks.summary import Summary
+from vae_model.spark.sinks.top_rows import Reason, TopRow
 from vae_model.training.loop import TrainingProgress
 
 
@@ -25,18 +26,20 @@ def test_training_is_logged_a_fifth_at_a_time(caplog, steps, every):
     assert fifths == sorted(set(fifths))
 
 
-def summary(rows, flagged):
-    """A summary with so many flagged rows."""
-    top = [Anomaly({"id": i}, 9.0 - i, 0.001, [Reason("flow", 1.0, "1", "2")]) for i in range(min(flagged, 10))]
-    return Summary(rows, flagged, {"ok": rows}, top, "scored", "SELECT 1")
+def summary(rows, flagged, top=10, sql="SELECT 1"):
+    """A summary of so many rows, the first of the top ones flagged."""
+    shown = [
+        TopRow({"id": i}, 9.0 - i, 0.001, i < flagged, [Reason("flow", 1.0, "1", "2")]) for i in range(min(rows, top))
+    ]
+    return Summary(rows, flagged, {"ok": rows}, "rows that score above 9.5", 9.5, 0.0025, 0.0025, shown, "scored", sql)
 
 
 @pytest.mark.parametrize(
     ("rows", "flagged", "lines"),
     [
-        (1, 1, ["Scored 1 row: 1 anomaly (100.000%).", "\nIt is:\n"]),
-        (1200, 2, ["Scored 1,200 rows: 2 anomalies (0.167%).", "\nThe 2 highest scores among them:\n"]),
-        (1200, 0, ["Scored 1,200 rows: 0 anomalies (0.000%).", "No row is flagged."]),
+        (1, 1, ["Scored 1 row: 1 anomaly (100.000%).", "\nThe highest score:\n"]),
+        (1200, 2, ["Scored 1,200 rows: 2 anomalies (0.167%).", "\nThe 10 highest scores:\n"]),
+        (3, 0, ["Scored 3 rows: 0 anomalies (0.000%).", "\nThe 3 highest scores:\n"]),
     ],
 )
 def test_a_number_agrees_with_its_noun(capsys, rows, flagged, lines):
@@ -45,6 +48,44 @@ def test_a_number_agrees_with_its_noun(capsys, rows, flagged, lines):
     out = capsys.readouterr().out
     for line in lines:
         assert line in out
+
+
+@pytest.mark.parametrize("flagged", [0, 2, 10])
+def test_the_highest_rows_are_shown_flagged_or_not(capsys, flagged):
+    """Each of the top rows is a line with its score, whether it is flagged, and its reasons; the rule stands above."""
+    Reporter(LogFormat.plain).summary(summary(1200, flagged))
+    rule, table = capsys.readouterr().out.split("The 10 highest scores:")
+    assert "\nDecision: rows that score above 9.5.\n" in rule
+    told = [line.split() for line in table.splitlines()[2:12]]
+    yes = ["yes" if i < flagged else "no" for i in range(10)]
+    assert told == [[str(i), f"{9 - i}.00", yes[i], "flow", "1", "(2)", "100%"] for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("flagged", "top", "words"),
+    [
+        (
+            0,
+            10,
+            "No row is flagged: the highest score, 9, is not above the cut of 9.5. ",
+        ),
+        (0, 0, "No row is flagged: none has a score."),
+        (1, 10, None),
+    ],
+)
+def test_where_nothing_is_flagged_the_summary_says_why(capsys, flagged, top, words):
+    """The highest score and the cut it does not reach, or that no row has a score; nothing where one is flagged."""
+    Reporter(LogFormat.plain).summary(summary(1200, flagged, top))
+    out = capsys.readouterr().out
+    assert words in out if words else "No row is flagged" not in out
+
+
+def test_the_json_summary_says_which_rows_are_flagged(capsys):
+    """A top row is told with its decision, and the summary with the cut and the rates."""
+    Reporter(LogFormat.json).summary(summary(1200, 1))
+    record = json.loads(capsys.readouterr().err)
+    assert [row["is_anomaly"] for row in record["top"]] == [True] + [False] * 9
+    assert (record["cut"], record["resulting_rate"], record["finest_rate"]) == (9.5, 0.0025, 0.0025)
 
 
 def test_a_record_is_a_line_and_its_stack_is_indented(capsys):
@@ -75,7 +116,7 @@ def test_a_number_that_json_has_not_is_told_as_text(capsys):
 @pytest.mark.parametrize(("sql", "noted"), [("SELECT `a` FROM `t`", False), ("SELECT `a\x1b` FROM `t`", True)])
 def test_sql_that_cannot_be_copied_says_so(capsys, sql, noted):
     """A name that holds what is not shown is written with escapes, and a line says that the SQL does not run so."""
-    Reporter(LogFormat.plain).summary(Summary(1, 0, {"ok": 1}, [], "t", sql))
+    Reporter(LogFormat.plain).summary(summary(1, 0, sql=sql))
     out = capsys.readouterr().out
     assert "\x1b" not in out and ("does not run" in out) == noted
 

@@ -160,7 +160,10 @@ class Reporter:
     def trained(self, detector: Detector) -> None:
         """The fitted spec and how training went."""
         if self.json:
-            log.info("Trained", extra={"data": {"model": detector.scorer.name, **detector.header["training"]}})
+            calibration = detector.calibration
+            decision = {name: getattr(calibration, name) for name in ("cut", "resulting_rate", "finest_rate")}
+            own = {"model": detector.scorer.name, **decision, **detector.header["training"]}
+            log.info("Trained", extra={"data": own})
             return
         self.out.print(_spec_table(detector))
         summary = detector.header["training"]
@@ -173,7 +176,7 @@ class Reporter:
         self.line()
 
     def summary(self, summary: Summary) -> None:
-        """Rows, anomalies, the top ten with their reasons, where the output is, the SQL to look at it."""
+        """Rows, anomalies, by which rule, the top ten with their reasons, where the output is, SQL to look at it."""
         if self.json:
             log.info("Scored", extra={"data": asdict(summary)})
             return
@@ -182,14 +185,13 @@ class Reporter:
             f"Scored {_counted(summary.rows, 'row')}: {_counted(summary.anomalies, 'anomaly', 'anomalies')} "
             f"({summary.rate:.3%}). Status: {statuses}."
         )
-        if not summary.top:
-            self.line(
-                "No row is flagged. A larger decision.false_alarm_rate flags more; `score` needs no training for it."
-            )
-        else:
-            many = len(summary.top) > 1
+        self.line(f"Decision: {summary.decision}.")
+        if not summary.anomalies:
+            self.line(_why_none(summary))
+        if summary.top:
             self.line()
-            self.line(f"The {len(summary.top)} highest scores among them:" if many else "It is:")
+            many = len(summary.top) > 1
+            self.line(f"The {len(summary.top)} highest scores:" if many else "The highest score:")
             self.out.print(_top_table(summary, full=not sys.stdout.isatty()))
         self.line()
         self.line(f"Output: {summary.output}")
@@ -239,14 +241,25 @@ def _spec_table(detector: Detector) -> Table:
     return _table(("feature", "kind", "type", "fitted"), rows, "Features")
 
 
+def _why_none(summary: Summary) -> str:
+    """Why no row is flagged, and what would flag one."""
+    if not summary.top:
+        return "No row is flagged: none has a score."
+    return (
+        f"No row is flagged: the highest score, {summary.top[0].score:,.6g}, is not above the cut of "
+        f"{summary.cut:,.6g}. A decision.false_alarm_rate above {summary.resulting_rate:.3g}, or a lower "
+        "decision.threshold, flags more; `score` needs no training for it."
+    )
+
+
 def _top_table(summary: Summary, full: bool) -> Table:
     rows = []
-    for anomaly in summary.top:
+    for row in summary.top:
         reasons = "; ".join(
-            f"{r.feature} {r.observed} ({r.expected}) {r.share:.0%}" for r in anomaly.reasons[: 3 if full else 2]
+            f"{r.feature} {r.observed} ({r.expected}) {r.share:.0%}" for r in row.reasons[: 3 if full else 2]
         )
-        rows.append((*anomaly.key.values(), f"{anomaly.score:,.1f}", reasons))
-    return _table((*summary.top[0].key, "score", "reasons: observed (expected), share of the score"), rows)
+        rows.append((*row.key.values(), f"{row.score:,.2f}", "yes" if row.is_anomaly else "no", reasons))
+    return _table((*summary.top[0].key, "score", "flagged", "reasons: observed (expected), share of the score"), rows)
 
 
 def _member(member: dict[str, Any]) -> str:

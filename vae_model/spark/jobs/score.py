@@ -14,6 +14,7 @@ from vae_model.config.sections import Config, Output, Source
 from vae_model.detector import Detector, choose
 from vae_model.errors import JobError, NothingToScore, SourceError, VaeAnomalyError
 from vae_model.features import schema
+from vae_model.scoring.scorer import Scorer
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.progress import Tasks, watch
@@ -65,18 +66,18 @@ def run_score(spark: SparkSession, config: Config, detector: Detector, tasks: Ta
         except frames.ENGINE_ERRORS as error:
             raise _write_error(error, source, output) from error
         written = time.monotonic()
-        summary = _summary(rows, output, config.key)
+        summary = _summary(rows, output, config.key, detector.scorer)
     measured = {"worker_peak_mb": peak.bytes // 2**20} if peak else {}
     log_stage("scoring", summary.rows if summary else None, started, written, measured)
     return summary
 
 
-def _summary(rows: Rows, output: Output, key: list[str]) -> Summary | None:
+def _summary(rows: Rows, output: Output, key: list[str], scorer: Scorer) -> Summary | None:
     """The summary of the rows that were written; None, with a warning, where there can be none."""
     try:
         found = rows()
         if found is not None:
-            return summarise(found, output, key)
+            return summarise(found, output, key, scorer)
         log.warning("No summary: the rows that were appended to %s cannot be told from those that were there", output)
     except Exception as error:  # whatever it is: the rows are written
         log.warning("No summary: the rows are written to %s, but cannot be read back: %s", output, frames.reason(error))
