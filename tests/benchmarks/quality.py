@@ -33,7 +33,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
 from multiprocessing import get_context
@@ -209,11 +209,11 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def measured(jobs: int, todo: list[tuple[Path, dict, dict]]) -> Iterator[dict]:
-    """The rows of the results, as they come."""
+def in_processes(jobs: int, function: Callable[..., dict], todo: list[tuple]) -> Iterator[dict]:
+    """What the function gives of each tuple of arguments, as it comes."""
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with ProcessPoolExecutor(jobs, get_context("spawn"), one_thread) as pool:
-        for future in as_completed([pool.submit(measure, *one) for one in todo]):
+        for future in as_completed([pool.submit(function, *one) for one in todo]):
             yield future.result()
 
 
@@ -251,7 +251,8 @@ def main() -> None:
         parser.error(f"no .npz file in {arguments.data}")
     wanted = list(settings(arguments, paths))
     done = {results.key(row) for row in results.read(arguments.out)}
-    for row in measured(arguments.jobs, [one for one in wanted if results.key(one[1]) not in done]):
+    todo = [one for one in wanted if results.key(one[1]) not in done]
+    for row in in_processes(arguments.jobs, measure, todo):
         results.append(arguments.out, row)
         print(
             f"{row['dataset']:20} {row['method']:20} seed {row['seed']} share {row['share']:g}  "
