@@ -55,13 +55,16 @@ class Residuals:
     """What a row was expected to be: numbers, standardised, and the probabilities of each category's slots. It is the
     mean of the members that need no imputed cells."""
     remoteness_BW: Array
-    """What is added to the logarithm of the score for the distance to the landmarks: about 0 for an ordinary row."""
+    """Log-distance to the landmarks, less that of an ordinary row."""
+    remoteness_weight: float
+    """How much its square counts in the score beside 1 for the parts."""
 
     @property
     def score_N(self) -> NDArray[np.float64]:
         """The scores."""
         score_BW = self.parts_BRW.mean(axis=1, dtype=np.float64)
-        score_BW *= np.exp(self.remoteness_BW, dtype=np.float64)
+        score_BW += self.remoteness_weight * np.exp(2 * self.remoteness_BW, dtype=np.float64)
+        score_BW /= 1 + self.remoteness_weight
         return tiles.values(score_BW, self.block.rows)
 
     @property

@@ -32,9 +32,9 @@ NETWORKS: dict[str, type[DenseVAE] | type[Codebook]] = {network.kind: network fo
 """The kinds of members, by their name in a model file."""
 LEAST_ORDINARY = 1e-6
 """No ordinary distance is taken for less."""
-WIDE = 50
-"""With more residuals than this the distance to the landmarks counts for less: it knows no relations, and the more
-columns there are the less it tells by itself."""
+REMOTENESS, WIDE = 0.3, 50
+"""How much the distance to the landmarks counts beside what the members say; with more residuals than WIDE less, as it
+knows no relations, and tells the less by itself the more columns there are."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class Ordinary:
 class Ensemble:
     """Members, the distance of each one's residuals, and its distance on an ordinary row, which makes them comparable.
 
-    The score is a product of two. The first is the weighted mean over the members of distance / ordinary distance:
-    about 1 for an ordinary row, and a sum over columns. The second says how far the row is from where most rows are:
-    its distance to ``landmarks`` over that of an ordinary row, to the power of ``Ensemble.remoteness_power``. What the
-    members have learnt by heart is still remote.
+    The score is a weighted mean of two. The first is the weighted mean over the members of distance / ordinary
+    distance: about 1 for an ordinary row, and a sum over columns. The second says how far the row is from where most
+    rows are, its squared distance to ``landmarks`` over that of an ordinary row: what the members have learnt by heart
+    is still remote.
     """
 
     spec: FeatureSpec
@@ -141,9 +141,9 @@ class Ensemble:
         return [1 / (len(set(kinds)) * kinds.count(kind)) for kind in kinds]
 
     @property
-    def remoteness_power(self) -> float:
-        """How much the distance to the landmarks counts: as much as its ratio to an ordinary one, or less."""
-        return min(1.0, WIDE / len(self.constant_R))
+    def remoteness_weight(self) -> float:
+        """How much the distance to the landmarks counts beside 1 for the members."""
+        return REMOTENESS * min(1.0, WIDE / len(self.constant_R))
 
     @property
     def rarest(self) -> float:
@@ -190,8 +190,7 @@ class Ensemble:
         inputs = replace(block.inputs, imputed_BOW=mean_BOW) if block.inputs.table.has_gaps else block.inputs
         remoteness_BW = self.landmarks(inputs)
         remoteness_BW -= np.float32(self.ordinary.remoteness)
-        remoteness_BW *= np.float32(self.remoteness_power)
-        return Residuals(block, parts_BRW, squared_BRW, mean_BOW, remoteness_BW)
+        return Residuals(block, parts_BRW, squared_BRW, mean_BOW, remoteness_BW, self.remoteness_weight)
 
     @one_thread
     def scores(self, batch: Batch) -> NDArray[np.float64]:

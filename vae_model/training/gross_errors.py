@@ -55,7 +55,7 @@ class Screened:
     rows: tuple[int, int] = (0, 0)
     """How many rows of either were set aside."""
     worst: Sequence[GrossError] = ()
-    """The cells farthest out, at most one a row."""
+    """The different cells farthest out, at most one a row."""
 
 
 def screen(training: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen]) -> Screened:
@@ -81,8 +81,12 @@ def find(rows: pa.Table, chosen: Mapping[str, Chosen]) -> tuple[NDArray[np.bool_
     is_gross_N = excess_N > 0
     if np.count_nonzero(is_gross_N) > MAX_ROWS * len(rows):
         return np.zeros(len(rows), dtype=np.bool_), []
-    worst = np.argsort(-excess_N, kind="stable")[: min(SHOWN, int(is_gross_N.sum()))].tolist()
-    return is_gross_N, [_in_words(spec, batch, rows, row, feature_N[row]) for row in worst]
+    worst: dict[GrossError, None] = {}  # each but once
+    for row in np.argsort(-excess_N, kind="stable")[: np.count_nonzero(is_gross_N)].tolist():
+        worst[_in_words(spec, batch, rows, row, feature_N[row])] = None
+        if len(worst) == SHOWN:
+            break
+    return is_gross_N, list(worst)
 
 
 def _excesses(spec: FeatureSpec, batch: Batch, rows: pa.Table) -> Iterator[tuple[int, NDArray[np.float32]]]:

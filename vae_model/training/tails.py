@@ -21,8 +21,9 @@ MAX_SHARE, MAX_FEW = 0.012, 10
 """At most this share of the values stands apart, or so many where they are few: more are a part of the table."""
 CHANCE = 7.0
 """A gap has to be this large, in units of its mean: one in a thousand is, by chance."""
-WIDE = 2.2
-"""And so many times the size on its inner side."""
+WIDE, WIDE_OF_EQUALS = 2.2, 5.0
+"""And the size on its outer side so many times that on its inner side; more where most of what is beyond are equals, as
+they may well be a value that is rare and right."""
 WINDOW = 0.02, 10
 """Share of the values by which Hill estimates, and their least number."""
 SLACK = 1.5
@@ -47,7 +48,7 @@ def end(sizes_N: NDArray[np.floating]) -> float:
     if few < 1:
         return math.inf
     log_P = np.log(np.sort(np.partition(size_P, count - few - window - 1)[count - few - window - 1 :])[::-1])
-    if log_P[0] - log_P[few] < math.log(WIDE):
+    if log_P[0] - log_P[few] < math.log(WIDE):  # of most columns there is no more to be said
         return math.inf
     inner, outer = np.log(np.quantile(size_P, [1 - 1 / 4, 1 - 1 / 16]))
     rank_M = np.arange(1, few + 1)
@@ -57,5 +58,7 @@ def end(sizes_N: NDArray[np.floating]) -> float:
     excess_M = (cumulated[rank_M + window] - cumulated[rank_M]) / window - log_P[rank_M + window]
     index_M = np.minimum(np.minimum(bulk_M, SLACK / np.maximum(excess_M, 1e-9)), MAX_INDEX)
     gap_M = log_P[rank_M - 1] - log_P[rank_M]
-    apart = np.flatnonzero((rank_M * index_M * gap_M > CHANCE) & (gap_M > math.log(WIDE)))
+    different_M = 1 + np.cumsum(np.diff(log_P[: few + 1]) < 0) - (gap_M > 0)
+    wide_M = np.where(2 * different_M > rank_M, math.log(WIDE), math.log(WIDE_OF_EQUALS))
+    apart = np.flatnonzero((rank_M * index_M * gap_M > CHANCE) & (gap_M > wide_M))
     return math.exp(log_P[apart[-1] + 1]) * (1 + 1e-9) if len(apart) else math.inf
