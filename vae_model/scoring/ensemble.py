@@ -32,7 +32,7 @@ NETWORKS: dict[str, type[DenseVAE] | type[Codebook]] = {network.kind: network fo
 """The kinds of members, by their name in a model file."""
 LEAST_ORDINARY = 1e-6
 """No ordinary distance is taken for less."""
-REMOTENESS, WIDE = 0.3, 50
+REMOTENESS, WIDE = 0.3, 30
 """How much the distance to the landmarks counts beside what the members say; with more residuals than WIDE less, as it
 knows no relations, and tells the less by itself the more columns there are."""
 

@@ -102,16 +102,18 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
     batch = spec.encode_table(rows)
     settings = config.train
     kept = trimming.kept(shape_of(spec), batch, spec.scale_F == 0, settings.trim, settings.seed)
-    learnt = batch if len(kept) == len(batch) else batch.take(kept)  # of a wide table, a copy is much
-    x_NV = learnt.x_NF if spec.scale_F.all() else learnt.x_NF[:, spec.scale_F != 0]
-    trained = train(shape_of(spec), x_NV, learnt.codes_NC, config.model, settings.seed, progress)
+    if len(kept) < len(batch):  # encoded anew: a column may vary in the others alone
+        spec = FeatureSpec.fit(rows := rows.take(kept), chosen)
+        batch = spec.encode_table(rows)
+    x_NV = batch.x_NF if spec.scale_F.all() else batch.x_NF[:, spec.scale_F != 0]
+    trained = train(shape_of(spec), x_NV, batch.codes_NC, config.model, settings.seed, progress)
     members, measures = (
         [NETWORKS[kind].from_arrays(shape_of(spec), arrays) for kind, arrays in networks]
         for networks in (trained.members, trained.measures)
     )
-    landmarks = Landmarks.fit(shape_of(spec), x_NV, learnt.codes_NC, settings.seed)
-    ensemble = Ensemble.fit(spec, members, measures, landmarks, learnt, len(rows))
-    return Fitted(ensemble, np.empty(0), 0, len(learnt), trained)
+    landmarks = Landmarks.fit(shape_of(spec), x_NV, batch.codes_NC, settings.seed)
+    ensemble = Ensemble.fit(spec, members, measures, landmarks, batch, len(rows))
+    return Fitted(ensemble, np.empty(0), 0, len(rows), trained)
 
 
 def _share(progress: Report | None, fold: int) -> Report | None:
