@@ -38,7 +38,7 @@ class Ensemble:
     """Members, the distance of each one's residuals, and its distance on an ordinary row, which makes them comparable.
 
     The score is the weighted mean over the members of distance / ordinary distance: about 1 for an ordinary row. Every
-    term is a sum over columns, and so is the mean.
+    term is a sum over columns, and so is the mean. What a row's least usual gap says is added to it.
     """
 
     spec: FeatureSpec
@@ -46,6 +46,8 @@ class Ensemble:
     members: Sequence[Member]
     distances: Sequence[ResidualDistance]
     ordinary: Sequence[float]
+    gap_score_D: NDArray[np.float64]
+    """Of each feature, what it adds to a row's score that it is missing (``Batch.gap_N``); see ``training.gaps``."""
 
     @classmethod
     def fit(
@@ -56,12 +58,13 @@ class Ensemble:
         rows: Batch,
         training_rows: int,
     ) -> Self:
-        """Fit the distance of each member's residuals on training rows. What is ordinary is not known yet.
+        """Fit the distance of each member's residuals on training rows. What is ordinary is not known yet, nor
+        what gaps say.
 
         A member's measure is the network whose residuals the distance is fitted on: the member itself, or for a
         codebook a coarser one, as the residuals of the rows it was fitted on are too small.
         """
-        bare = cls(spec, training_rows, measures, [], [1.0] * len(members))
+        bare = cls(spec, training_rows, measures, [], [1.0] * len(members), np.zeros(len(spec.features)))
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // FITTED_ROWS))))
         distances = []
         for m in range(len(measures)):  # one after the other: of a wide table, one member's residuals are large enough
@@ -95,11 +98,11 @@ class Ensemble:
             members.append(NETWORKS[kind].from_arrays(shape_of(spec), own))
             distances.append(ResidualDistance.from_arrays(own))
             ordinary.append(float(own["ordinary"][0]))
-        return cls(spec, training_rows, members, distances, ordinary)
+        return cls(spec, training_rows, members, distances, ordinary, arrays["gap_score"])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Of the distances, for a model file."""
-        out: dict[str, NDArray[Any]] = {}
+        """Of the distances and the gaps, for a model file."""
+        out: dict[str, NDArray[Any]] = {"gap_score": self.gap_score_D}
         for m, (distance, ordinary) in enumerate(zip(self.distances, self.ordinary, strict=True)):
             out |= {f"member.{m}.{name}": array for name, array in distance.arrays().items()}
             out[f"member.{m}.ordinary"] = np.array([ordinary])
@@ -153,7 +156,8 @@ class Ensemble:
         if block.missing_BRW is not None:
             np.copyto(parts_BRW, 1, where=block.missing_BRW)
             np.copyto(squared_BRW, 0, where=block.missing_BRW)
-        return Residuals(block, parts_BRW, squared_BRW, mean_BOW)
+        gap_score_N = np.append(self.gap_score_D, 0)[batch.gap_N] if block.missing_BRW is not None else None
+        return Residuals(block, parts_BRW, squared_BRW, mean_BOW, gap_score_N)
 
     @one_thread
     def scores(self, batch: Batch) -> NDArray[np.float64]:

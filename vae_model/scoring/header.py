@@ -78,6 +78,7 @@ class Header:
         """The arrays that belong to the header, one after the other: it may speak of more than any file holds."""
         shape, constant_R = shape_of(self.spec), constants_of(self.spec)
         yield "calibration_scores", Stored((self.calibration_rows,), dtype="float64")
+        yield "gap_score", Stored((len(self.spec.features),), 0, dtype="float64")
         for m, sizes in enumerate(self.members):
             yield f"member.{m}.ordinary", Stored((1,), LEAST_ORDINARY, dtype="float64")
             for name, one in ResidualDistance.stored(constant_R).items():

@@ -17,7 +17,7 @@ from vae_model.config.sections import Config
 from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec
 from vae_model.scoring.ensemble import NETWORKS, Ensemble, constants_of, shape_of
-from vae_model.training import trimming
+from vae_model.training import gaps, trimming
 
 if TYPE_CHECKING:
     from vae_model.training.loop import Trained, TrainingProgress
@@ -40,6 +40,10 @@ class Fitted:
     rows: int
     """Rows learnt from, without those trimmed."""
     trained: Trained
+    gap_share_D: NDArray[np.float64]
+    """(D,) of each feature, how usual a gap in it was (``gaps.shares``)."""
+    gap_share_N: NDArray[np.float64]
+    """(N,) of the rows that calibrate, how usual the least usual gap is; 1 where there is none."""
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -54,13 +58,21 @@ def fit(
     rows: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None
 ) -> Fitted:
     """Train on ``rows``, and score the ``held_out`` rows to calibrate by."""
+    return _with_gaps(_fit(rows, held_out, chosen, config, progress))
+
+
+def _fit(
+    rows: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None
+) -> Fitted:
+    """``fit``, but no gap adds to a score yet."""
     learnt = _learn(rows, chosen, config, progress)
     batch = learnt.ensemble.spec.encode_table(held_out)
     batch = batch.take(np.flatnonzero(batch.missing_N <= config.decision.max_missing))
     if not len(batch):
         return learnt
     ensemble = replace(learnt.ensemble, ordinary=learnt.ensemble.ordinary_of(batch))
-    return replace(learnt, ensemble=ensemble, scores=ensemble.scores(batch))
+    share_N = np.append(learnt.gap_share_D, 1)[batch.gap_N]
+    return replace(learnt, ensemble=ensemble, scores=ensemble.scores(batch), gap_share_N=share_N)
 
 
 def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None) -> Fitted:
@@ -74,11 +86,12 @@ def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, prog
     folds = []
     for fold in range(FOLDS):
         others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))
-        folds.append(fit(others, own, chosen, config, _share(progress, fold)))
+        folds.append(_fit(others, own, chosen, config, _share(progress, fold)))
     learnt = _learn(rows, chosen, config, _share(progress, FOLDS))
     ordinary = np.median([fold.ensemble.ordinary for fold in folds], axis=0).tolist()
-    scores = np.concatenate([fold.scores for fold in folds])
-    return replace(learnt, ensemble=replace(learnt.ensemble, ordinary=ordinary), scores=scores)
+    scores, share_N = (np.concatenate(own) for own in zip(*((f.scores, f.gap_share_N) for f in folds), strict=True))
+    ensemble = replace(learnt.ensemble, ordinary=ordinary)
+    return _with_gaps(replace(learnt, ensemble=ensemble, scores=scores, gap_share_N=share_N))
 
 
 def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None) -> Fitted:
@@ -96,7 +109,14 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
         for networks in (trained.members, trained.measures)
     )
     ensemble = Ensemble.fit(spec, members, measures, learnt, len(rows))
-    return Fitted(ensemble, np.empty(0), len(learnt), trained)
+    gap_share_D = gaps.shares(spec.gap_rank_D, learnt.gap_N)
+    return Fitted(ensemble, np.empty(0), len(learnt), trained, gap_share_D, np.empty(0))
+
+
+def _with_gaps(bare: Fitted) -> Fitted:
+    """Add what gaps say, in the currency of the scores of the rows that calibrate, to these and to the ensemble's."""
+    own_D, own_N = (gaps.scores(share, bare.scores) for share in (bare.gap_share_D, bare.gap_share_N))
+    return replace(bare, ensemble=replace(bare.ensemble, gap_score_D=own_D), scores=bare.scores + own_N)
 
 
 def _share(progress: Report | None, fold: int) -> Report | None:
