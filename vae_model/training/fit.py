@@ -109,7 +109,8 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
         for networks in (trained.members, trained.measures)
     )
     ensemble = Ensemble.fit(spec, members, measures, learnt, len(rows))
-    gap_share_D = gaps.shares(spec.gap_rank_D, learnt.gap_N)
+    missing_D = np.rint([feature.missing * len(rows) for feature in spec.features]).astype(np.intp)
+    gap_share_D = gaps.shares(missing_D, learnt.gap_N)
     return Fitted(ensemble, np.empty(0), len(learnt), trained, gap_share_D, np.empty(0))
 
 
