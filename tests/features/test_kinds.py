@@ -12,7 +12,7 @@ from vae_model.config.sections import Features
 from vae_model.errors import SchemaError
 from vae_model.features.categories import Categories, SlotKind
 from vae_model.features.families import FAMILIES, family
-from vae_model.features.feature import Chosen, Feature
+from vae_model.features.feature import MISSING, Chosen, Feature
 from vae_model.features.kinds import KINDS, default_kind
 from vae_model.features.spec import FeatureSpec
 from vae_model.features.units import UnitsKind
@@ -119,6 +119,28 @@ def test_a_kind_gives_words(name, one):
     expected_U = np.array(feature.center or [0.0])
     words = kind.words(feature, EXAMPLES[one][0], expected_U, np.ones(len(expected_U), np.float32))
     assert all(isinstance(text, str) and text for text in words)
+
+
+@pytest.mark.parametrize(("name", "one"), PAIRS)
+def test_a_kind_has_words_for_what_is_missing(name, one):
+    """A null is observed as missing; what was expected is still said."""
+    spec = fit(name, one)
+    (feature,), (kind,) = spec.features, spec.kinds
+    expected_U = np.array(feature.center or [0.0])
+    gap = pa.scalar(None, EXAMPLES[one].type)
+    observed, expected = kind.words(feature, gap, expected_U, np.ones(len(expected_U), np.float32))
+    assert observed == MISSING
+    assert expected and MISSING not in expected
+
+
+@pytest.mark.parametrize(
+    ("value", "observed"), [([1.0, None], "[1]: missing"), ([1.0, np.nan], "[1]: missing"), ([1.0, np.inf], "[1]: inf")]
+)
+def test_the_gap_in_an_array_in_words(value, observed):
+    """Of an array, the element that is missing is named, and what was expected of it."""
+    feature = Feature("c", "vector", "array", scale=(1.0, 1.0))
+    words = KINDS["vector"].words(feature, pa.scalar(value), np.array([0, 0.5]), np.array([1, 2], np.float32))
+    assert words == (observed, "[1]: 0.5")
 
 
 WORDS = {

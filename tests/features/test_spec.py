@@ -66,7 +66,7 @@ def same(batch, other):
 
 def parts(batch):
     """The arrays of a batch."""
-    return [getattr(batch, name) for name in ("x_NF", "codes_NC", "unseen_NC", "missing_N", "non_finite_N")]
+    return [getattr(batch, name) for name in ("x_NF", "codes_NC", "unseen_NC", "missing_N", "non_finite_N", "gap_N")]
 
 
 def test_shapes(spec, table):
@@ -125,6 +125,38 @@ def test_an_array_with_one_gap_is_not_missing(spec, table):
     batch = spec.encode_table(rows)
     assert np.isnan(batch.x_NF[0, 12:15]).tolist() == [False, True, False]
     assert batch.missing_N[0] == 0
+
+
+def test_a_feature_knows_how_often_it_was_missing(spec, table):
+    """The share of training rows with a null, or an array with a null in it; an infinity is one too."""
+    expected = [table[name].null_count / ROWS for name in spec.names]
+    assert [feature.missing for feature in spec.features] == pytest.approx(expected)
+    odd = fit(pa.table({"v": [[1.0, None], [2.0, 1.0], None, [3.0, 3.0]], "x": [1.0, np.inf, np.nan, 2.0]}))
+    assert [feature.missing for feature in odd.features] == [0.5, 0.5]
+
+
+NULLABLE = ["x", "n", "city", "at", "v"]
+"""One never missing in training, one at every twentieth row, two at every tenth, one at every seventeenth."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.sets(st.sampled_from(NULLABLE)), min_size=1, max_size=12))
+def test_the_least_usual_gap_of_a_row(spec, table, rows):
+    """Of what is missing in a row it is what training missed most seldom, whatever rows come with it."""
+    values = table.slice(1, len(rows)).to_pylist()  # row 0 has a gap of its own
+    gaps = [{name for name in spec.names if value[name] is None} | own for value, own in zip(values, rows, strict=True)]
+    changed = [value | dict.fromkeys(own) for value, own in zip(values, rows, strict=True)]
+    batch = spec.encode_table(pa.Table.from_pylist(changed, schema=table.schema))
+    share = {feature.name: feature.missing for feature in spec.features}
+    rarest = [min(own, key=lambda name: (share[name], spec.names.index(name)), default=None) for own in gaps]
+    assert [spec.names[gap] if gap >= 0 else None for gap in batch.gap_N] == rarest
+
+
+@pytest.mark.parametrize("value", [[0.0, None, 1.0], [0.0, float("nan"), 1.0], [0.0, float("inf"), 1.0]], ids=str)
+def test_a_gap_within_an_array_is_a_gap(spec, table, value):
+    """An array with an element missing or infinite has a gap, though it is not missing."""
+    row = table.slice(1, 1).set_column(6, "v", pa.array([value]))
+    assert spec.encode_table(row).gap_N.tolist() == [6]
 
 
 def test_infinities_in_training_are_noted_and_left_out():

@@ -170,8 +170,11 @@ def test_a_newer_format_is_as_kind_such():
 
 def test_an_older_format_is_as_kind_such():
     """A file of an earlier version asks for training again."""
-    message = refused(rewritten(lambda _, header: header.update(format_version=1)), "Model file m.vae")
-    assert "format version 1" in message and "Train the model again" in message
+    for version in range(1, FORMAT_VERSION):
+        older = rewritten(lambda _, header, own=version: header.update(format_version=own))
+        message = refused(older, "Model file m.vae")
+        assert "an older version" in message and f"format version {version}" in message
+        assert "Train the model again" in message
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,9 @@ PLANTED = {
     "a time of day": ({"at": datetime(2023, 5, 10, 3)}, {"at"}, "2023-05-10T03:00:00"),
     "an element of an array": ({"spectrum": [1.0, 9.0, 3.0]}, {"spectrum"}, "[1]: 9"),
     "a changed constant": ({"version": 4}, {"version"}, "4"),
+    "an infinity": ({"load": float("inf")}, {"load"}, "inf"),
+    "an element gone missing": ({"spectrum": [1.0, None, 3.0]}, {"spectrum"}, "[1]: missing"),
+    **{f"no {name}": ({name: None}, {name}, "missing") for name in TYPICAL},
 }
 
 
@@ -132,10 +135,13 @@ def test_an_array_is_told_by_its_element(planted):
     assert float(first["expected"].removeprefix("[1]: ")) < 9
 
 
-def test_only_the_unseen_category_has_another_status(planted):
-    """A category that was not in training is a status; the other anomalies are ok rows."""
+def test_only_what_is_no_usual_value_has_another_status(planted):
+    """A category that was not in training is a status, and so is an infinity; the other anomalies, a value gone missing
+    among them, are ok rows.
+    """
     statuses = {kind: row["anomaly_status"] for kind, row in planted.items()}
-    assert statuses == dict.fromkeys(PLANTED, "ok") | {"an unseen category": "unseen_category"}
+    others = {"an unseen category": "unseen_category", "an infinity": "non_finite"}
+    assert statuses == dict.fromkeys(PLANTED, "ok") | others
 
 
 def test_a_typical_row_is_not_flagged(detector):
@@ -182,27 +188,28 @@ def test_as_many_reasons_as_the_decision_says(detector, most):
     assert found[: min(most, 5)] == all_five[: min(most, 5)]
 
 
-def test_missing_columns_are_no_reason(detector):
-    """A null, or a NaN, is never named: only what was observed can be a reason."""
-    schema = normal(1, 0).schema
-    for gap in (None, float("nan")):
-        row = TYPICAL | {"temperature": -60.0, "power": gap, "city": None}
-        wide = detector.with_decision(detector.config.decision.model_copy(update={"reasons": 9}))
-        (reasons,) = wide.score(pa.Table.from_pylist([row], schema=schema))["anomaly_reasons"].to_pylist()
-        assert reasons[0]["feature"] == "temperature"
-        assert {reason["feature"] for reason in reasons} & {"power", "city"} == set()
+@pytest.mark.parametrize("gap", [None, float("nan"), float("inf")])
+def test_of_the_gaps_only_the_least_usual_is_a_reason(detector, gap):
+    """Of several gaps one is named, whatever else is wrong, and the wilder value comes before it."""
+    row = TYPICAL | {"temperature": -600.0, "power": gap, "city": None}
+    wide = detector.with_decision(detector.config.decision.model_copy(update={"reasons": 9}))
+    table = pa.Table.from_pylist([row], schema=normal(1, 0).schema.set(1, pa.field("power", pa.float64())))
+    (reasons,) = wide.score(table)["anomaly_reasons"].to_pylist()
+    assert reasons[0]["feature"] == "temperature"
+    (own,) = [reason for reason in reasons if reason["feature"] in ("power", "city")]
+    assert (own["feature"], own["observed"]) == ("power", "inf" if gap == float("inf") else "missing")
 
 
-def test_a_null_element_of_an_array_is_no_obstacle():
-    """A flagged row whose array has a gap is explained like any other; the gap itself is never named."""
+def test_a_usual_gap_is_no_reason():
+    """What a fifth of the training rows miss is not named where it is missing in a flagged row."""
     draw = np.random.default_rng(0)
-    rows = pa.table({"v": pa.array(list(draw.normal(size=(200, 3)))), "a": draw.normal(size=200)})
-    settings = {"model": {"steps": 50}, "decision": {"false_alarm_rate": 0.1}}
-    detector = Detector(Config.model_validate(settings)).fit(rows)
-    gaps = pa.table({"v": [[0.0, gap, 0.0] for gap in (None, float("nan"))], "a": [1000.0, 1000.0]})
-    for reasons in detector.score(gaps)["anomaly_reasons"].to_pylist():
-        assert reasons[0]["feature"] == "a"
-        assert not any(reason["observed"].startswith("[1]") for reason in reasons)
+    gaps = draw.random((2, 800)) < 0.2
+    rows = pa.table({name: pa.array(draw.normal(size=800), mask=own) for name, own in zip("ab", gaps, strict=True)})
+    rows = rows.append_column("c", pa.array(draw.normal(size=800)))
+    detector = Detector(Config.model_validate({"model": {"steps": 50}})).fit(rows)
+    (reasons,) = detector.score(pa.table({"a": pa.nulls(1), "b": [0.0], "c": [1000.0]}))["anomaly_reasons"].to_pylist()
+    assert reasons[0]["feature"] == "c"
+    assert "a" not in {reason["feature"] for reason in reasons}
 
 
 def test_a_moment_beyond_pythons_calendar_is_no_obstacle(detector):

@@ -14,8 +14,8 @@ from vae_model.training.trimming import kept
 def batch(x_NF, codes_NC=None):
     """Encoded rows."""
     codes = np.empty((len(x_NF), 0), dtype=np.int32) if codes_NC is None else codes_NC.astype(np.int32)
-    rows = len(x_NF)
-    return Batch(x_NF.astype(np.float32), codes, codes < -1, np.zeros(rows), np.zeros(rows, dtype=bool))
+    whole = np.zeros(len(x_NF)), np.zeros(len(x_NF), dtype=bool), np.full(len(x_NF), -1)
+    return Batch(x_NF.astype(np.float32), codes, codes < -1, *whole)
 
 
 def mixture(normal=900, odd=100, seed=0, far=4):

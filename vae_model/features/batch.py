@@ -26,6 +26,9 @@ class Batch:
     """Share of the row's features that is missing."""
     non_finite_N: NDArray[np.bool_]
     """Whether the row holds an infinity (which counts as missing)."""
+    gap_N: NDArray[np.intp]
+    """The feature of the row's least usual gap, by its index: of those that are missing, or miss a part, the one that
+    was missing in the fewest training rows. -1 where all is there."""
 
     def __len__(self) -> int:
         return len(self.x_NF)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_model.errors import SchemaError
-from vae_model.features.feature import Feature, Fit, Kind
+from vae_model.features.feature import MISSING, Feature, Fit, Kind
 
 MAX_SLOTS = 127
 """At most this many values get a slot of their own in the network."""
@@ -64,7 +64,8 @@ class Categories(SlotKind):
             notes.append(f"{distinct:,} distinct values; the {slots} most frequent are told apart")
         if distinct == 1:
             notes.append(f"constant ({shortened(values[0])!r}) in the training rows")
-        return Fit(replace(bare, values=tuple(values), slots=slots, gini=gini), notes)
+        missing = array.null_count / len(array)
+        return Fit(replace(bare, values=tuple(values), slots=slots, gini=gini, missing=missing), notes)
 
     def encode(self, feature: Feature, array: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """(N,) the slot of each row, and (N,) whether its value is unseen."""
@@ -82,7 +83,8 @@ class Categories(SlotKind):
         """The value, and the likeliest other one."""
         slot = int(expected_U[0])
         expected = feature.values[slot] if slot < feature.slots else "(a rare value)"
-        return shortened(self.in_words(value.as_py())), shortened(expected)
+        observed = shortened(self.in_words(value.as_py())) if value.is_valid else MISSING
+        return observed, shortened(expected)
 
     def in_words(self, value: Any) -> str:
         """One value of the column."""

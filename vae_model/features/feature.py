@@ -9,6 +9,7 @@ Shapes: N rows, U units of one feature.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,14 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+MISSING = "missing"
+"""What is observed of a value that is not there, in words."""
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value of a column is a null or a NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 class Chosen(NamedTuple):
@@ -50,6 +59,8 @@ class Feature:
     """How many of the values, from the first, have a slot of their own."""
     gini: float = 0.0
     """Gini impurity of a category in training, 0 where it was constant."""
+    missing: float = 0.0
+    """Share of the training rows in which the value, or a part of it, was missing or infinite."""
     offset: tuple[str, ...] = ()
     """Of each unit, a number in decimal digits that is taken off all values, exactly, before anything else, ``center``
     included; empty where floats tell the values apart."""
@@ -133,5 +144,5 @@ class Kind(ABC):
 
         ``value`` is what the column holds. ``expected_U`` is what the model expects: of each unit its value before
         standardisation, of a category the number of its likeliest other slot. ``parts_U`` is each unit's part of the
-        row's score: the unit with the largest part deviates most.
+        row's score: the unit with the largest part deviates most. What is observed of a null or a NaN is ``MISSING``.
         """

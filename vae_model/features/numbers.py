@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.features.feature import Feature, Fit
+from vae_model.features.feature import MISSING, Feature, Fit, is_missing
 from vae_model.features.floats import EXACT, as_float64, offset_of
 from vae_model.features.units import UnitsKind
 
@@ -63,7 +63,11 @@ def whole(value: float, offset: Decimal | None) -> float | Decimal:
 
 
 def told_apart(one: Any, other: Any, scale: float) -> tuple[str, str]:
-    """Two numbers, in as many digits as tell them apart if they differ by more than a hundredth of ``scale``."""
+    """Two numbers, in as many digits as tell them apart if they differ by more than a hundredth of ``scale``; the first
+    may be missing.
+    """
+    if is_missing(one):
+        return MISSING, in_words(other)
     digits = DIGITS
     if isinstance(one, int) and not isinstance(other, int):
         digits = max(digits, len(str(abs(one))) + 1)

@@ -139,6 +139,12 @@ class FeatureSpec:
         found |= {index: slice(after + c, after + c + 1) for c, (index, _, _) in enumerate(self._with_slots)}
         return [found[index] for index in range(len(self.features))]
 
+    @cached_property
+    def gap_rank_D(self) -> NDArray[np.intp]:
+        """Of each feature, how many others were missing in fewer training rows; of equals, the first ranks first."""
+        order_D = np.argsort([feature.missing for feature in self.features], kind="stable")
+        return np.argsort(order_D, kind="stable")
+
     def encode(self, arrays: Sequence[pa.Array]) -> Batch:
         """Encode one Arrow array a feature, in the order of ``names``. Raises an error naming the column."""
         rows = len(arrays[0])
@@ -147,11 +153,14 @@ class FeatureSpec:
         unseen_NC = np.zeros((rows, len(self._with_slots)), dtype=bool)
         missing_N = np.zeros(rows)
         non_finite_N = np.zeros(rows, dtype=bool)
+        least_N = np.full(rows, len(self.features))  # the smallest rank of the row's gaps
         for c, (index, feature, slot_kind) in enumerate(self._with_slots):
             array = _typed(arrays[index], feature.family)
             codes_N, unseen_NC[:, c] = _naming(slot_kind.encode, feature, array)
             codes_NC[:, c] = codes_N
-            missing_N += codes_N < 0
+            is_null_N: NDArray[np.bool_] = codes_N < 0
+            self._note_gaps(index, is_null_N, least_N)
+            missing_N += is_null_N
         with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all measure is clipped below
             for index, feature, kind, own in self._with_units:
                 array = _typed(arrays[index], feature.family)
@@ -163,9 +172,17 @@ class FeatureSpec:
                 infinite_NU = np.isinf(kind.encode(feature, _typed(arrays[index], feature.family)))
                 non_finite_N |= infinite_NU.any(axis=1)
                 x_NU = np.where(infinite_NU, np.nan, x_NF[:, own])
-                missing_N += np.isnan(x_NU).all(axis=1)
+                has_gap_N, is_missing_N = _of_units(np.isnan(x_NU))
+                self._note_gaps(index, has_gap_N, least_N)
+                missing_N += is_missing_N
                 x_NF[:, own] = np.clip(x_NU, -LIMIT, LIMIT)
-        return Batch(x_NF, codes_NC, unseen_NC, missing_N / len(self.features), non_finite_N)
+        gap_N = np.append(np.argsort(self.gap_rank_D), -1)[least_N]
+        return Batch(x_NF, codes_NC, unseen_NC, missing_N / len(self.features), non_finite_N, gap_N)
+
+    def _note_gaps(self, index: int, has_gap_N: NDArray[np.bool_], least_N: NDArray[np.intp]) -> None:
+        """Write a feature's rank to ``least_N`` where it has a gap and no rarer one is known."""
+        own = np.flatnonzero(has_gap_N)
+        least_N[own] = np.minimum(least_N[own], self.gap_rank_D[index])
 
     def encode_table(self, table: pa.Table) -> Batch:
         """Encode the feature columns of a table."""
@@ -204,6 +221,13 @@ def combine(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     if not isinstance(column, pa.ChunkedArray):
         return column
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _of_units(missing_NU: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(N,) whether any unit of a feature is missing, and whether all are."""
+    if missing_NU.shape[1] == 1:  # most are: a row of one is looked at for far longer than it takes
+        return missing_NU[:, 0], missing_NU[:, 0]
+    return np.asarray(missing_NU.any(axis=1)), np.asarray(missing_NU.all(axis=1))
 
 
 def _typed(array: pa.Array, family: str) -> pa.Array:

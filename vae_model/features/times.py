@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.features.feature import Feature
+from vae_model.features.feature import MISSING, Feature
 from vae_model.features.units import UnitsKind
 
 DAY = 86_400_000_000
@@ -44,7 +44,8 @@ class Times(UnitsKind):
         """The moment, and what was expected of the part that deviates most."""
         worst = int(np.argmax(parts_U)) // 2
         part = _parts(feature)[worst]
-        return moment_in_words(value), f"{part}: {point_in_words(part, *expected_U[2 * worst : 2 * worst + 2])}"
+        observed = moment_in_words(value) if value.is_valid else MISSING
+        return observed, f"{part}: {point_in_words(part, *expected_U[2 * worst : 2 * worst + 2])}"
 
 
 def _parts(feature: Feature) -> tuple[str, ...]:

@@ -47,7 +47,8 @@ class UnitsKind(Kind):
         center, scale = zip(*(location_scale(raw_N) for raw_N in raw_NU.T), strict=True)
         if not any(scale):
             notes.append("constant in the training rows")
-        return Fit(replace(bare, center=center, scale=scale), notes)
+        missing = float((~np.isfinite(raw_NU)).any(axis=1).mean())
+        return Fit(replace(bare, center=center, scale=scale, missing=missing), notes)
 
 
 def standardise(feature: Feature, raw_NU: NDArray[np.float64], out_NU: NDArray[np.float32]) -> None:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_model.errors import SchemaError
-from vae_model.features.feature import Feature, Fit
+from vae_model.features.feature import MISSING, Feature, Fit
 from vae_model.features.floats import as_float64, offset_of
 from vae_model.features.numbers import told_apart, whole
 from vae_model.features.units import UnitsKind
@@ -51,7 +51,9 @@ class Vectors(UnitsKind):
     def words(
         self, feature: Feature, value: pa.Scalar, expected_U: NDArray[np.float64], parts_U: NDArray[np.float32]
     ) -> tuple[str, str]:
-        """The element that deviates most."""
+        """The element that deviates most; where the whole array is missing, how many there should be."""
+        if not value.is_valid:
+            return MISSING, self.describe(feature)
         worst = int(np.argmax(parts_U))
         usual = whole(float(expected_U[worst]), feature.offset_of(worst))
         observed, expected = told_apart(value[worst].as_py(), usual, feature.scale[worst])

@@ -59,13 +59,17 @@ class Residuals:
     remoteness_weight: float
     """How much its square counts in the score beside 1 for the parts."""
 
+    gap_score_N: NDArray[np.float64] | None
+    """What the row's least usual gap adds to its score; None where nothing is missing."""
+
     @property
     def score_N(self) -> NDArray[np.float64]:
         """The scores."""
         score_BW = self.parts_BRW.mean(axis=1, dtype=np.float64)
         score_BW += self.remoteness_weight * np.exp(2 * self.remoteness_BW, dtype=np.float64)
         score_BW /= 1 + self.remoteness_weight
-        return tiles.values(score_BW, self.block.rows)
+        score_N = tiles.values(score_BW, self.block.rows)
+        return score_N if self.gap_score_N is None else score_N + self.gap_score_N
 
     @property
     def remoteness_N(self) -> NDArray[np.float32]:
@@ -80,9 +84,14 @@ class Residuals:
         with np.errstate(invalid="ignore", divide="ignore"):  # where nothing is there: not scored
             return tiles.values(np.divide(total_BW, seen_BW, dtype=np.float64), self.block.rows)
 
-    def parts_QR(self, rows_Q: NDArray[np.intp]) -> Array:
-        """Of some rows, each residual's part of R times the score; 0 where missing: what is missing is no reason."""
+    def parts_QR(self, rows_Q: NDArray[np.intp], gap_QR: NDArray[np.bool_]) -> Array:
+        """Of some rows, each residual's part of R times the score; 0 where missing, but for the first residual of
+        ``gap_QR``, those of the row's least usual gap: it has what that adds.
+        """
         parts_QR = tiles.pick(self.parts_BRW, rows_Q)
-        if self.block.missing_BRW is not None:
-            parts_QR[tiles.pick(self.block.missing_BRW, rows_Q)] = 0
+        if self.block.missing_BRW is not None and self.gap_score_N is not None:
+            missing_QR = tiles.pick(self.block.missing_BRW, rows_Q)
+            parts_QR[missing_QR] = 0
+            first_Q = (missing_QR & gap_QR).argmax(axis=1)
+            parts_QR[np.arange(len(rows_Q)), first_Q] += self.gap_score_N[rows_Q] * parts_QR.shape[1]
         return parts_QR

@@ -60,7 +60,7 @@ class Ensemble:
     The score is a weighted mean of two. The first is the weighted mean over the members of distance / ordinary
     distance: about 1 for an ordinary row, and a sum over columns. The second says how far the row is from where most
     rows are, its squared distance to ``landmarks`` over that of an ordinary row: what the members have learnt by heart
-    is still remote.
+    is still remote. What a row's least usual gap says is added.
     """
 
     spec: FeatureSpec
@@ -69,6 +69,8 @@ class Ensemble:
     distances: Sequence[ResidualDistance]
     landmarks: Landmarks
     ordinary: Ordinary
+    gap_score_D: NDArray[np.float64]
+    """Of each feature, what it adds to a row's score that it is missing (``Batch.gap_N``); see ``training.gaps``."""
 
     @classmethod
     def fit(
@@ -80,12 +82,14 @@ class Ensemble:
         rows: Batch,
         training_rows: int,
     ) -> Self:
-        """Fit the distance of each member's residuals on training rows. What is ordinary is not known yet.
+        """Fit the distance of each member's residuals on training rows. What is ordinary is not known yet, nor
+        what gaps say.
 
         A member's measure is the network whose residuals the distance is fitted on: the member itself, or for a
         codebook a coarser one, as the residuals of the rows it was fitted on are too small.
         """
-        bare = cls(spec, training_rows, measures, [], landmarks, Ordinary([1.0] * len(members)))
+        no_gaps = np.zeros(len(spec.features))
+        bare = cls(spec, training_rows, measures, [], landmarks, Ordinary([1.0] * len(members)), no_gaps)
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // FITTED_ROWS))))
         distances = []
         for m in range(len(measures)):  # one after the other: of a wide table, one member's residuals are large enough
@@ -123,12 +127,12 @@ class Ensemble:
         own = _within(arrays, "landmark.")
         landmarks = Landmarks.from_arrays(shape_of(spec), own)
         measured = Ordinary(ordinary, float(own["ordinary"][0]))
-        return cls(spec, training_rows, members, distances, landmarks, measured)
+        return cls(spec, training_rows, members, distances, landmarks, measured, arrays["gap_score"])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Of the distances and the landmarks, for a model file."""
+        """Of the distances, the landmarks and the gaps, for a model file."""
         out: dict[str, NDArray[Any]] = {f"landmark.{name}": array for name, array in self.landmarks.arrays().items()}
-        out["landmark.ordinary"] = np.array([self.ordinary.remoteness])
+        out |= {"landmark.ordinary": np.array([self.ordinary.remoteness]), "gap_score": self.gap_score_D}
         for m, (distance, ordinary) in enumerate(zip(self.distances, self.ordinary.distances, strict=True)):
             out |= {f"member.{m}.{name}": array for name, array in distance.arrays().items()}
             out[f"member.{m}.ordinary"] = np.array([ordinary])
@@ -190,7 +194,8 @@ class Ensemble:
         inputs = replace(block.inputs, imputed_BOW=mean_BOW) if block.inputs.table.has_gaps else block.inputs
         remoteness_BW = self.landmarks(inputs)
         remoteness_BW -= np.float32(self.ordinary.remoteness)
-        return Residuals(block, parts_BRW, squared_BRW, mean_BOW, remoteness_BW, self.remoteness_weight)
+        gap_score_N = np.append(self.gap_score_D, 0)[batch.gap_N] if block.missing_BRW is not None else None
+        return Residuals(block, parts_BRW, squared_BRW, mean_BOW, remoteness_BW, self.remoteness_weight, gap_score_N)
 
     @one_thread
     def scores(self, batch: Batch) -> NDArray[np.float64]:

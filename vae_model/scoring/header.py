@@ -85,6 +85,7 @@ class Header:
         yield "landmark.ordinary", Stored((1,), -MAX_REMOTENESS, MAX_REMOTENESS, dtype="float64")
         for name, one in Landmarks.stored(shape):
             yield f"landmark.{name}", one
+        yield "gap_score", Stored((len(self.spec.features),), 0, dtype="float64")
         for m, sizes in enumerate(self.members):
             yield f"member.{m}.ordinary", Stored((1,), LEAST_ORDINARY, dtype="float64")
             for name, one in ResidualDistance.stored(constant_R).items():

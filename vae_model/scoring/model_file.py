@@ -134,7 +134,7 @@ def _check_places(entries: list[_Entry], origin: str) -> None:
 def _check_version(version: int, origin: str) -> None:
     if version < FORMAT_VERSION:
         raise ModelFileError(
-            f"{origin} holds another kind of model: since then a model is an ensemble.",
+            f"{origin} was written by an older version of spark-vae-anomaly: what a model holds has changed.",
             f"format version {FORMAT_VERSION}",
             f"format version {version}",
             "Train the model again.",

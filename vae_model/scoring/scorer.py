@@ -114,7 +114,8 @@ class Scorer:
         buffers = vars(self._own).setdefault("buffers", Buffers())
         for start in range(0, len(batch), BLOCK):
             block = slice(start, start + BLOCK)
-            residuals = self.ensemble(batch.take(block), buffers)
+            rows = batch.take(block)
+            residuals = self.ensemble(rows, buffers)
             score[block] = residuals.score_N
             if not np.isfinite(score[block][~unscored[block]]).all():
                 raise ModelFileError(
@@ -128,8 +129,9 @@ class Scorer:
             flagged[block] = self.calibration.decide(score[block]) & ~unscored[block]
             found = np.flatnonzero(~unscored[block] if all_reasons else flagged[block])
             if len(found):
-                parts_QR, expectation = residuals.parts_QR(found), self.ensemble.expectation(residuals, found)
-                why.add(arrays, start + found, parts_QR, *expectation)
+                gap_QR = self.spec.feature_of_unit == rows.gap_N[found, None]
+                parts_QR = residuals.parts_QR(found, gap_QR)
+                why.add(arrays, start + found, parts_QR, *self.ensemble.expectation(residuals, found))
         mask = unscored if unscored.any() else None
         columns = [
             *(pa.array(values, mask=mask) for values in (error, score, p_value, flagged)),

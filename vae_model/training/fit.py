@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec
 from vae_model.networks.landmarks import Landmarks
 from vae_model.scoring.ensemble import NETWORKS, Ensemble, Ordinary, shape_of
-from vae_model.training import tails, trimming
+from vae_model.training import gaps, tails, trimming
 
 if TYPE_CHECKING:
     from vae_model.training.loop import Trained, TrainingProgress
@@ -43,6 +43,10 @@ class Fitted:
     rows: int
     """Rows learnt from, without those trimmed."""
     trained: Trained
+    gap_share_D: NDArray[np.float64]
+    """(D,) of each feature, how usual a gap in it was (``gaps.shares``)."""
+    gap_share_N: NDArray[np.float64]
+    """(N,) of the rows that calibrate, how usual the least usual gap is; 1 where there is none."""
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -52,26 +56,26 @@ class Fitted:
             out |= {f"member.{m}.{name}": array for name, array in own.items()}
         return out
 
-    def calibrated_by(self, scores: NDArray[np.float64], trim: float | str) -> Self:
-        """The same, with the scores of rows to calibrate by. Unless every row is trusted (``trim`` 0), those that stand
-        apart are left out: an error among the held-out rows would be the bar for all others.
-        """
-        size = np.sqrt(np.maximum(scores, 0))  # a score is a square: of distances, as those the tails are of
-        kept = scores if trim == 0 else scores[size <= tails.end(size)]
-        return replace(self, scores=kept, apart=len(scores) - len(kept))
-
 
 def fit(
     rows: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None
 ) -> Fitted:
     """Train on ``rows``, and score the ``held_out`` rows to calibrate by."""
+    return _calibrated(_fit(rows, held_out, chosen, config, progress), config)
+
+
+def _fit(
+    rows: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None
+) -> Fitted:
+    """``fit``, with the scores of all held-out rows, to which no gap adds yet."""
     learnt = _learn(rows, chosen, config, progress)
     batch = learnt.ensemble.spec.encode_table(held_out)
     batch = batch.take(np.flatnonzero(batch.missing_N <= config.decision.max_missing))
     if not len(batch):
         return learnt
     ensemble = replace(learnt.ensemble, ordinary=learnt.ensemble.ordinary_of(batch))
-    return replace(learnt, ensemble=ensemble).calibrated_by(ensemble.scores(batch), config.train.trim)
+    share_N = np.append(learnt.gap_share_D, 1)[batch.gap_N]
+    return replace(learnt, ensemble=ensemble, scores=ensemble.scores(batch), gap_share_N=share_N)
 
 
 def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None) -> Fitted:
@@ -85,13 +89,12 @@ def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, prog
     folds = []
     for fold in range(FOLDS):
         others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))
-        folds.append(fit(others, own, chosen, config, _share(progress, fold)))
+        folds.append(_fit(others, own, chosen, config, _share(progress, fold)))
     learnt = _learn(rows, chosen, config, _share(progress, FOLDS))
     ordinary = Ordinary.mean_of([fold.ensemble.ordinary for fold in folds])
-    scores = np.concatenate([fold.scores for fold in folds])
-    return replace(learnt, ensemble=replace(learnt.ensemble, ordinary=ordinary)).calibrated_by(
-        scores, config.train.trim
-    )
+    scores, share_N = (np.concatenate(own) for own in zip(*((f.scores, f.gap_share_N) for f in folds), strict=True))
+    ensemble = replace(learnt.ensemble, ordinary=ordinary)
+    return _calibrated(replace(learnt, ensemble=ensemble, scores=scores, gap_share_N=share_N), config)
 
 
 def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None) -> Fitted:
@@ -113,7 +116,22 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
     )
     landmarks = Landmarks.fit(shape_of(spec), x_NV, batch.codes_NC, settings.seed)
     ensemble = Ensemble.fit(spec, members, measures, landmarks, batch, len(rows))
-    return Fitted(ensemble, np.empty(0), 0, len(rows), trained)
+    missing_D = np.rint([feature.missing * len(rows) for feature in spec.features]).astype(np.intp)
+    gap_share_D = gaps.shares(missing_D, batch.gap_N)
+    return Fitted(ensemble, np.empty(0), 0, len(rows), trained, gap_share_D, np.empty(0))
+
+
+def _calibrated(bare: Fitted, config: Config) -> Fitted:
+    """Leave out of the scores to calibrate by those that stand apart, unless every row is trusted: an error among the
+    held-out rows would be the bar for all others. Then add what gaps say, in the currency of these scores, to them and
+    to the ensemble's.
+    """
+    size = np.sqrt(np.maximum(bare.scores, 0))  # a score is a square: of distances, as those the tails are of
+    kept = size <= (tails.end(size) if config.train.trim != 0 else np.inf)
+    scores = bare.scores[kept]
+    own_D, own_N = (gaps.scores(share, scores) for share in (bare.gap_share_D, bare.gap_share_N[kept]))
+    ensemble = replace(bare.ensemble, gap_score_D=own_D)
+    return replace(bare, ensemble=ensemble, scores=scores + own_N, apart=len(kept) - len(scores))
 
 
 def _share(progress: Report | None, fold: int) -> Report | None:

@@ -132,9 +132,7 @@ def _rare(values: pa.Array) -> NDArray[np.float32]:
 def _in_words(spec: FeatureSpec, batch: Batch, rows: pa.Table, row: int, index: int) -> GrossError:
     """A gross error as it is shown: the column, what was observed, and what is usual there."""
     feature, kind, own = spec.features[index], spec.kinds[index], spec.residuals[index]
-    column = combine(rows.column(feature.name))
-    is_missing = not column[row].is_valid
-    value = column.drop_null()[0] if is_missing else column[row]  # for the words of what is expected any value will do
+    value = combine(rows.column(feature.name))[row]
     usual: NDArray[Any] = np.zeros(1)  # the most frequent value of a category
     parts = np.ones(1, dtype=np.float32)
     if not isinstance(kind, SlotKind):
@@ -142,4 +140,4 @@ def _in_words(spec: FeatureSpec, batch: Batch, rows: pa.Table, row: int, index: 
         usual = np.array(feature.center) + np.array(feature.scale) * middle_U
         parts = np.abs(np.nan_to_num(batch.x_NF[row, own] - middle_U))
     observed, expected = kind.words(feature, value, usual, parts)
-    return GrossError(feature.name, "missing" if is_missing else observed, expected)
+    return GrossError(feature.name, observed, expected)
