@@ -167,8 +167,9 @@ class Reporter:
             return
         self.out.print(_spec_table(detector))
         summary = detector.header["training"]
+        without = f" ({summary['trimmed']:,} far from most others left out)" if summary["trimmed"] else ""
         self.line(
-            f"Trained on {_counted(summary['rows'] - summary['trimmed'], 'row')} "
+            f"Trained on {_counted(summary['rows'] - summary['trimmed'], 'row')}{without} "
             f"in {_counted(summary['steps'], 'step')}: "
             f"{', '.join(map(_member, summary['members']))}."
         )

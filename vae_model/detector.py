@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 MIN_ROWS = 20
 """Fewer normal rows than this cannot be trained on."""
+MANY_TRIMMED = 0.02
+"""Of a table without anomalies hardly ever more training rows than this are left out for lying far from the others."""
 ELSEWHERE: Any = {"engine": True, "source": True, "output": True, "model": {"path"}}
 """What a config says of where rows and files lie and who reads them. It is no part of a model: the same rows give the
 same bytes, and the same name in ``anomaly_model``, wherever they come from and go to."""
@@ -226,10 +228,10 @@ class Detector:
         training, calibration = self.header["training"], self.calibration
         if set_aside := self._set_aside.describe():
             notes.append(set_aside)
-        if training["trimmed"]:
-            share = training["trimmed"] / training["rows"]
+        share = training["trimmed"] / training["rows"]
+        if share > MANY_TRIMMED:
             notes.append(
-                f"train.trim: {training['trimmed']:,} training rows ({share:.1%}) lie far from all others, left out"
+                f"train.trim: {training['trimmed']:,} training rows ({share:.1%}) lie far from most others, left out"
             )
         if calibration.is_too_small:
             needed = round(1 / calibration.false_alarm_rate) - 1

@@ -74,7 +74,7 @@ def test_a_full_file_becomes_values(write):
     assert config.key == ["origin", "time_hour"]
     assert (config.features.exclude, config.features.kinds) == (["year"], {"visib": "categorical"})
     assert config.train.model_dump() == {
-        "normal": "wind_speed < 100", "rows": 5000, "seed": 3, "calibration": 0.25, "trim": 0.0
+        "normal": "wind_speed < 100", "rows": 5000, "seed": 3, "calibration": 0.25, "trim": "auto"
     }  # fmt: skip
     assert (config.model.hidden, config.model.latent, config.model.kl_weight) == ([32, 16], 4, 1.0)
     assert (config.decision.false_alarm_rate, config.decision.reasons) == (0.001, 2)

@@ -208,6 +208,7 @@ def test_numbers_of_an_array(name):
     [
         ("calibration_scores", lambda a: a[::-1]),
         ("gap_score", lambda a: -1 - a),
+        ("unseen_score", lambda a: -1 - a),
         ("member.0.ordinary", lambda a: -a),
         ("member.0.ordinary", lambda a: 0 * a),
         ("member.0.log_variance", lambda a: a + 300),

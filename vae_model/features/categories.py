@@ -128,6 +128,12 @@ def vocabulary(array: pa.Array) -> tuple[list[str], int, float, int]:
     return kept, min(frequent, MAX_SLOTS), float(1 - np.sum(shares**2)), len(values)
 
 
+def singles(array: pa.Array) -> int:
+    """How many rows have a value that no other row has."""
+    counted = pc.value_counts(text(array).drop_null())
+    return int(np.count_nonzero(counted.field("counts").to_numpy() == 1))
+
+
 def codes(array: pa.Array, values: pa.Array, slots: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Slot of each row, (N,) int32: -1 missing, ``slots`` for rare and unseen values; and (N,) whether it is unseen."""
     column = text(array)

@@ -61,6 +61,8 @@ class Residuals:
 
     gap_score_N: NDArray[np.float64] | None
     """What the row's least usual gap adds to its score; None where nothing is missing."""
+    unseen_score_NC: NDArray[np.float64] | None
+    """What each category adds whose value is unseen, 0 for the others; None where none is."""
 
     @property
     def score_N(self) -> NDArray[np.float64]:
@@ -69,7 +71,20 @@ class Residuals:
         score_BW += self.remoteness_weight * np.exp(2 * self.remoteness_BW, dtype=np.float64)
         score_BW /= 1 + self.remoteness_weight
         score_N = tiles.values(score_BW, self.block.rows)
-        return score_N if self.gap_score_N is None else score_N + self.gap_score_N
+        for added_N in (self.gap_score_N, self._unseen_beyond_N):
+            if added_N is not None:
+                score_N += added_N
+        return score_N
+
+    @property
+    def _unseen_beyond_N(self) -> NDArray[np.float64] | None:
+        """What the row's least usual unseen category adds beyond what its gap does: of all that is new in a row only
+        one thing counts.
+        """
+        if self.unseen_score_NC is None:
+            return None
+        most_N = self.unseen_score_NC.max(axis=1)
+        return np.asarray(np.maximum(most_N - (0 if self.gap_score_N is None else self.gap_score_N), 0))
 
     @property
     def remoteness_N(self) -> NDArray[np.float32]:
@@ -86,7 +101,7 @@ class Residuals:
 
     def parts_QR(self, rows_Q: NDArray[np.intp], gap_QR: NDArray[np.bool_]) -> Array:
         """Of some rows, each residual's part of R times the score; 0 where missing, but for the first residual of
-        ``gap_QR``, those of the row's least usual gap: it has what that adds.
+        ``gap_QR``, those of the row's least usual gap: it has what that adds. So has an unseen category.
         """
         parts_QR = tiles.pick(self.parts_BRW, rows_Q)
         if self.block.missing_BRW is not None and self.gap_score_N is not None:
@@ -94,4 +109,9 @@ class Residuals:
             parts_QR[missing_QR] = 0
             first_Q = (missing_QR & gap_QR).argmax(axis=1)
             parts_QR[np.arange(len(rows_Q)), first_Q] += self.gap_score_N[rows_Q] * parts_QR.shape[1]
+        beyond_N = self._unseen_beyond_N
+        if beyond_N is not None and self.unseen_score_NC is not None:
+            unseen_QC = self.unseen_score_NC[rows_Q]
+            of_category_Q = parts_QR.shape[1] - unseen_QC.shape[1] + unseen_QC.argmax(axis=1)
+            parts_QR[np.arange(len(rows_Q)), of_category_Q] += beyond_N[rows_Q] * parts_QR.shape[1]
         return parts_QR

@@ -30,6 +30,8 @@ from vae_model.scoring.residuals import FITTED_ROWS, ResidualDistance
 
 NETWORKS: dict[str, type[DenseVAE] | type[Codebook]] = {network.kind: network for network in (DenseVAE, Codebook)}
 """The kinds of members, by their name in a model file."""
+NEW = ("gap_score", "unseen_score")
+"""The arrays of a model file that say what is added for what is new in a row."""
 LEAST_ORDINARY = 1e-6
 """No ordinary distance is taken for less."""
 REMOTENESS, WIDE = 0.3, 30
@@ -60,7 +62,8 @@ class Ensemble:
     The score is a weighted mean of two. The first is the weighted mean over the members of distance / ordinary
     distance: about 1 for an ordinary row, and a sum over columns. The second says how far the row is from where most
     rows are, its squared distance to ``landmarks`` over that of an ordinary row: what the members have learnt by heart
-    is still remote. What a row's least usual gap says is added.
+    is still remote. What is new in a row, a gap or a value that never was in
+    training, is added.
     """
 
     spec: FeatureSpec
@@ -70,7 +73,9 @@ class Ensemble:
     landmarks: Landmarks
     ordinary: Ordinary
     gap_score_D: NDArray[np.float64]
-    """Of each feature, what it adds to a row's score that it is missing (``Batch.gap_N``); see ``training.gaps``."""
+    """Of each feature, what it adds to a row's score that it is missing (``Batch.gap_N``); see ``training.novelty``."""
+    unseen_score_C: NDArray[np.float64]
+    """Of each category, what it adds that its value never occurred in training."""
 
     @classmethod
     def fit(
@@ -88,8 +93,8 @@ class Ensemble:
         A member's measure is the network whose residuals the distance is fitted on: the member itself, or for a
         codebook a coarser one, as the residuals of the rows it was fitted on are too small.
         """
-        no_gaps = np.zeros(len(spec.features))
-        bare = cls(spec, training_rows, measures, [], landmarks, Ordinary([1.0] * len(members)), no_gaps)
+        nothing = np.zeros(len(spec.features)), np.zeros(len(spec.categorical))
+        bare = cls(spec, training_rows, measures, [], landmarks, Ordinary([1.0] * len(members)), *nothing)
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // FITTED_ROWS))))
         distances = []
         for m in range(len(measures)):  # one after the other: of a wide table, one member's residuals are large enough
@@ -127,12 +132,13 @@ class Ensemble:
         own = _within(arrays, "landmark.")
         landmarks = Landmarks.from_arrays(shape_of(spec), own)
         measured = Ordinary(ordinary, float(own["ordinary"][0]))
-        return cls(spec, training_rows, members, distances, landmarks, measured, arrays["gap_score"])
+        return cls(spec, training_rows, members, distances, landmarks, measured, *(arrays[name] for name in NEW))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Of the distances, the landmarks and the gaps, for a model file."""
+        """Of the distances, the landmarks and what is new, for a model file."""
         out: dict[str, NDArray[Any]] = {f"landmark.{name}": array for name, array in self.landmarks.arrays().items()}
-        out |= {"landmark.ordinary": np.array([self.ordinary.remoteness]), "gap_score": self.gap_score_D}
+        out["landmark.ordinary"] = np.array([self.ordinary.remoteness])
+        out |= dict(zip(NEW, (self.gap_score_D, self.unseen_score_C), strict=True))
         for m, (distance, ordinary) in enumerate(zip(self.distances, self.ordinary.distances, strict=True)):
             out |= {f"member.{m}.{name}": array for name, array in distance.arrays().items()}
             out[f"member.{m}.ordinary"] = np.array([ordinary])
@@ -195,7 +201,9 @@ class Ensemble:
         remoteness_BW = self.landmarks(inputs)
         remoteness_BW -= np.float32(self.ordinary.remoteness)
         gap_score_N = np.append(self.gap_score_D, 0)[batch.gap_N] if block.missing_BRW is not None else None
-        return Residuals(block, parts_BRW, squared_BRW, mean_BOW, remoteness_BW, self.remoteness_weight, gap_score_N)
+        unseen_NC = np.where(batch.unseen_NC, self.unseen_score_C, 0) if batch.unseen_NC.any() else None
+        told = remoteness_BW, self.remoteness_weight, gap_score_N, unseen_NC
+        return Residuals(block, parts_BRW, squared_BRW, mean_BOW, *told)
 
     @one_thread
     def scores(self, batch: Batch) -> NDArray[np.float64]:

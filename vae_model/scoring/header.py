@@ -19,7 +19,7 @@ from vae_model.features.spec import FeatureSpec
 from vae_model.networks.landmarks import Landmarks
 from vae_model.networks.stored import Stored
 from vae_model.printable import printable
-from vae_model.scoring.ensemble import LEAST_ORDINARY, NETWORKS, constants_of, shape_of
+from vae_model.scoring.ensemble import LEAST_ORDINARY, NETWORKS, NEW, constants_of, shape_of
 from vae_model.scoring.residuals import ResidualDistance
 
 MAX_REMOTENESS = 100.0
@@ -85,7 +85,8 @@ class Header:
         yield "landmark.ordinary", Stored((1,), -MAX_REMOTENESS, MAX_REMOTENESS, dtype="float64")
         for name, one in Landmarks.stored(shape):
             yield f"landmark.{name}", one
-        yield "gap_score", Stored((len(self.spec.features),), 0, dtype="float64")
+        for name, count in zip(NEW, (len(self.spec.features), len(self.spec.categorical)), strict=True):
+            yield name, Stored((count,), 0, dtype="float64")
         for m, sizes in enumerate(self.members):
             yield f"member.{m}.ordinary", Stored((1,), LEAST_ORDINARY, dtype="float64")
             for name, one in ResidualDistance.stored(constant_R).items():

@@ -14,11 +14,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_model.config.sections import Config
+from vae_model.features.categories import singles
 from vae_model.features.feature import Chosen
-from vae_model.features.spec import FeatureSpec
+from vae_model.features.spec import FeatureSpec, combine
 from vae_model.networks.landmarks import Landmarks
 from vae_model.scoring.ensemble import NETWORKS, Ensemble, Ordinary, shape_of
-from vae_model.training import gaps, tails, trimming
+from vae_model.training import novelty, tails, trimming
 
 if TYPE_CHECKING:
     from vae_model.training.loop import Trained, TrainingProgress
@@ -44,9 +45,11 @@ class Fitted:
     """Rows learnt from, without those trimmed."""
     trained: Trained
     gap_share_D: NDArray[np.float64]
-    """(D,) of each feature, how usual a gap in it was (``gaps.shares``)."""
-    gap_share_N: NDArray[np.float64]
-    """(N,) of the rows that calibrate, how usual the least usual gap is; 1 where there is none."""
+    """(D,) of each feature, how usual a gap in it was (``novelty.shares``)."""
+    unseen_share_C: NDArray[np.float64]
+    """(C,) of each category, how usual an unseen value is (``novelty.unseen_shares``)."""
+    new_share_N: NDArray[np.float64]
+    """(N,) of the rows that calibrate, how usual the least usual gap or unseen value is; 1 where there is none."""
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -67,15 +70,16 @@ def fit(
 def _fit(
     rows: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None
 ) -> Fitted:
-    """``fit``, with the scores of all held-out rows, to which no gap adds yet."""
+    """``fit``, with the scores of all held-out rows, to which nothing new adds yet."""
     learnt = _learn(rows, chosen, config, progress)
     batch = learnt.ensemble.spec.encode_table(held_out)
     batch = batch.take(np.flatnonzero(batch.missing_N <= config.decision.max_missing))
     if not len(batch):
         return learnt
     ensemble = replace(learnt.ensemble, ordinary=learnt.ensemble.ordinary_of(batch))
-    share_N = np.append(learnt.gap_share_D, 1)[batch.gap_N]
-    return replace(learnt, ensemble=ensemble, scores=ensemble.scores(batch), gap_share_N=share_N)
+    unseen_N = np.where(batch.unseen_NC, learnt.unseen_share_C, 1).min(axis=1, initial=1)
+    share_N = np.minimum(np.append(learnt.gap_share_D, 1)[batch.gap_N], unseen_N)
+    return replace(learnt, ensemble=ensemble, scores=ensemble.scores(batch), new_share_N=share_N)
 
 
 def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None) -> Fitted:
@@ -92,9 +96,9 @@ def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, prog
         folds.append(_fit(others, own, chosen, config, _share(progress, fold)))
     learnt = _learn(rows, chosen, config, _share(progress, FOLDS))
     ordinary = Ordinary.mean_of([fold.ensemble.ordinary for fold in folds])
-    scores, share_N = (np.concatenate(own) for own in zip(*((f.scores, f.gap_share_N) for f in folds), strict=True))
+    scores, share_N = (np.concatenate(own) for own in zip(*((f.scores, f.new_share_N) for f in folds), strict=True))
     ensemble = replace(learnt.ensemble, ordinary=ordinary)
-    return _calibrated(replace(learnt, ensemble=ensemble, scores=scores, gap_share_N=share_N), config)
+    return _calibrated(replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N), config)
 
 
 def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None) -> Fitted:
@@ -117,20 +121,23 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
     landmarks = Landmarks.fit(shape_of(spec), x_NV, batch.codes_NC, settings.seed)
     ensemble = Ensemble.fit(spec, members, measures, landmarks, batch, len(rows))
     missing_D = np.rint([feature.missing * len(rows) for feature in spec.features]).astype(np.intp)
-    gap_share_D = gaps.shares(missing_D, batch.gap_N)
-    return Fitted(ensemble, np.empty(0), 0, len(rows), trained, gap_share_D, np.empty(0))
+    gap_share_D = novelty.shares(missing_D, batch.gap_N)
+    singles_C = [singles(combine(rows.column(feature.name))) for feature in spec.categorical]
+    unseen_share_C = novelty.unseen_shares(np.array(singles_C, dtype=np.intp), len(rows))
+    return Fitted(ensemble, np.empty(0), 0, len(rows), trained, gap_share_D, unseen_share_C, np.empty(0))
 
 
 def _calibrated(bare: Fitted, config: Config) -> Fitted:
     """Leave out of the scores to calibrate by those that stand apart, unless every row is trusted: an error among the
-    held-out rows would be the bar for all others. Then add what gaps say, in the currency of these scores, to them and
-    to the ensemble's.
+    held-out rows would be the bar for all others. Then add what is said of what is new in a row, in the currency of
+    these scores, to them and to the ensemble's.
     """
     size = np.sqrt(np.maximum(bare.scores, 0))  # a score is a square: of distances, as those the tails are of
     kept = size <= (tails.end(size) if config.train.trim != 0 else np.inf)
     scores = bare.scores[kept]
-    own_D, own_N = (gaps.scores(share, scores) for share in (bare.gap_share_D, bare.gap_share_N[kept]))
-    ensemble = replace(bare.ensemble, gap_score_D=own_D)
+    shares = bare.gap_share_D, bare.unseen_share_C, bare.new_share_N[kept]
+    own_D, own_C, own_N = (novelty.scores(share_X, scores) for share_X in shares)
+    ensemble = replace(bare.ensemble, gap_score_D=own_D, unseen_score_C=own_C)
     return replace(bare, ensemble=ensemble, scores=scores + own_N, apart=len(kept) - len(scores))
 
 

@@ -29,7 +29,7 @@ from vae_model.training import tails
 
 MAX_ROWS = 0.05
 """Where more than this share of the rows would be set aside, none is: so many are no errors but a part of the table."""
-MAX_RARE, COMMON = 0.01, 20
+MAX_RARE, COMMON = 0.01, 10
 """Values of a category are errors where together at most this share of the rows has one, and the next more frequent
 value is this many times as frequent as any of them, or more."""
 MAX_MISSING = 0.002, 2

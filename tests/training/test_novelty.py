@@ -1,4 +1,4 @@
-"""What a gap adds to a score: by how many training rows had one as rare, in the currency of held-out scores."""
+"""What is new in a row adds to its score by how few training rows had the like, in the currency of held-out scores."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vae_model import Config, Detector
-from vae_model.training import gaps
+from vae_model.training import novelty
 
 HELD_OUT = np.random.default_rng(0).lognormal(size=1000)
 
@@ -18,30 +18,30 @@ def test_a_share_counts_the_rows_that_would_have_surprised_as_much(rows):
     count = np.array([sum(feature in row for row in rows) for feature in range(5)])
     gap_N = [min(row, key=lambda feature: (count[feature], feature), default=-1) for row in rows]
     expected = [np.mean([any(count[own] - 1 <= k for own in row) for row in rows]) for k in count]
-    np.testing.assert_allclose(gaps.shares(count, np.array(gap_N)), expected)
+    np.testing.assert_allclose(novelty.shares(count, np.array(gap_N)), expected)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=20))
 def test_the_rarer_a_gap_the_more_it_adds(shares):
     """What gaps add falls as their share rises, and is never negative."""
-    added = gaps.scores(np.sort(shares), HELD_OUT)
+    added = novelty.scores(np.sort(shares), HELD_OUT)
     assert (np.diff(added) <= 0).all() and added[-1] >= 0
 
 
 @pytest.mark.parametrize("share", [0.125, 0.3, 1.0])
 def test_a_usual_gap_adds_nothing(share):
     """From an eighth of the training rows on, a gap is no evidence at all."""
-    assert gaps.scores(np.array([share]), HELD_OUT).tolist() == [0]
+    assert novelty.scores(np.array([share]), HELD_OUT).tolist() == [0]
 
 
 def test_what_was_never_missing_goes_beyond_all_held_out_rows():
     """A gap that no training row had lifts even a row with the lowest score above every held-out one."""
-    assert gaps.scores(np.zeros(1), HELD_OUT)[0] + HELD_OUT.min() > 1.5 * HELD_OUT.max()
+    assert novelty.scores(np.zeros(1), HELD_OUT)[0] + HELD_OUT.min() > 1.4 * HELD_OUT.max()
 
 
 def test_without_held_out_scores_there_is_no_currency():
     """Where no held-out row could be scored, gaps add nothing."""
-    assert gaps.scores(np.zeros(3), np.empty(0)).tolist() == [0, 0, 0]
+    assert novelty.scores(np.zeros(3), np.empty(0)).tolist() == [0, 0, 0]
 
 
 def numbers(rows, seed, *shares):
@@ -93,3 +93,23 @@ def test_gaps_do_not_add_up():
     whole, *scores = detector.score(rows)["anomaly_score"].to_pylist()
     added = detector.scorer.ensemble.gap_score_D[0]
     np.testing.assert_allclose(scores, whole + added, rtol=0.2)
+
+
+def test_an_unseen_category_is_as_new_as_values_that_occurred_once_are_few():
+    """Where every value is common an unseen one goes beyond all held-out rows; where many occur but once, hardly."""
+    assert novelty.unseen_shares(np.array([0, 30, 2, 500]), 1000).tolist() == [0, 0.032, 0.002, 0.532]
+
+    def frame(rows, seed):
+        draw = np.random.default_rng(seed)
+        city = draw.choice(["Lyon", "Nice", "Turin"], rows)
+        return pa.table(
+            {"x": draw.normal(size=rows), "city": city, "ticket": draw.integers(0, 10**9, rows).astype(str)}
+        )
+
+    detector = Detector(Config.model_validate({"model": {"steps": 60}})).fit(frame(800, 0))
+    rows = frame(200, 1)
+    known = detector.score(rows)
+    odd = detector.score(rows.set_column(1, "city", pa.array(["Oslo"] * 200)))
+    assert known["is_anomaly"].to_numpy(zero_copy_only=False).mean() < 0.05
+    assert odd["is_anomaly"].to_numpy(zero_copy_only=False).all()
+    assert {reasons[0]["feature"] for reasons in odd["anomaly_reasons"].to_pylist()} == {"city"}
