@@ -36,7 +36,7 @@ def test_a_usual_gap_adds_nothing(share):
 
 def test_what_was_never_missing_goes_beyond_all_held_out_rows():
     """A gap that no training row had lifts even a row with the lowest score above every held-out one."""
-    assert novelty.scores(np.zeros(1), HELD_OUT)[0] + HELD_OUT.min() > 1.4 * HELD_OUT.max()
+    assert novelty.scores(np.zeros(1), HELD_OUT)[0] + HELD_OUT.min() > 1.2 * HELD_OUT.max()
 
 
 def test_without_held_out_scores_there_is_no_currency():

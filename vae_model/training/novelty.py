@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 DISCOUNT = 4.0
 """What is new counts as so many times more usual than it was."""
-UNHEARD = 1.5
+UNHEARD = 1.25
 """What is without its like adds so many times the highest held-out score: normal rows to come may score higher."""
 
 
