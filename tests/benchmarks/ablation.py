@@ -24,7 +24,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from vae_model import Config, Detector
 from vae_model.networks import codebook, inputs
 from vae_model.networks.dense import DenseVAE
-from vae_model.scoring import residuals
+from vae_model.scoring import ensemble, residuals
 from vae_model.training import fit, loop
 
 
@@ -91,7 +91,9 @@ ABLATIONS: dict[str, tuple[dict, list[Callable]]] = {
     "no covariance": ({}, [lambda: patch.object(residuals, "_precision", no_covariance)]),
     "decoder variance not used": ({}, [lambda: patch.object(DenseVAE, "deviation_V", NO_VARIANCE)]),
     "twice the steps": ({}, [lambda: patch.object(loop, "sizes", twice_the_steps)]),
-    "trim 0.2": ({"train": {"trim": 0.2}}, []),
+    "no landmarks": ({}, [lambda: patch.object(ensemble, "REMOTENESS", 0.0)]),
+    "every row trusted": ({"train": {"trim": 0}}, []),
+    "a twentieth left out": ({"train": {"trim": 0.05}}, []),
 }
 
 
