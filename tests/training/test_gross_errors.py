@@ -128,3 +128,16 @@ def test_a_trusted_sample_is_left_as_it_is():
     summary = trusted.header["training"]
     assert summary["set_aside"] == {"training": 0, "held_out": 0, "worst": []}
     assert summary["rows"] + summary["calibration_rows"] == 600
+
+
+@pytest.mark.parametrize("gaps", [[2] * 200, [row % 3 for row in range(200)]])
+def test_arrays_that_all_have_a_gap_can_be_learnt(gaps):
+    """An element that is missing in every row, or another one in each, makes a model that can be read again, and wild
+    elements beside it are set aside and named.
+    """
+    arrays = np.random.default_rng(0).normal(size=(200, 3)).tolist()
+    for array, gap in zip(arrays, gaps, strict=True):
+        array[gap] = None
+    arrays[1][0] = 900.0
+    detector = Detector(Config(model={"steps": 5})).fit(pa.table({"v": pa.array(arrays)}))
+    assert "the worst: v [0]: 900 " in "; ".join(Detector.from_bytes(detector.to_bytes()).warnings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import fields
 from decimal import Decimal
@@ -51,7 +50,7 @@ def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
         name, kind_name, own.one_of("family", kind.families),
         own.numbers("center"), own.numbers("scale", low=0),
         own.texts("values"), own.count("slots", low=0), own.number("gini", 0, 1),
-        own.number("missing", 0, math.nextafter(1, 0)), _offset(own),
+        own.number("missing", 0, 1), _offset(own),
     )  # fmt: skip
     if unknown := [key for key in own.values if key not in NAMES]:
         raise own.wrong(unknown[0], "nothing", own.values[unknown[0]])

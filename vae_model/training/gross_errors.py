@@ -136,7 +136,9 @@ def _in_words(spec: FeatureSpec, batch: Batch, rows: pa.Table, row: int, index: 
     usual: NDArray[Any] = np.zeros(1)  # the most frequent value of a category
     parts = np.ones(1, dtype=np.float32)
     if not isinstance(kind, SlotKind):
-        middle_U = np.nanmedian(batch.x_NF[:, own], axis=0)
+        # an element of an array may be missing in every row
+        seen = (x_N[~np.isnan(x_N)] for x_N in batch.x_NF[:, own].T)
+        middle_U = np.array([np.median(x_N) if len(x_N) else 0.0 for x_N in seen])
         usual = np.array(feature.center) + np.array(feature.scale) * middle_U
         parts = np.abs(np.nan_to_num(batch.x_NF[row, own] - middle_U))
     observed, expected = kind.words(feature, value, usual, parts)
