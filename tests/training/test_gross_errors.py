@@ -141,3 +141,23 @@ def test_arrays_that_all_have_a_gap_can_be_learnt(gaps):
     arrays[1][0] = 900.0
     detector = Detector(Config(model={"steps": 5})).fit(pa.table({"v": pa.array(arrays)}))
     assert "the worst: v [0]: 900 " in "; ".join(Detector.from_bytes(detector.to_bytes()).warnings)
+
+
+def test_held_out_rows_may_be_of_other_types():
+    """Rows given to calibrate by may have their columns in another order, of other widths, with a dictionary or more
+    of them: what scoring takes, training does.
+    """
+    rows, held_out = table(100, 1), table(60, 2)
+    others = pa.table(
+        {
+            "more": pa.nulls(60),
+            "city": held_out["city"].dictionary_encode(),
+            "at": held_out["at"].cast(pa.timestamp("ns")),
+            "load": held_out["load"].cast(pa.float32()),
+            "count": held_out["count"].cast(pa.float64()),
+            "gap": pa.nulls(60),
+            **{name: held_out[name] for name in ("power", "open", "spectrum")},
+        }
+    )
+    detector = Detector(Config(model={"steps": 5})).fit(rows, others)
+    assert len(detector.calibration.scores) == len(detector.score(others))

@@ -60,7 +60,10 @@ class Screened:
 
 def screen(training: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen]) -> Screened:
     """Set aside the rows with gross errors. Raises as ``FeatureSpec.fit`` does."""
-    rows = pa.concat_tables([training, held_out])
+    features = [
+        pa.table({name: _without_dictionary(part.column(name)) for name in chosen}) for part in (training, held_out)
+    ]
+    rows = pa.concat_tables(features, promote_options="permissive")  # the held-out rows' types may be other ones
     is_gross_N, worst = find(rows, chosen)
     if not is_gross_N.any():
         return Screened(training, held_out)
@@ -87,6 +90,11 @@ def find(rows: pa.Table, chosen: Mapping[str, Chosen]) -> tuple[NDArray[np.bool_
         if len(worst) == SHOWN:
             break
     return is_gross_N, list(worst)
+
+
+def _without_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column as its values, so that it can be put below one without a dictionary."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def _excesses(spec: FeatureSpec, batch: Batch, rows: pa.Table) -> Iterator[tuple[int, NDArray[np.float32]]]:
