@@ -7,7 +7,8 @@ hardly ever one of a few errors, however alike they are. Such distances are the 
 each, of their logarithms (docs/quality.md has the measurements).
 
 Numbers are clipped as for the networks, in training deviations; two different categories are as far from each other as
-two numbers that differ by sqrt(2). What is missing is imputed: taken as what the dense VAEs expect it to be.
+two numbers that differ by sqrt(2). A missing number is imputed: taken as what the dense VAEs expect it to be;
+a missing category is half as far, squared, from any landmark's as another one is.
 
 Shapes as in ``inputs``; L landmarks, G groups of them.
 """

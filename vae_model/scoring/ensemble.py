@@ -62,8 +62,7 @@ class Ensemble:
     The score is a weighted mean of two. The first is the weighted mean over the members of distance / ordinary
     distance: about 1 for an ordinary row, and a sum over columns. The second says how far the row is from where most
     rows are, its squared distance to ``landmarks`` over that of an ordinary row: what the members have learnt by heart
-    is still remote. What is new in a row, a gap or a value that never was in
-    training, is added.
+    is still remote. What is new in a row, a gap or a value that never was in training, is added.
     """
 
     spec: FeatureSpec
