@@ -209,7 +209,8 @@ class Reporter:
         self.out.print(_spec_table(detector))
         for note in detector.warnings:
             self.line(f"Note: {note}")
-        for title, values in (("Training", header["training"]), ("Versions", header["versions"])):
+        training = {key: value for key, value in header["training"].items() if key != "set_aside"}  # a note tells it
+        for title, values in (("Training", training), ("Versions", header["versions"])):
             self.line(f"{title}: " + ", ".join(f"{key} {_shown(value)}" for key, value in values.items()))
         self.line(f"Decision: {calibration.describe()}")
         self.line("Config:")

@@ -85,17 +85,12 @@ class Detector:
     ) -> Self:
         """``fit`` on the chosen columns. Where ``cross`` allows, few rows are cross-fitted."""
         config = self.config
-        if len(rows) + len(held_out) < MIN_ROWS or not len(held_out):
-            raise TrainingError(
-                "Too few normal rows to train on.",
-                f"at least {MIN_ROWS} rows",
-                f"{len(rows)} to train on and {len(held_out)} held out",
-                "Widen train.normal, or give a larger table.",
-            )
+        _check_enough(rows, held_out)
         sample = Screened(rows, held_out)
         if config.train.trim != 0:
             sample = gross_errors.screen(rows, held_out, chosen)
             rows, held_out = sample.training, sample.held_out
+            _check_enough(rows, held_out, sum(sample.rows))
         if cross and len(rows) + len(held_out) < fit.SMALL:
             rows = held_out = pa.concat_tables([rows, held_out])
             found = fit.cross_fit(rows, chosen, config, progress)
@@ -256,6 +251,18 @@ def choose(columns: Sequence[schema.Column], config: Config) -> dict[str, Chosen
     """The feature columns the config takes from a table, and what for. Raises SchemaError."""
     features = config.features
     return schema.select(columns, config.key, features.include, features.exclude, features.kinds)
+
+
+def _check_enough(rows: pa.Table, held_out: pa.Table, set_aside: int = 0) -> None:
+    """Raise TrainingError where rows are too few to train on, or none is left to calibrate by."""
+    if len(rows) + len(held_out) < MIN_ROWS or not len(held_out):
+        others = f", {set_aside} more set aside as not normal" if set_aside else ""
+        raise TrainingError(
+            "Too few normal rows to train on.",
+            f"at least {MIN_ROWS} rows",
+            f"{len(rows)} to train on and {len(held_out)} held out{others}",
+            "Widen train.normal, or give a larger table.",
+        )
 
 
 def _table(frame: Any) -> pa.Table:

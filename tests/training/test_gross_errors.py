@@ -88,12 +88,44 @@ def test_the_worst_come_first():
     assert all(error.feature == "load" and 40 < float(error.expected) < 60 for error in worst)
 
 
-def test_too_many_are_a_part_of_the_table():
-    """Where more than a twentieth of the rows would go, none does."""
+def test_of_many_wild_rows_the_farthest_go():
+    """At most a twentieth of the rows is set aside for numbers, those farthest out; not none."""
     rows = table(400)
     cells = [(10 * i + j, name, 1e6) for j, name in enumerate(["load", "power", "gap"]) for i in range(8)]
-    rows = changed(rows, cells)
+    rows = changed(rows, [*cells, (399, "load", 1e12)])
+    is_gross, worst = find(rows, chosen(rows))
+    assert is_gross.sum() == 20
+    assert is_gross[399]
+    assert worst[0].observed == "1e+12"
+
+
+@pytest.mark.parametrize("what", ["flags", "gaps", "words"])
+def test_what_is_rare_in_many_rows_stays_and_hides_no_wild_cell(what):
+    """Flags that are seldom set, columns that seldom have a gap, and a value that some rows have are no errors; a wild
+    number beside them still is.
+    """
+    draw = np.random.default_rng(0)
+    rows = table()
+    for i in range(20):
+        is_rare = draw.random(2000) < (0.005 if what == "flags" else 0.001)
+        column = {
+            "flags": pa.array(is_rare),
+            "gaps": pa.array(draw.normal(size=2000), mask=is_rare),
+            "words": pa.array(np.where(draw.random(2000) < 0.01, "refund", draw.choice(["sale", "order"], 2000))),
+        }[what]
+        rows = rows.append_column(f"{what}{i}", column)
     assert not find(rows, chosen(rows))[0].any()
+    is_gross, _ = find(wild := changed(rows, [(7, "load", 1e5)]), chosen(wild))
+    np.testing.assert_array_equal(np.flatnonzero(is_gross), [7])
+
+
+def test_a_constant_with_one_other_value_is_found():
+    """The only row in which a column is not what it always is."""
+    rows = changed(table().append_column("same", pa.array(np.full(2000, 5.0))), [(7, "same", 1e6)])
+    is_gross, worst = find(rows, chosen(rows))
+    np.testing.assert_array_equal(np.flatnonzero(is_gross), [7])
+    assert worst[0].observed == "1e+06"
+    assert float(worst[0].expected) == pytest.approx(5, rel=1e-4)
 
 
 def test_both_parts_of_a_sample_are_screened():

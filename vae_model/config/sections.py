@@ -161,8 +161,8 @@ class Train(Section):
     """Share of the sample held out of training, to turn scores into p-values. Under 500 rows, each serves for both."""
     trim: Literal["auto"] | Annotated[float, Field(ge=0, le=0.5)] = "auto"
     """auto: gross errors of the sample are set aside, and rows far from most others are left out of training, as many
-    as stand out. A number leaves out this share of the training rows instead, those farthest from most others. 0 trusts
-    every row: gross errors are kept too."""
+    as stand out. A number leaves out up to this share of the training rows instead, those farthest from most others. 0
+    trusts every row: gross errors are kept too."""
 
 
 class Model(Section):

@@ -30,6 +30,9 @@ SMALL = 500
 """With fewer normal rows than this, all of them train and all calibrate (``cross_fit``): a fifth less to learn from
 would cost more than it does of a larger sample, and a fifth would be too few to calibrate by."""
 FOLDS = 5
+APART = 0.002, 1, 3.0
+"""At most this share of the held-out rows, or so many of a small sample, do not calibrate, whose score's root is so many
+times that of the next: what the training rows hold a like share of must not be missing from the bar."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def _calibrated(bare: Fitted, config: Config) -> Fitted:
     these scores, to them and to the ensemble's.
     """
     size = np.sqrt(np.maximum(bare.scores, 0))  # a score is a square: of distances, as those the tails are of
-    kept = size <= (tails.end(size) if config.train.trim != 0 else np.inf)
+    kept = size <= (tails.end(size, *APART) if config.train.trim != 0 else np.inf)
     scores = bare.scores[kept]
     shares = bare.gap_share_D, bare.unseen_share_C, bare.new_share_N[kept]
     own_D, own_C, own_N = (novelty.scores(share_X, scores) for share_X in shares)

@@ -5,14 +5,16 @@ look normal; held out, they set the bar that others have to pass. So they are se
 are scored like all rows.
 
 A number is a gross error where it stands apart from its column's own tail (``tails``); a value of a category, and a
-missing cell, where hardly any row has it and all else is common. What is merely rare stays, for the model to learn.
+missing cell, where hardly any row has it and all else is common. What is merely rare stays, for the model to learn: a
+flag that is seldom set, a value that several rows have, gaps that are many over all columns together.
 
 Shapes: N rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,20 +24,23 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_model.features.batch import Batch
-from vae_model.features.categories import SlotKind, text
+from vae_model.features.categories import Booleans, SlotKind, text
 from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec, combine
+from vae_model.scoring.set_aside import WORST
 from vae_model.training import tails
 
 MAX_ROWS = 0.05
-"""Where more than this share of the rows would be set aside, none is: so many are no errors but a part of the table."""
-MAX_RARE, COMMON = 0.01, 10
-"""Values of a category are errors where together at most this share of the rows has one, and the next more frequent
-value is this many times as frequent as any of them, or more."""
-MAX_MISSING = 0.002, 2
-"""A missing cell is one where at most this share of its column is missing, or so many rows of a small sample."""
-SHOWN = 5
-"""So many are shown."""
+"""At most this share of the rows is set aside for numbers, those farthest out."""
+FEW = 0.002, 2
+"""Few are at most this share of the rows, or so many of a small sample: of cells missing in a column, of rows with a
+value of a category."""
+MAX_SINGLES, COMMON = 0.01, 10
+"""Values that only one row has each may be more than few, up to this share of the rows. The next more frequent value has
+to be this many times as frequent."""
+MAX_NEW = 0.012
+"""Where the missing cells, or the rare values, of all columns are in more than this share of the rows together, they
+are no errors but a part of the table."""
 
 
 class GrossError(NamedTuple):
@@ -63,7 +68,11 @@ def screen(training: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen])
     features = [
         pa.table({name: _without_dictionary(part.column(name)) for name in chosen}) for part in (training, held_out)
     ]
-    rows = pa.concat_tables(features, promote_options="permissive")  # the held-out rows' types may be other ones
+    try:
+        rows = pa.concat_tables(features, promote_options="permissive")  # the held-out rows' types may be other ones
+    except pa.ArrowException:  # too different to be looked at together: those of the caller's own choice are trusted
+        is_gross_N, worst = find(features[0], chosen)
+        return Screened(training.filter(pa.array(~is_gross_N)), held_out, (int(is_gross_N.sum()), 0), worst)
     is_gross_N, worst = find(rows, chosen)
     if not is_gross_N.any():
         return Screened(training, held_out)
@@ -76,20 +85,28 @@ def find(rows: pa.Table, chosen: Mapping[str, Chosen]) -> tuple[NDArray[np.bool_
     """Whether each row of a sample holds a gross error (N,), and the worst of them."""
     spec = FeatureSpec.fit(rows, chosen)
     batch = spec.encode_table(rows)
-    excess_N: NDArray[np.float32] = np.zeros(len(rows), dtype=np.float32)
-    feature_N = np.zeros(len(rows), dtype=np.intp)
-    for index, own_N in _excesses(spec, batch, rows):
-        larger_N = own_N > excess_N
-        excess_N[larger_N], feature_N[larger_N] = own_N[larger_N], index
-    is_gross_N = excess_N > 0
-    if np.count_nonzero(is_gross_N) > MAX_ROWS * len(rows):
-        return np.zeros(len(rows), dtype=np.bool_), []
+    far, rare, missing = (_Rows(len(rows)) for _ in range(3))
+    categories = iter(batch.codes_NC.T)
+    for index, (feature, kind, own) in enumerate(zip(spec.features, spec.kinds, spec.residuals, strict=True)):
+        if isinstance(kind, SlotKind):
+            missing_N = np.less(next(categories), 0)
+            if not isinstance(kind, Booleans):  # a flag that is seldom set is no error
+                rare.add(index, _rare(text(combine(rows.column(feature.name)))))
+        else:
+            missing_N = np.isnan(batch.x_NF[:, own]).all(axis=1)
+            for x_N in batch.x_NF[:, own].T:
+                far.add(index, _far(x_N))
+        if np.count_nonzero(missing_N) <= _few(len(rows)):
+            missing.add(index, missing_N.astype(np.float32))
+    far.leave(MAX_ROWS)
+    found = [far, *(few for few in (rare, missing) if np.count_nonzero(few.excess_N) <= MAX_NEW * len(rows) + 1)]
     worst: dict[GrossError, None] = {}  # each but once
-    for row in np.argsort(-excess_N, kind="stable")[: np.count_nonzero(is_gross_N)].tolist():
-        worst[_in_words(spec, batch, rows, row, feature_N[row])] = None
-        if len(worst) == SHOWN:
-            break
-    return is_gross_N, list(worst)
+    for cells in found:
+        for row in np.argsort(-cells.excess_N, kind="stable")[: np.count_nonzero(cells.excess_N)].tolist():
+            if len(worst) == WORST:
+                break
+            worst[_in_words(spec, batch, rows, row, cells.feature_N[row])] = None
+    return np.logical_or.reduce([cells.excess_N > 0 for cells in found]), list(worst)
 
 
 def _without_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -97,21 +114,28 @@ def _without_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
-def _excesses(spec: FeatureSpec, batch: Batch, rows: pa.Table) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Of each feature its index and, for each row, how far out its cell is: 0 where it may belong to the column."""
-    categories = iter(batch.codes_NC.T)
-    for index, (feature, kind, own) in enumerate(zip(spec.features, spec.kinds, spec.residuals, strict=True)):
-        if isinstance(kind, SlotKind):
-            missing_N = np.less(next(categories), 0)
-            yield index, _rare(text(combine(rows.column(feature.name))))
-        else:
-            missing_N = np.isnan(batch.x_NF[:, own]).all(axis=1)
-            for x_N in batch.x_NF[:, own].T:
-                yield index, _far(x_N)
-        count = int(missing_N.sum())
-        share, least = MAX_MISSING
-        if 0 < count <= max(share * len(rows), least):
-            yield index, missing_N.astype(np.float32)
+class _Rows:
+    """How far out each row's worst cell of one kind is, 0 where there is none, and in which feature that is."""
+
+    def __init__(self, rows: int) -> None:
+        self.excess_N: NDArray[np.float32] = np.zeros(rows, dtype=np.float32)
+        self.feature_N: NDArray[np.intp] = np.zeros(rows, dtype=np.intp)
+
+    def add(self, index: int, excess_N: NDArray[np.float32]) -> None:
+        """Another feature."""
+        larger_N = excess_N > self.excess_N
+        self.excess_N[larger_N], self.feature_N[larger_N] = excess_N[larger_N], index
+
+    def leave(self, share: float) -> None:
+        """Leave at most this share of the rows, those farthest out."""
+        order_N = np.argsort(-self.excess_N, kind="stable")
+        self.excess_N[order_N[math.ceil(share * len(order_N)) :]] = 0
+
+
+def _few(rows: int) -> float:
+    """How many of so many rows are few."""
+    share, least = FEW
+    return max(share * rows, least)
 
 
 def _far(x_N: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -120,6 +144,8 @@ def _far(x_N: NDArray[np.float32]) -> NDArray[np.float32]:
     size_N = np.zeros_like(x_N)
     if seen_N.any():
         size_N[seen_N] = np.abs(x_N[seen_N] - np.median(x_N[seen_N]))
+    if np.count_nonzero(size_N) == 1:  # the only one that is not the column's constant
+        return (size_N > 0).astype(np.float32)
     end = tails.end(size_N)
     return np.asarray(np.where(size_N > end, size_N / end, 0), dtype=np.float32)
 
@@ -130,7 +156,8 @@ def _rare(values: pa.Array) -> NDArray[np.float32]:
     count_V = counted.field("counts").to_numpy()
     ascending_V = np.sort(count_V)
     steps = np.flatnonzero((ascending_V[1:] >= COMMON * ascending_V[:-1]) & (np.diff(ascending_V) > 0))
-    steps = steps[np.cumsum(ascending_V)[steps] <= MAX_RARE * len(values)]
+    share = np.where(ascending_V[steps] == 1, MAX_SINGLES * len(values), _few(len(values)))
+    steps = steps[np.cumsum(ascending_V)[steps] <= np.maximum(share, _few(len(values)))]
     if not len(steps):
         return np.zeros(len(values), dtype=np.float32)
     rare = counted.field("values").filter(pa.array(count_V <= ascending_V[steps[-1]]))

@@ -34,21 +34,22 @@ MAX_INDEX = 15.0
 """No tail is taken for lighter: equal values have none at all."""
 
 
-def end(sizes_N: NDArray[np.floating]) -> float:
+def end(sizes_N: NDArray[np.floating], share: float = MAX_SHARE, least: int = MAX_FEW, wide: float = WIDE) -> float:
     """The largest size that belongs to the tail: what is larger stands apart. Infinite where nothing does.
 
-    Sizes are distances from where most of them are, at least 0; zeros have no say.
+    Sizes are distances from where most of them are, at least 0; zeros have no say. At most ``share`` of them, or
+    ``least``, stand apart, by a gap that is at least ``wide``.
     """
     size_P = sizes_N[sizes_N > 0].astype(np.float64)
     count = len(size_P)
     if count < FEWEST:
         return math.inf
-    few, window = (max(least, math.ceil(share * count)) for share, least in ((MAX_SHARE, MAX_FEW), WINDOW))
+    few, window = max(least, math.ceil(share * count)), max(WINDOW[1], math.ceil(WINDOW[0] * count))
     few = min(few, count - window - 1)
     if few < 1:
         return math.inf
     log_P = np.log(np.sort(np.partition(size_P, count - few - window - 1)[count - few - window - 1 :])[::-1])
-    if log_P[0] - log_P[few] < math.log(WIDE):  # of most columns there is no more to be said
+    if log_P[0] - log_P[few] < math.log(wide):  # of most columns there is no more to be said
         return math.inf
     inner, outer = np.log(np.quantile(size_P, [1 - 1 / 4, 1 - 1 / 16]))
     rank_M = np.arange(1, few + 1)
@@ -59,6 +60,6 @@ def end(sizes_N: NDArray[np.floating]) -> float:
     index_M = np.minimum(np.minimum(bulk_M, SLACK / np.maximum(excess_M, 1e-9)), MAX_INDEX)
     gap_M = log_P[rank_M - 1] - log_P[rank_M]
     different_M = 1 + np.cumsum(np.diff(log_P[: few + 1]) < 0) - (gap_M > 0)
-    wide_M = np.where(2 * different_M > rank_M, math.log(WIDE), math.log(WIDE_OF_EQUALS))
+    wide_M = np.where(2 * different_M > rank_M, math.log(wide), math.log(max(wide, WIDE_OF_EQUALS)))
     apart = np.flatnonzero((rank_M * index_M * gap_M > CHANCE) & (gap_M > wide_M))
     return math.exp(log_P[apart[-1] + 1]) * (1 + 1e-9) if len(apart) else math.inf
