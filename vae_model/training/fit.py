@@ -31,8 +31,8 @@ SMALL = 500
 would cost more than it does of a larger sample, and a fifth would be too few to calibrate by."""
 FOLDS = 5
 APART = 0.002, 1, 3.0
-"""At most this share of the held-out rows, or so many of a small sample, do not calibrate, whose score's root is so many
-times that of the next: what the training rows hold a like share of must not be missing from the bar."""
+"""At most this share of the held-out rows, or so many of a small sample, do not calibrate: those whose score has a root
+so many times that of the next. More would be missing from the bar for normal rows of their kind."""
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ FEW = 0.002, 2
 """Few are at most this share of the rows, or so many of a small sample: of cells missing in a column, of rows with a
 value of a category."""
 MAX_SINGLES, COMMON = 0.01, 10
-"""Values that only one row has each may be more than few, up to this share of the rows. The next more frequent value has
-to be this many times as frequent."""
+"""Values that only one row has each may be more than few, up to this share of the rows. The next more frequent value
+has to be this many times as frequent."""
 MAX_NEW = 0.012
 """Where the missing cells, or the rare values, of all columns are in more than this share of the rows together, they
 are no errors but a part of the table."""
