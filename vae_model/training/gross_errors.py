@@ -96,6 +96,7 @@ def find(rows: pa.Table, chosen: Mapping[str, Chosen]) -> tuple[NDArray[np.bool_
             missing_N = np.isnan(batch.x_NF[:, own]).all(axis=1)
             for x_N in batch.x_NF[:, own].T:
                 far.add(index, _far(x_N))
+                rare.add(index, _only_other(x_N))
         if np.count_nonzero(missing_N) <= _few(len(rows)):
             missing.add(index, missing_N.astype(np.float32))
     far.leave(MAX_ROWS)
@@ -144,10 +145,15 @@ def _far(x_N: NDArray[np.float32]) -> NDArray[np.float32]:
     size_N = np.zeros_like(x_N)
     if seen_N.any():
         size_N[seen_N] = np.abs(x_N[seen_N] - np.median(x_N[seen_N]))
-    if np.count_nonzero(size_N) == 1:  # the only one that is not the column's constant
-        return (size_N > 0).astype(np.float32)
     end = tails.end(size_N)
     return np.asarray(np.where(size_N > end, size_N / end, 0), dtype=np.float32)
+
+
+def _only_other(x_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of numbers: 1 for the only one that is not what all others are, else 0."""
+    seen_N = ~np.isnan(x_N)
+    is_other_N = seen_N & (x_N != np.median(x_N[seen_N])) if seen_N.any() else np.zeros(len(x_N), dtype=np.bool_)
+    return np.asarray(is_other_N if np.count_nonzero(is_other_N) == 1 else is_other_N & False, dtype=np.float32)
 
 
 def _rare(values: pa.Array) -> NDArray[np.float32]:
