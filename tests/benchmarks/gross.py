@@ -5,8 +5,8 @@
 As `init` and then `run` would: default settings, no ``train.normal``, and the rows that are scored train and calibrate
 as well. In each table 1, 5, 10 rows or 1 % of them get an error, drawn by the seed:
 
-- ``number, cell``: a number becomes so many standard deviations from its column's mean, on either side (the other one
-  where a skewed column has values that far itself); ``number, row``: all numbers of the row, each on a side of its own
+- ``number, cell``: a number becomes about so many standard deviations from its column's mean, on either side (the other
+  one where a skewed column has values that far itself); ``number, row``: all numbers of the row, each on its own side
 - ``category, each another``: a category becomes a value that stands nowhere else; ``category, all the same``: the same
   column and value in all of the rows
 - ``missing``: a cell is null, in a column that has no null by itself
@@ -87,8 +87,8 @@ def drawn(name: str, rows: int, seed: int) -> pd.DataFrame:
 
 
 def far(column: pd.Series, size: float, draw) -> float:
-    """A value so many deviations from the mean, out of the column's own range."""
-    step = draw.choice([-1, 1]) * size * column.std()
+    """A value about so many deviations from the mean, at most a tenth more, out of the column's own range."""
+    step = draw.choice([-1, 1]) * size * (1 + 0.1 * draw.random()) * column.std()
     value = column.mean() + step
     if column.min() <= value <= column.max():
         value = column.mean() - step

@@ -35,12 +35,12 @@ MAX_ROWS = 0.05
 FEW = 0.002, 2
 """Few are at most this share of the rows, or so many of a small sample: of cells missing in a column, of rows with a
 value of a category."""
-MAX_SINGLES, COMMON = 0.01, 10
-"""Values that only one row has each may be more than few, up to this share of the rows. The next more frequent value
-has to be this many times as frequent."""
-MAX_NEW = 0.012
-"""Where the missing cells, or the rare values, of all columns are in more than this share of the rows together, they
-are no errors but a part of the table."""
+COMMON = 10
+"""The next more frequent value has to be this many times as frequent as a rare one."""
+MAX_NEW = 0.012, 10
+"""Values that only one row has each may be more than few: up to this share of the rows, or so many of a small sample.
+Where the missing cells, or the rare values, of all columns are in more rows together, they are no errors but a part of
+the table."""
 
 
 class GrossError(NamedTuple):
@@ -97,10 +97,10 @@ def find(rows: pa.Table, chosen: Mapping[str, Chosen]) -> tuple[NDArray[np.bool_
             for x_N in batch.x_NF[:, own].T:
                 far.add(index, _far(x_N))
                 rare.add(index, _only_other(x_N))
-        if np.count_nonzero(missing_N) <= _few(len(rows)):
+        if np.count_nonzero(missing_N) <= _at_most(FEW, len(rows)):
             missing.add(index, missing_N.astype(np.float32))
     far.leave(MAX_ROWS)
-    found = [far, *(few for few in (rare, missing) if np.count_nonzero(few.excess_N) <= MAX_NEW * len(rows) + 1)]
+    found = [far, *(few for few in (rare, missing) if np.count_nonzero(few.excess_N) <= _at_most(MAX_NEW, len(rows)))]
     worst: dict[GrossError, None] = {}  # each but once
     for cells in found:
         for row in np.argsort(-cells.excess_N, kind="stable")[: np.count_nonzero(cells.excess_N)].tolist():
@@ -133,10 +133,9 @@ class _Rows:
         self.excess_N[order_N[math.ceil(share * len(order_N)) :]] = 0
 
 
-def _few(rows: int) -> float:
-    """How many of so many rows are few."""
-    share, least = FEW
-    return max(share * rows, least)
+def _at_most(limit: tuple[float, int], rows: int) -> float:
+    """How many of so many rows a limit allows: a share of them, or a number where they are few."""
+    return max(limit[0] * rows, limit[1])
 
 
 def _far(x_N: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -162,8 +161,8 @@ def _rare(values: pa.Array) -> NDArray[np.float32]:
     count_V = counted.field("counts").to_numpy()
     ascending_V = np.sort(count_V)
     steps = np.flatnonzero((ascending_V[1:] >= COMMON * ascending_V[:-1]) & (np.diff(ascending_V) > 0))
-    share = np.where(ascending_V[steps] == 1, MAX_SINGLES * len(values), _few(len(values)))
-    steps = steps[np.cumsum(ascending_V)[steps] <= np.maximum(share, _few(len(values)))]
+    singles, few = (_at_most(limit, len(values)) for limit in (MAX_NEW, FEW))
+    steps = steps[np.cumsum(ascending_V)[steps] <= np.where(ascending_V[steps] == 1, singles, few)]
     if not len(steps):
         return np.zeros(len(values), dtype=np.float32)
     rare = counted.field("values").filter(pa.array(count_V <= ascending_V[steps[-1]]))

@@ -21,9 +21,9 @@ MAX_SHARE, MAX_FEW = 0.012, 10
 """At most this share of the values stands apart, or so many where they are few: more are a part of the table."""
 CHANCE = 7.0
 """A gap has to be this large, in units of its mean: one in a thousand is, by chance."""
-WIDE, WIDE_OF_EQUALS = 2.05, 5.0
-"""And the size on its outer side so many times that on its inner side; more where most of what is beyond are equals, as
-they may well be a value that is rare and right."""
+WIDE, WIDE_OF_EQUALS, EQUALS = 2.05, 5.0, (0.002, 2)
+"""And the size on its outer side so many times that on its inner side; more where most of what is beyond are equals and
+more than such a share of the values, or so many: they may well be a value that is rare and right."""
 WINDOW = 0.02, 10
 """Share of the values by which Hill estimates, and their least number."""
 SLACK = 1.5
@@ -60,6 +60,7 @@ def end(sizes_N: NDArray[np.floating], share: float = MAX_SHARE, least: int = MA
     index_M = np.minimum(np.minimum(bulk_M, SLACK / np.maximum(excess_M, 1e-9)), MAX_INDEX)
     gap_M = log_P[rank_M - 1] - log_P[rank_M]
     different_M = 1 + np.cumsum(np.diff(log_P[: few + 1]) < 0) - (gap_M > 0)
-    wide_M = np.where(2 * different_M > rank_M, math.log(wide), math.log(max(wide, WIDE_OF_EQUALS)))
+    is_one_value_M = (2 * different_M <= rank_M) & (rank_M > max(EQUALS[0] * len(sizes_N), EQUALS[1]))
+    wide_M = np.where(is_one_value_M, math.log(max(wide, WIDE_OF_EQUALS)), math.log(wide))
     apart = np.flatnonzero((rank_M * index_M * gap_M > CHANCE) & (gap_M > wide_M))
     return math.exp(log_P[apart[-1] + 1]) * (1 + 1e-9) if len(apart) else math.inf
