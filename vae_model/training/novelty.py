@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 DISCOUNT = 4.0
 """What is new counts as so many times more usual than it was."""
+RARE = 0.002
+"""Where more rows than this have a value of their own, an unseen one is nothing new."""
 UNHEARD = 1.25
 """What is without its like adds so many times the highest held-out score: normal rows to come may score higher."""
 
@@ -40,12 +42,13 @@ def shares(count_D: NDArray[np.intp], gap_N: NDArray[np.intp]) -> NDArray[np.flo
 
 def unseen_shares(singles_C: NDArray[np.intp], rows: int) -> NDArray[np.float64]:
     """(C,) for each category, the share of training rows with a value, in it or in one that has fewer such rows, that
-    no other row has: each would be unseen, were it not there.
+    no other row has: each would be unseen, were it not there. 1 where it is more than ``RARE``: then it is for the
+    members to say how odd a value is of which there are many.
     """
     order_C = np.argsort(singles_C, kind="stable")
     share_C = np.empty(len(singles_C))
     share_C[order_C] = np.minimum(np.cumsum(singles_C[order_C]) / rows, 1)
-    return share_C
+    return np.where(share_C > RARE, 1, share_C)
 
 
 def scores(share_X: NDArray[np.float64], held_out_N: NDArray[np.float64]) -> NDArray[np.float64]:
