@@ -21,7 +21,7 @@ MAX_SHARE, MAX_FEW = 0.012, 10
 """At most this share of the values stands apart, or so many where they are few: more are a part of the table."""
 CHANCE = 7.0
 """A gap has to be this large, in units of its mean: one in a thousand is, by chance."""
-WIDE, WIDE_OF_EQUALS, EQUALS = 2.05, 5.0, (0.002, 2)
+WIDE, WIDE_OF_EQUALS, EQUALS = 2.2, 5.0, (0.002, 2)
 """And the size on its outer side so many times that on its inner side; more where most of what is beyond are equals and
 more than such a share of the values, or so many: they may well be a value that is rare and right."""
 WINDOW = 0.02, 10
