@@ -96,7 +96,7 @@ def test_gaps_do_not_add_up():
 
 
 def test_an_unseen_category_is_as_new_as_values_that_occurred_once_are_few():
-    """Where all values are common an unseen one goes beyond all held-out rows; where many occur once it says nothing."""
+    """Where all values are common an unseen one goes beyond all held-out rows; where many occur once, it is nothing."""
     assert novelty.unseen_shares(np.array([0, 30, 2, 500]), 1000).tolist() == [0, 1, 0.002, 1]
 
     def frame(rows, seed):
