@@ -1,9 +1,9 @@
 """Scores to p-values and decisions, by the scores of held-out normal rows.
 
 The p-value of a score s is (1 + #{held-out scores >= s}) / (1 + n): the conformal p-value of Vovk, Gammerman and
-Shafer, "Algorithmic Learning in a Random World" (2005), ch. 2. For a normal row, P(p <= a) <= a at every level a. That is
-so of rows like those held out: what training set aside of them (gross errors, and at most one in 500 whose score stands
-far apart) is not among them, and normal rows of that kind are flagged beyond it.
+Shafer, "Algorithmic Learning in a Random World" (2005), ch. 2. For a normal row, P(p <= a) <= a at every level a. That
+is so of rows like those held out: what training set aside of them (gross errors, and at most one in 500 whose score
+stands far apart) is not among them, and normal rows of that kind are flagged beyond it.
 
 A false-alarm rate a flags the rows of p <= a. Fewer than 1 / a - 1 held-out rows give no row such a p-value, and none
 would ever be flagged: then the rows that score above every held-out row are, whose p-value is the smallest there is,

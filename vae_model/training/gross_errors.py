@@ -30,6 +30,8 @@ from vae_model.features.spec import FeatureSpec, combine
 from vae_model.scoring.set_aside import WORST
 from vae_model.training import tails
 
+FEWEST = 100
+"""In a sample of fewer rows there is no telling what hardly any row has."""
 MAX_ROWS = 0.05
 """At most this share of the rows is set aside for numbers, those farthest out."""
 FEW = 0.002, 2
@@ -65,6 +67,8 @@ class Screened:
 
 def screen(training: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen]) -> Screened:
     """Set aside the rows with gross errors. Raises as ``FeatureSpec.fit`` does."""
+    if len(training) + len(held_out) < FEWEST:
+        return Screened(training, held_out)
     features = [
         pa.table({name: _without_dictionary(part.column(name)) for name in chosen}) for part in (training, held_out)
     ]

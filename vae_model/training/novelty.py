@@ -27,7 +27,7 @@ DISCOUNT = 4.0
 """What is new counts as so many times more usual than it was."""
 RARE = 0.002
 """Where more rows than this have a value of their own, an unseen one is nothing new."""
-UNHEARD = 1.25
+UNHEARD = 1.4
 """What is without its like adds so many times the highest held-out score: normal rows to come may score higher."""
 
 
