@@ -49,7 +49,7 @@ class Ordinary:
     """Log-distance to the landmarks."""
 
     @classmethod
-    def mean_of(cls, several: Sequence[Ordinary]) -> Self:
+    def median_of(cls, several: Sequence[Ordinary]) -> Self:
         """The medians over several ensembles of the same members."""
         distances = np.median([one.distances for one in several], axis=0).tolist()
         return cls(distances, float(np.median([one.remoteness for one in several])))

@@ -98,7 +98,7 @@ def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, prog
         others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))
         folds.append(_fit(others, own, chosen, config, _share(progress, fold)))
     learnt = _learn(rows, chosen, config, _share(progress, FOLDS))
-    ordinary = Ordinary.mean_of([fold.ensemble.ordinary for fold in folds])
+    ordinary = Ordinary.median_of([fold.ensemble.ordinary for fold in folds])
     scores, share_N = (np.concatenate(own) for own in zip(*((f.scores, f.new_share_N) for f in folds), strict=True))
     ensemble = replace(learnt.ensemble, ordinary=ordinary)
     return _calibrated(replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N), config)

@@ -99,8 +99,9 @@ def find(rows: pa.Table, chosen: Mapping[str, Chosen]) -> tuple[NDArray[np.bool_
         else:
             missing_N = np.isnan(batch.x_NF[:, own]).all(axis=1)
             for x_N in batch.x_NF[:, own].T:
-                far.add(index, _far(x_N))
-                rare.add(index, _only_other(x_N))
+                size_N = _sizes(x_N)
+                far.add(index, _far(size_N))
+                rare.add(index, _only_other(size_N))
         if np.count_nonzero(missing_N) <= _at_most(FEW, len(rows)):
             missing.add(index, missing_N.astype(np.float32))
     far.leave(MAX_ROWS)
@@ -142,21 +143,25 @@ def _at_most(limit: tuple[float, int], rows: int) -> float:
     return max(limit[0] * rows, limit[1])
 
 
-def _far(x_N: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of numbers: the distance from their median in units of where their tail ends, where it is beyond that."""
+def _sizes(x_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of numbers: their distance from the median, 0 where missing."""
     seen_N = ~np.isnan(x_N)
     size_N = np.zeros_like(x_N)
     if seen_N.any():
         size_N[seen_N] = np.abs(x_N[seen_N] - np.median(x_N[seen_N]))
+    return size_N
+
+
+def _far(size_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of distances: each in units of where their tail ends, where it is beyond that, else 0."""
     end = tails.end(size_N)
     return np.asarray(np.where(size_N > end, size_N / end, 0), dtype=np.float32)
 
 
-def _only_other(x_N: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of numbers: 1 for the only one that is not what all others are, else 0."""
-    seen_N = ~np.isnan(x_N)
-    is_other_N = seen_N & (x_N != np.median(x_N[seen_N])) if seen_N.any() else np.zeros(len(x_N), dtype=np.bool_)
-    return np.asarray(is_other_N if np.count_nonzero(is_other_N) == 1 else is_other_N & False, dtype=np.float32)
+def _only_other(size_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of distances: 1 for the only one that is not 0, in a column that is constant but for one value; else 0."""
+    is_alone = np.count_nonzero(size_N) == 1
+    return np.asarray((size_N > 0) & is_alone, dtype=np.float32)
 
 
 def _rare(values: pa.Array) -> NDArray[np.float32]:
