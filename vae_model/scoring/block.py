@@ -86,11 +86,6 @@ class Residuals:
         most_N = self.unseen_score_NC.max(axis=1)
         return np.asarray(np.maximum(most_N - (0 if self.gap_score_N is None else self.gap_score_N), 0))
 
-    @property
-    def remoteness_N(self) -> NDArray[np.float32]:
-        """``remoteness_BW`` of the rows."""
-        return tiles.values(self.remoteness_BW, self.block.rows)
-
     def reconstruction_error_N(self, share_R: Array) -> NDArray[np.float64]:
         """Mean squared residual over the observed features; ``share_R`` is each residual's share of its feature."""
         total_BW, seen_BW = np.einsum("brw,r->bw", self.squared_BRW, share_R), share_R.sum(dtype=np.float64)

@@ -98,7 +98,7 @@ class Ensemble:
         distances = []
         for m in range(len(measures)):  # one after the other: of a wide table, one member's residuals are large enough
             own_NR, stop = np.empty((len(sample), len(bare.constant_R)), dtype=np.float32), 0
-            for residuals in bare._residuals(sample):
+            for residuals, _ in bare._residuals(sample):
                 start, stop = stop, stop + len(residuals[m])
                 own_NR[start:stop] = residuals[m]
             distances.append(ResidualDistance.fit(own_NR, bare.constant_R))
@@ -108,13 +108,13 @@ class Ensemble:
         """The medians of rows that no member has seen: on its own training rows a member that has learnt them by heart
         would look better than it is.
         """
-        blocks = []
-        for residuals in self._residuals(rows):
+        blocks, remoteness = [], []
+        for residuals, remoteness_N in self._residuals(rows):
+            remoteness.append(remoteness_N)
             seen_N = np.maximum((~np.isnan(residuals[0])).sum(axis=1), 1)
             parts = (distance.parts(own_NR) for distance, own_NR in zip(self.distances, residuals, strict=True))
             blocks.append([own_NR.sum(axis=1, dtype=np.float64) / seen_N for own_NR in parts])
         distances = [max(float(np.median(own_N)), LEAST_ORDINARY) for own_N in np.concatenate(blocks, axis=1)]
-        remoteness = [self(block).remoteness_N for block in rows.blocks(BLOCK)]
         return Ordinary(distances, float(np.median(np.concatenate(remoteness))))
 
     @classmethod
@@ -196,8 +196,7 @@ class Ensemble:
         if block.missing_BRW is not None:
             np.copyto(parts_BRW, 1, where=block.missing_BRW)
             np.copyto(squared_BRW, 0, where=block.missing_BRW)
-        inputs = replace(block.inputs, imputed_BOW=mean_BOW) if block.inputs.table.has_gaps else block.inputs
-        remoteness_BW = self.landmarks(inputs)
+        remoteness_BW = self._remoteness(block, mean_BOW)
         remoteness_BW -= np.float32(self.ordinary.remoteness)
         gap_score_N = np.append(self.gap_score_D, 0)[batch.gap_N] if block.missing_BRW is not None else None
         unseen_NC = np.where(batch.unseen_NC, self.unseen_score_C, 0) if batch.unseen_NC.any() else None
@@ -291,18 +290,27 @@ class Ensemble:
         for m in (m for m, needed in enumerate(needs) if needed):
             yield m, self.members[m](inputs)
 
-    def _residuals(self, batch: Batch) -> Iterator[list[Array]]:
-        """Each member's Pearson residuals (N, R), block by block; NaN where missing."""
+    def _remoteness(self, block: Block, mean_BOW: Array) -> Array:
+        """(B, W) log-distance to the landmarks, with what the members expect in place of what is missing."""
+        has_gaps = block.inputs.table.has_gaps
+        return self.landmarks(replace(block.inputs, imputed_BOW=mean_BOW) if has_gaps else block.inputs)
+
+    def _residuals(self, batch: Batch) -> Iterator[tuple[list[Array], Array]]:
+        """Each member's Pearson residuals (N, R), NaN where missing, and log-distances to the landmarks (N,), block by
+        block.
+        """
         for rows in batch.blocks(BLOCK):
             with one_thread:
                 block = self._block(rows, Buffers())
                 size, _, width = block.inputs.table.x_BVW.shape
                 found = {}
-                for m, expected_BOW in self._expected(block.inputs, np.empty((size, self._shape.outputs, width), "f4")):
+                mean_BOW = np.empty((size, self._shape.outputs, width), dtype=np.float32)
+                for m, expected_BOW in self._expected(block.inputs, mean_BOW):
                     differences_BRW = self._differences(block, self.members[m], expected_BOW)
                     differences_BRW /= self._deviation(self.members[m])[:, None]
                     found[m] = tiles.to_rows(differences_BRW, len(rows))
-            yield [found[m] for m in range(len(self.members))]
+                remoteness_N = tiles.values(self._remoteness(block, mean_BOW), len(rows))
+            yield [found[m] for m in range(len(self.members))], remoteness_N
 
     def _deviation(self, member: Member) -> Array:
         """(R,) divisor that turns a member's differences into Pearson residuals; 1 for constants and categories, which
