@@ -34,7 +34,7 @@ MIN_ROWS = 20
 """Fewer normal rows than this cannot be trained on."""
 MANY_TRIMMED = 0.02
 """Of a table without anomalies hardly ever more training rows than this are left out for lying far from the others."""
-ELSEWHERE: Any = {"engine": True, "source": True, "output": True, "model": {"path"}}
+ELSEWHERE: Any = {"engine": True, "source": True, "output": True, "runs": True, "model": {"path"}}
 """What a config says of where rows and files lie and who reads them. It is no part of a model: the same rows give the
 same bytes, and the same name in ``anomaly_model``, wherever they come from and go to."""
 

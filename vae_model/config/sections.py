@@ -40,6 +40,14 @@ def _known_kind(name: Any) -> Any:
     raise PydanticCustomError("kind", "Input should be {expected}", {"expected": f"{', '.join(others)} or {last}"})
 
 
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _none_is_no_place(value: Any) -> Any:
+    return None if value == "none" else value
+
+
 TypeName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_(),<>: ]*$")]
 """The name of a type of Spark's, such as ``decimal(10,2)`` or ``array<double>``."""
 KindName = Annotated[str, BeforeValidator(_known_kind)]
@@ -98,6 +106,28 @@ Format = Literal["parquet", "delta", "orc", "csv", "json"]
 """A format of source files."""
 
 
+class Incremental(Section):
+    """What is new in a source: by the versions of a Delta table, or by a column that grows."""
+
+    by: Literal["version"] | None = None
+    """version: the rows of the commits to a Delta table since the last run."""
+    column: str | None = None
+    """Or a column of times or numbers: rows whose value is larger than any that was scored."""
+    lag: Annotated[str, Field(pattern=r"^\d+(\.\d+)?[smhd]?$"), BeforeValidator(_as_text)] | None = None
+    """How late a row may come: so far below the largest value of `column` rows are looked for again, and those that
+    were scored passed over. 90s, 15m, 1h or 2d of a time, a number of a column of numbers."""
+    on_model_change: Literal["refuse", "rescore", "continue"] = "refuse"
+    """Where the model is another than that of the last run: an error; everything scored anew; or only what is new."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.by is None) == (self.column is None):
+            raise ValueError("give either 'by: version' or 'column', one of the two")
+        if self.lag is not None and self.column is None:
+            raise ValueError("'lag' goes with 'column'")
+        return self
+
+
 class Source(Place):
     """The table to train on and to score: its path, or its name, one of the two."""
 
@@ -112,6 +142,8 @@ class Source(Place):
     """SQL predicate: the rows to score. All rows by default."""
     partitions: PositiveInt | None = None
     """Spread the rows to score over so many tasks, by a shuffle. By default they are scored as they lie."""
+    incremental: Incremental | None = None
+    """Score only what is new since the last run that succeeded. All rows by default."""
 
     @field_validator("options", mode="before")
     @classmethod
@@ -218,10 +250,33 @@ class Output(Place):
 
     format: Literal["delta", "parquet"] = "delta"
     """Format of the output."""
-    mode: Literal["replace", "append"] = "replace"
-    """replace: the output is this run's rows. append: they are added to what is there."""
+    mode: Literal["replace", "append", "replace_where", "merge"] = "replace"
+    """replace: the output is this run's rows. append: they are added, in the place of those that the same run has added
+    before. replace_where: they take the place of the rows that match `where`. merge: rows with the same key are
+    updated, others added."""
+    where: str | None = None
+    """SQL predicate over columns of the source: the rows of the output that a run with `replace_where` replaces. By
+    default `source.where`."""
+    partition_by: list[str] = Field(default_factory=list)
+    """Columns that the output is partitioned by. `replace_where` on Parquet needs them."""
+    allow_empty: bool = False
+    """A run without rows empties what it would replace. By default it is an error that nothing is there to score."""
+    delete_missing: bool = False
+    """With `merge`: rows of the output whose key is gone from the source are removed."""
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]*$")] = ""
     """Put before the name of each added column."""
+
+    @model_validator(mode="after")
+    def _keys_go_with_the_mode(self) -> Self:
+        if self.where is not None and self.mode != "replace_where":
+            raise ValueError(f"'where' goes with mode: replace_where, and not with {self.mode}")
+        if self.delete_missing and self.mode != "merge":
+            raise ValueError(f"'delete_missing' goes with mode: merge, and not with {self.mode}")
+        return self
+
+
+class Runs(Place):
+    """The table of runs, a row each: what was scored, when, by which model, from which version of the source."""
 
 
 class TrainJob(NamedTuple):
@@ -259,6 +314,8 @@ class Config(Section):
     """When a row is an anomaly."""
     output: Output | None = None
     """Where the scored rows go."""
+    runs: Annotated[Runs | None, BeforeValidator(_none_is_no_place)] = None
+    """Where the record of each run goes. By default beside the output, as `<output>_runs`; `runs: none` keeps none."""
 
     @model_validator(mode="after")
     def _keys_are_no_features(self) -> Self:
@@ -266,6 +323,31 @@ class Config(Section):
         if both:
             raise ValueError(f"key columns cannot be features: {', '.join(both)}")
         return self
+
+    @model_validator(mode="after")
+    def _modes_have_what_they_need(self) -> Self:
+        source, output = self.source, self.output
+        if output is None:
+            return self
+        if output.mode == "merge" and not self.key:
+            raise ValueError("output.mode merge needs 'key', the columns that identify a row")
+        if output.mode == "replace_where" and (output.where or (source and source.where)) is None:
+            raise ValueError("output.mode replace_where needs output.where, or source.where")
+        if source and source.incremental and output.mode not in ("append", "merge"):
+            raise ValueError(f"source.incremental goes with output.mode append or merge, and not with {output.mode}")
+        if source and source.incremental and source.incremental.lag and output.mode == "append" and not self.key:
+            raise ValueError("source.incremental.lag with output.mode append needs 'key', by which scored rows are known")
+        return self
+
+    @property
+    def runs_place(self) -> Runs | None:
+        """Where records of runs go; None where there is no such table."""
+        if self.runs is not None or "runs" in self.model_fields_set or self.output is None:
+            return self.runs
+        if self.output.path is not None:
+            return Runs(path=self.output.path.rstrip("/") + "_runs")
+        *outer, last = identifiers.parts(self.output.table or "")
+        return Runs(table=".".join(map(identifiers.quote, [*outer, last + "_runs"])))
 
     @model_validator(mode="after")
     def _the_model_has_a_place_of_its_own(self) -> Self:

@@ -38,17 +38,18 @@ def _process_space() -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
-def is_dead(mark: str, touched: float | None) -> bool:
+def is_dead(mark: str, touched: float | None, quiet: float = QUIET) -> bool:
     """Whether the run of a mark has ended: its process is gone, or, of another machine's, nobody has written for long.
 
-    ``touched`` is the time of the last write to what it left, None where that cannot be told.
+    ``touched`` is the time of the last write to what it left, None where that cannot be told; ``quiet`` how many
+    seconds ago that may be.
     """
     began, space, pid, _ = mark.split("_")
     if space == _process_space() and os.name == "posix":
         return not _is_running(int(pid))
     if touched is None:
         return time.time() - timegm(time.strptime(began, "%Y%m%dt%H%M%S")) > QUIET_BY_NAME
-    return time.time() - touched > QUIET
+    return time.time() - touched > quiet
 
 
 def _is_running(pid: int) -> bool:

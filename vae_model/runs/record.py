@@ -1,0 +1,143 @@
+"""The record of a run: what was scored, when, by which model, from which version of the source."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+
+from vae_model.places import marks
+
+Status = Literal["running", "succeeded", "skipped", "gated", "failed"]
+SILENT = 600.0
+"""Seconds without a heartbeat after which a run of another machine is taken for dead."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run: its name, how long it took, and how many rows went through it."""
+
+    stage: str
+    seconds: float
+    rows: int | None = None
+    rows_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run. A field that is not known, or not known yet, is None."""
+
+    run_id: str
+    """The scheduler's, or derived from what the run reads and does."""
+    name: str
+    """The config's ``name``."""
+    command: str
+    """train, score or run."""
+    status: Status = "running"
+    """``skipped``: there was nothing to score. ``gated``: a gate said no."""
+    message: str | None = None
+    """Why the run was skipped, gated or failed."""
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ended: datetime | None = None
+    heartbeat: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When the run last said that it is alive."""
+    host: str = field(default_factory=platform.node)
+    process: str = field(default_factory=marks.new)
+    """The process that runs it, by which it is told whether it is still there."""
+    config_digest: str | None = None
+    decision_digest: str | None = None
+    model: str | None = None
+    """Name and first digits of the model's digest, as in the column ``anomaly_model``."""
+    model_digest: str | None = None
+    source: str | None = None
+    source_version: str | None = None
+    """Of a Delta table its version; of files a digest of their names, sizes and times."""
+    slice: str | None = None
+    """Which rows of the source: the predicate, and what an incremental run took."""
+    output: str | None = None
+    mode: str | None = None
+    rows_read: int | None = None
+    rows_scored: int | None = None
+    """Rows that have a score. The others have an ``anomaly_status`` that says why."""
+    statuses: dict[str, int] | None = None
+    """Rows by ``anomaly_status``."""
+    anomalies: int | None = None
+    threshold: float | None = None
+    """The score beyond which rows were flagged."""
+    effective_rate: float | None = None
+    """The share of normal rows that the threshold flags, as expected from the held-out rows."""
+    stages: list[Stage] = field(default_factory=list)
+    engine: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the run goes on: it has not ended, and neither has its process as far as can be told."""
+        return self.status == "running" and not marks.is_dead(self.process, self.heartbeat.timestamp(), SILENT)
+
+    @property
+    def seconds(self) -> float | None:
+        """From start to end."""
+        return (self.ended - self.started).total_seconds() if self.ended else None
+
+    def ending(self, status: Status, message: str | None = None) -> Self:
+        """The same run, ended now."""
+        now = datetime.now(UTC)
+        return replace(self, status=status, message=message, ended=now, heartbeat=now)
+
+    def to_json(self) -> dict[str, Any]:
+        """As values that JSON has; times in ISO 8601, UTC."""
+        values = asdict(self)
+        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+    def to_arrow(self) -> pa.Table:
+        """As a table of one row."""
+        values = asdict(self)
+        return pa.Table.from_pylist([{name: _as_items(value) for name, value in values.items()}], SCHEMA)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """From a row of a runs table. Columns of later versions are passed over; raises ValueError without an id."""
+        known = {one.name for one in fields(cls)}
+        values = {name: value for name, value in row.items() if name in known and value is not None}
+        if not {"run_id", "name", "command", "status", "started", "heartbeat", "process"} <= values.keys():
+            raise ValueError("no record of a run")
+        for name in ("statuses", "versions"):
+            if name in values:
+                values[name] = dict(values[name])
+        stages = [Stage(**{f.name: stage[f.name] for f in fields(Stage)}) for stage in values.pop("stages", [])]
+        times = {name: _utc(values[name]) for name in ("started", "ended", "heartbeat") if name in values}
+        return cls(**{**values, **times, "stages": stages})
+
+
+def _as_items(value: Any) -> Any:
+    return list(value.items()) if isinstance(value, dict) else value
+
+
+def _utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+_TIME = pa.timestamp("us", "UTC")
+_STAGE = pa.struct(
+    [("stage", pa.string()), ("seconds", pa.float64()), ("rows", pa.int64()), ("rows_per_second", pa.float64())]
+)
+_TYPES: dict[str, pa.DataType] = {
+    "started": _TIME,
+    "ended": _TIME,
+    "heartbeat": _TIME,
+    "rows_read": pa.int64(),
+    "rows_scored": pa.int64(),
+    "statuses": pa.map_(pa.string(), pa.int64()),
+    "anomalies": pa.int64(),
+    "threshold": pa.float64(),
+    "effective_rate": pa.float64(),
+    "stages": pa.list_(_STAGE),
+    "versions": pa.map_(pa.string(), pa.string()),
+}
+SCHEMA = pa.schema([(one.name, _TYPES.get(one.name, pa.string())) for one in fields(RunRecord)])
+"""The columns of a runs table."""
