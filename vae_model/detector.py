@@ -22,7 +22,7 @@ from vae_model.features.spec import FeatureSpec
 from vae_model.places import files
 from vae_model.printable import printable
 from vae_model.scoring import model_file
-from vae_model.scoring.scorer import OUTPUT, Scorer
+from vae_model.scoring.scorer import COMPUTED, SCORED, Scorer
 from vae_model.scoring.set_aside import SetAside
 from vae_model.training import fit, gross_errors
 from vae_model.training.gross_errors import Screened
@@ -138,11 +138,9 @@ class Detector:
         schema.check_fits_model(schema.arrow_columns(table.schema), scorer.spec.trained)
         batches = table.select(scorer.names).combine_chunks().to_batches()
         structs = [scorer(batch.columns) for batch in batches]
-        flat = [pa.Table.from_struct_array(struct) for struct in structs] or [
-            OUTPUT.empty_table().drop(OUTPUT.names[-1])
-        ]
+        flat = [pa.Table.from_struct_array(struct) for struct in structs] or [COMPUTED.empty_table()]
         scored = pa.concat_tables(flat)
-        scored = scored.append_column(OUTPUT.field(len(OUTPUT) - 1), pa.repeat(scorer.name, len(scored)))
+        scored = scored.append_column(SCORED.field(len(SCORED) - 1), pa.repeat(scorer.name, len(scored)))
         if isinstance(frame, (pd.DataFrame, np.ndarray)):
             out = scored.to_pandas()
             return out.set_index(frame.index) if isinstance(frame, pd.DataFrame) else out

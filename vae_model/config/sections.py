@@ -336,7 +336,9 @@ class Config(Section):
         if source and source.incremental and output.mode not in ("append", "merge"):
             raise ValueError(f"source.incremental goes with output.mode append or merge, and not with {output.mode}")
         if source and source.incremental and source.incremental.lag and output.mode == "append" and not self.key:
-            raise ValueError("source.incremental.lag with output.mode append needs 'key', by which scored rows are known")
+            raise ValueError(
+                "source.incremental.lag with output.mode append needs 'key', by which scored rows are known"
+            )
         return self
 
     @property

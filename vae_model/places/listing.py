@@ -34,9 +34,8 @@ class DataFile:
 
     @property
     def partition(self) -> dict[str, str | None]:
-        """The values that the folders about it stand for, as Hive lays tables out: ``year=2023/city=New%20York``."""
-        steps = [step.partition("=") for step in posixpath.dirname(self.inside).split("/") if "=" in step]
-        return {name: None if value == NULL_PARTITION else unquote(value) for name, _, value in steps}
+        """The values that the folders about it stand for."""
+        return partition_of(self.inside)
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,12 @@ class Listing:
             return files.for_engine(self.root)
         root = files.for_engine(self.root).rstrip("/")
         return _like(root, file.path) if self.is_pattern else f"{root}/{file.inside}"
+
+
+def partition_of(inside: str) -> dict[str, str | None]:
+    """The values that the folders about a file stand for, as Hive lays tables out: ``year=2023/city=New%20York/…``."""
+    steps = [step.partition("=") for step in posixpath.dirname(inside).split("/") if "=" in step]
+    return {name: None if value == NULL_PARTITION else unquote(value) for name, _, value in steps}
 
 
 def _like(root: str, path: str) -> str:

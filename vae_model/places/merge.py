@@ -7,6 +7,8 @@ import posixpath
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 from vae_model.errors import JobError
 from vae_model.places import credentials, files, marks, staging
@@ -16,40 +18,59 @@ AT_ONCE = 16
 """Files that an object store is asked to copy or delete at a time."""
 
 
-def move_in(at: Folder, staged: str, mark: str, append: bool) -> list[str]:
-    """Put the data files of a staged folder into a folder, and, to replace, remove those that were there, after that.
+@dataclass(frozen=True)
+class Order:
+    """Which files new ones take the place of, how the new ones are called, and what is left beside them."""
+
+    replaces: Callable[[str], bool]
+    """Whether a file, by its path in the folder, is to be replaced."""
+    stamp: str
+    tag: str = ""
+    """What stands in the new files' names, after the run's mark."""
+
+
+def move_in(at: Folder, staged: str, mark: str, order: Order) -> None:
+    """Put the data files of a staged folder into a folder, and remove those that they replace, after that.
 
     A reader in between finds rows of both, never too few. Until all are in place a failure is undone, at once or, where
-    the run is killed, by the next one; from then on the next one ends what this one began. Returned are the names of
-    the new files. Raises JobError, with ``transient`` where another job wrote at the same time.
+    the run is killed, by the next one; from then on the next one ends what this one began. Raises JobError, with
+    ``transient`` where another job wrote the same at the same time.
     """
     with files.explained(at.path, writing=True):
-        before = _before(at, mark, append)
+        before = _before(at, mark, order)
         new = [str(file).removeprefix(f"{staged}/") for file in at.fs.find(staged)]
-        moves = {name: f"{mark}-{posixpath.basename(name)}" for name in filter(staging.is_data, new)}
+        moves = {name: _named(name, f"{mark}-{order.tag}") for name in filter(staging.is_data, new)}
         at.fs.pipe_file(f"{staged}/{staging.ADDING}", b"")
         try:
+            if files.renames(at.path):
+                for inside in {posixpath.dirname(name) for name in moves.values()} - {""}:
+                    at.fs.makedirs(f"{at.inner}/{inside}", exist_ok=True)
             _each(at.place, (f"{staged}/{name}" for name in moves), (f"{at.inner}/{name}" for name in moves.values()))
             after = {*filter(staging.is_data, staging.contents(at)[0])}
-            if not after.issuperset(moves.values()) or not (append or after <= {*before, *moves.values()}):
+            if not after.issuperset(moves.values()) or {*filter(order.replaces, after)} - {*before, *moves.values()}:
                 raise staging.conflict(at)
-            _note(at, staged, [] if append else before)
+            _note(at, staged, {"replaced": before, "stamp": order.stamp})
         except BaseException as error:
             _take_back(at, staged, moves.values(), error)
             if isinstance(error, OSError) and files.renames(at.path):
                 raise staging.unchanged(at, error) from error
             raise
-        if not append:
-            _remove_replaced(at, before)
-            if "_SUCCESS" in new:  # what some schedulers wait for
-                with suppress(Exception):  # the rows are in place
-                    at.place(f"{staged}/_SUCCESS", f"{at.inner}/_SUCCESS")
-    return list(moves.values())
+        _remove_replaced(at, before)
+        staging.put_stamp(at, order.stamp)
+        if "_SUCCESS" in new:  # what some schedulers wait for
+            with suppress(Exception):  # the rows are in place
+                at.place(f"{staged}/_SUCCESS", f"{at.inner}/_SUCCESS")
 
 
-def _before(at: Folder, mark: str, append: bool) -> list[str]:
-    """The files that are there, once what dead runs have left is away. Raises JobError where another run is just now
-    adding its own: half of them would be replaced.
+def _named(name: str, first: str) -> str:
+    """The path of a file in its folder, with something before its own name."""
+    folder, own = posixpath.split(name)
+    return posixpath.join(folder, f"{first}-{own}")
+
+
+def _before(at: Folder, mark: str, order: Order) -> list[str]:
+    """The files that are to be replaced, once what dead runs have left is away. Raises JobError where another run is
+    just now adding some: half of them would be replaced.
     """
     names, runs = staging.contents(at)
     others = {other: place for other, place in runs.items() if other != mark}
@@ -62,12 +83,13 @@ def _before(at: Folder, mark: str, append: bool) -> list[str]:
         for name in [posixpath.basename(str(name)) for name in staging.listed(at.fs, parent or "/")]:
             if beside := marks.of(at.inner, name, "staged"):
                 runs[beside] = f"{parent}/{name}"
+    replaced = sorted(filter(order.replaces, names))
     for other, place in runs.items():
-        if append or other == mark or not any(name.startswith(f"{other}-") for name in names):
+        if other == mark or not any(posixpath.basename(name).startswith(f"{other}-") for name in replaced):
             continue
         if at.fs.exists(f"{place}/{staging.ADDING}") and not at.fs.exists(f"{place}/{staging.ADDED}"):
             raise staging.conflict(at)
-    return sorted(names)
+    return replaced
 
 
 def _each(do: Callable[..., object], *arguments: Iterable[str]) -> None:
@@ -77,9 +99,9 @@ def _each(do: Callable[..., object], *arguments: Iterable[str]) -> None:
             pass
 
 
-def _note(at: Folder, staged: str, replaced: list[str]) -> None:
-    """Write down, whole or not at all, that a run's files are in place, and which ones they replace."""
-    note, data = f"{staged}/{staging.ADDED}", json.dumps(replaced).encode()
+def _note(at: Folder, staged: str, what: dict[str, Any]) -> None:
+    """Write down, whole or not at all, that a run's files are in place, and what is still to be done."""
+    note, data = f"{staged}/{staging.ADDED}", json.dumps(what).encode()
     if files.renames(at.path):
         at.fs.pipe_file(f"{note}.tmp", data)
         at.place(f"{note}.tmp", note)

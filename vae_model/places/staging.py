@@ -25,6 +25,8 @@ ADDING, ADDED = "_adding", "_added"
 there, and those listed in it, which they replace, are to be removed. ``ADDED`` counts where both are."""
 
 
+STAMP = "_vae_anomaly.json"
+"""What the last run says of the folder; readers pass over it."""
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
 """What file systems call the time of the last write, the surest first."""
 
@@ -109,12 +111,20 @@ def finish(at: Folder, staged: str, mark: str) -> None:
             return
         log.info("Removing what a job that was killed has left: %s", staged)
         if at.fs.exists(f"{staged}/{ADDED}"):
-            replaced = json.loads(at.fs.cat_file(f"{staged}/{ADDED}"))
-            remove(at, replaced if isinstance(replaced, list) else [replaced])
+            note = json.loads(at.fs.cat_file(f"{staged}/{ADDED}"))
+            note = note if isinstance(note, dict) else {"replaced": note}  # of earlier versions: the names alone
+            replaced = note.get("replaced")
+            remove(at, replaced if isinstance(replaced, list) else [str(replaced)])
+            if isinstance(note.get("stamp"), str):
+                put_stamp(at, note["stamp"])
         elif at.fs.exists(f"{staged}/{ADDING}"):
-            inside = [posixpath.basename(str(name)) for name in listed(at.fs, at.inner)]
-            remove(at, [name for name in inside if name.startswith(f"{mark}-")])
+            remove(at, [name for name in contents(at)[0] if posixpath.basename(name).startswith(f"{mark}-")])
         discard(at, staged)
+
+
+def put_stamp(at: Folder, stamp: str) -> None:
+    """Leave what a run says of its output, beside its files."""
+    files.put(f"{at.path}/{STAMP}", stamp.encode())
 
 
 def discard(at: Folder, staged: str) -> None:

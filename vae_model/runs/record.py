@@ -106,12 +106,10 @@ class RunRecord:
         values = {name: value for name, value in row.items() if name in known and value is not None}
         if not {"run_id", "name", "command", "status", "started", "heartbeat", "process"} <= values.keys():
             raise ValueError("no record of a run")
-        for name in ("statuses", "versions"):
-            if name in values:
-                values[name] = dict(values[name])
+        maps: dict[str, dict[str, Any]] = {n: dict(values[n]) for n in ("statuses", "versions") if n in values}
         stages = [Stage(**{f.name: stage[f.name] for f in fields(Stage)}) for stage in values.pop("stages", [])]
         times = {name: _utc(values[name]) for name in ("started", "ended", "heartbeat") if name in values}
-        return cls(**{**values, **times, "stages": stages})
+        return cls(**{**values, **maps, **times, "stages": stages})
 
 
 def _as_items(value: Any) -> Any:

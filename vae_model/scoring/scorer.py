@@ -35,12 +35,15 @@ OUTPUT = pa.schema(
         ("anomaly_reasons", reasons.TYPE),
         ("anomaly_status", pa.string()),
         ("anomaly_model", pa.string()),
+        ("anomaly_run", pa.string()),
     ]
 )
 """The columns a scored table gains, in order."""
 
-COMPUTED = pa.schema(list(OUTPUT)[:-1])
-"""Those that differ from row to row; ``anomaly_model`` is one constant, added without a trip through Python."""
+SCORED = pa.schema(list(OUTPUT)[:-1])
+"""Those that rows gain outside a job, which are of no run."""
+COMPUTED = pa.schema(list(OUTPUT)[:-2])
+"""Those that differ from row to row; model and run are constants, added without a trip through Python."""
 
 MOST_BLOCKS = 4
 ENCODED_CELLS = 32 * MOST_BLOCKS * BLOCK

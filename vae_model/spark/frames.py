@@ -29,14 +29,18 @@ ENGINE_ERRORS = (PySparkException, Py4JError)
 READ_ERRORS = (*ENGINE_ERRORS, pa.ArrowException, ValueError, OverflowError)
 """What bringing rows here raises: also what pyspark and Arrow say of values that Python or Arrow has no room for, such
 as a year beyond 9999."""
+_CONFLICT = re.compile(
+    r"Concurrent\w*Exception|DELTA_CONCURRENT|(Protocol|Metadata)ChangedException|DELTA_(PROTOCOL|METADATA)_CHANGED"
+    r"|Failed to commit transaction|Metadata changed since last commit"
+)
+"""What engines say of a commit that another writer's came before."""
 _TRANSIENT = re.compile(
-    r"Concurrent\w*Exception|DELTA_CONCURRENT|Failed to commit transaction|Metadata changed since last commit"
-    r"|ExecutorLostFailure|Python worker exited unexpectedly"
+    r"ExecutorLostFailure|Python worker exited unexpectedly"
     r"|StatusCode\.(UNAVAILABLE|DEADLINE_EXCEEDED)|Connection (refused|reset|timed out|aborted)|SocketTimeoutException"
     r"|UnknownHostException|NoHttpResponseException|error sending request|(operation|request) timed out"
     r"|SlowDown|Service ?Unavailable"
 )
-"""What engines say when another try may go well: a commit lost to another writer, workers lost, no answer."""
+"""What engines say when another try may go well: workers lost, no answer."""
 
 _STACK = ("An error occurred while calling", "at ", "Caused by: ", "Suppressed: ", "... ", "JVM stacktrace:", "<_")
 """How lines begin that are no message."""
@@ -159,4 +163,9 @@ def _without_data(text: str) -> str:
 
 def is_transient(error: Exception) -> bool:
     """Whether an engine's error may be gone when the same job is run again."""
-    return bool(_TRANSIENT.search(_without_data(str(error))))
+    return is_conflict(error) or bool(_TRANSIENT.search(_without_data(str(error))))
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether an engine's error says that another writer committed to the same table meanwhile."""
+    return bool(_CONFLICT.search(_without_data(str(error))))

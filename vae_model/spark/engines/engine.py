@@ -44,6 +44,12 @@ class Capabilities:
     """MERGE INTO a Delta table."""
     replace_where: bool = True
     """Delta's overwrite of the rows that match a predicate."""
+    merge_reads_once: bool = True
+    """MERGE computes what it merges once, however often it looks at it."""
+    replace_where_by_name: bool = True
+    """``replaceWhere`` for a table by its name, and not by its path alone."""
+    commit_metadata: bool = True
+    """What the session's Delta commits are to carry can be set, for those of MERGE too."""
     transactions: bool = True
     """Delta's ``txnAppId`` and ``txnVersion``: a repeated append is passed over."""
     history: bool = True

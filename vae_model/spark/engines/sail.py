@@ -46,6 +46,9 @@ class Sail(Engine):
 
     name: ClassVar[str] = "Sail"
     can: ClassVar[Capabilities] = Capabilities(
+        merge_reads_once=False,
+        replace_where_by_name=False,
+        commit_metadata=False,
         transactions=False,
         history=False,
         streaming=False,

@@ -1,4 +1,4 @@
-"""Scoring a DataFrame, and the job that a config describes: source to sink."""
+"""Scoring a DataFrame, and the rows of a job: source to sink."""
 
 from __future__ import annotations
 
@@ -6,36 +6,51 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from vae_model import errors
 from vae_model.config.sections import Config, Output, Source
-from vae_model.detector import Detector, choose
-from vae_model.errors import JobError, NothingToScore, SourceError, VaeAnomalyError
+from vae_model.detector import Detector
+from vae_model.errors import JobError, VaeAnomalyError
 from vae_model.features import schema
+from vae_model.runs.record import Stage
+from vae_model.runs.stamp import Stamp
 from vae_model.scoring.scorer import Scorer
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.progress import Tasks, watch
+from vae_model.spark.jobs.prepare import Prepared
 from vae_model.spark.jobs.stage import log_stage
 from vae_model.spark.sinks import sink
-from vae_model.spark.sinks.reading import Rows
+from vae_model.spark.sinks.reading import written
 from vae_model.spark.sinks.summary import Summary, summarise
+from vae_model.spark.sinks.writing import Writing
 from vae_model.spark.source.spread import spread
-from vae_model.spark.source.table import check_clash, open_source, where
+from vae_model.spark.source.table import check_clash
 from vae_model.spark.workers import libraries, transport, udf
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 log = logging.getLogger(__name__)
 
+TRIES = 5
+"""How often rows are written, where each time another run's commit comes between."""
+WAIT = 20.0
+"""Seconds between two tries at most; they are drawn at random, more each time."""
+
 
 def score(
-    frame: DataFrame, detector: Detector, prefix: str = "", observe: Callable[[], None] | None = None
+    frame: DataFrame,
+    detector: Detector,
+    prefix: str = "",
+    observe: Callable[[], None] | None = None,
+    run_id: str | None = None,
 ) -> DataFrame:
-    """``frame`` with the seven output columns after its own. Lazy: rows are scored when the result is used.
+    """``frame`` with the output columns after its own: seven and, where ``run_id`` names a run, ``anomaly_run``. Lazy:
+    rows are scored when the result is used.
 
     ``observe`` is called by the workers after every batch.
     Raises SchemaError where a feature is missing or retyped, or an output column would clash.
@@ -44,81 +59,78 @@ def score(
     schema.check_fits_model(found, detector.spec.trained)
     check_clash([column.name for column in found], prefix)
     function = udf.scoring_udf(frame.sparkSession, detector.to_bytes(), detector.scorer, observe)
-    return udf.add_scores(frame, function, detector.scorer, prefix)
+    return udf.add_scores(frame, function, detector.scorer, prefix, run_id)
 
 
-def run_score(spark: SparkSession, config: Config, detector: Detector, tasks: Tasks | None = None) -> Summary | None:
-    """The scoring job: source to sink, and the summary of the rows it wrote, read back from what was written.
+class Scored(NamedTuple):
+    """What came of scoring the rows of a job."""
 
-    No summary, with a warning, where the rows are written but cannot be read back, or not be told from those that were
-    there: by then there is nothing to try again.
+    summary: Summary | None
+    """None where the rows are written but cannot be read back: by then there is nothing to try again."""
+    stage: Stage
+
+
+def score_prepared(
+    prepared: Prepared, config: Config, detector: Detector, run_id: str, tasks: Tasks | None = None
+) -> Scored:
+    """Score the rows of a job and write them; the summary is read back from what was written.
+
+    Where another run's commit comes between, all of it is done again, a few times. Raises JobError.
     """
     source, output = config.for_scoring()
-    detector = decide_as_configured(detector, config)
-    frame = spread(prepare_score(spark, config, detector), source.partitions)
+    rows = spread(prepared.rows, source.partitions)
+    spark = rows.sparkSession
+    stamp = Stamp(run_id, config.key, detector.scorer.name, prepared.position)
+    writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone)
     peak = engine_of(spark).peak_memory(spark)
     started = time.monotonic()
-    with ExitStack() as stack:
-        try:
-            with watch(spark, "Scoring", tasks), transport.as_rows(spark):
-                scored = score(frame, detector, output.prefix, peak.observer() if peak else None)
-                rows = stack.enter_context(sink.write(scored, output))
-        except frames.ENGINE_ERRORS as error:
-            raise _write_error(error, source, output) from error
-        written = time.monotonic()
-        summary = _summary(rows, output, config.key, detector.scorer)
-    measured = {"worker_peak_mb": peak.bytes // 2**20} if peak else {}
-    log_stage("scoring", summary.rows if summary else None, started, written, measured)
-    return summary
-
-
-def _summary(rows: Rows, output: Output, key: list[str], scorer: Scorer) -> Summary | None:
-    """The summary of the rows that were written; None, with a warning, where there can be none."""
+    with transport.as_rows(spark):
+        scored = score(rows, detector, output.prefix, peak.observer() if peak else None, run_id)
     try:
-        found = rows()
-        if found is not None:
-            return summarise(found, output, key, scorer)
-        log.warning("No summary: the rows that were appended to %s cannot be told from those that were there", output)
+        for attempt in _tries(output):
+            with attempt, watch(spark, "Scoring", tasks), transport.as_rows(spark):
+                sink.write(scored, writing)
+    except frames.ENGINE_ERRORS as error:
+        raise _write_error(error, source, output) from error
+    ended = time.monotonic()
+    summary = _summary(scored, writing, detector.scorer)
+    measured = {"worker_peak_mb": peak.bytes // 2**20} if peak else {}
+    return Scored(summary, log_stage("scoring", summary.rows if summary else None, started, ended, measured))
+
+
+def _tries(output: Output) -> Retrying:
+    def say(state: RetryCallState) -> None:
+        wait = state.next_action.sleep if state.next_action else 0
+        log.warning(
+            "Another run wrote to %s while this one did: try %d of %d, in %.0f s",
+            output, state.attempt_number + 1, TRIES, wait,
+        )  # fmt: skip
+
+    return Retrying(
+        retry=retry_if_exception(_is_conflict),
+        stop=stop_after_attempt(TRIES),
+        wait=wait_random_exponential(multiplier=1, max=WAIT),
+        before_sleep=say,
+        reraise=True,
+    )
+
+
+def _is_conflict(error: BaseException) -> bool:
+    if isinstance(error, JobError):
+        return error.transient
+    return isinstance(error, frames.ENGINE_ERRORS) and frames.is_conflict(error)
+
+
+def _summary(scored: DataFrame, writing: Writing, scorer: Scorer) -> Summary | None:
+    """The summary of the rows that a run wrote; None, with a warning, where they cannot be read back."""
+    output, stamp = writing.output, writing.stamp
+    try:
+        rows = written(scored.sparkSession, output, stamp.run, scored.schema)
+        return summarise(rows, output, stamp.key, scorer)
     except Exception as error:  # whatever it is: the rows are written
         log.warning("No summary: the rows are written to %s, but cannot be read back: %s", output, frames.reason(error))
         log.debug("How reading back failed", exc_info=True)
     return None
-
-
-def prepare_score(
-    spark: SparkSession, config: Config, detector: Detector | None = None, mending: bool = True
-) -> DataFrame:
-    """The rows to score, after every check that needs no work: source, columns, predicate, output. First of all, if
-    ``mending``, what a job that was killed has left of the output is put right.
-
-    Without a detector (before training) the feature columns are held against the config instead of the model. Raises
-    NothingToScore where there is no row, and an InputError where something does not fit.
-    """
-    source, output = config.for_scoring()
-    if mending:
-        sink.mend(output)
-    frame = open_source(spark, source)
-    found = frames.columns(frame)
-    if detector is None:
-        choose(found, config)
-    else:
-        schema.check_fits_model(found, detector.spec.trained, config.key)
-    check_clash(frame.columns, output.prefix)
-    sink.check_output(spark, source, output, frame)
-    rows = where(frame, source.where, "source.where")
-    libraries.check_workers(spark)
-    try:
-        empty = rows.isEmpty()
-    except frames.ENGINE_ERRORS as error:
-        raise SourceError(
-            f"The source {source} cannot be read.", found=frames.reason(error), transient=frames.is_transient(error)
-        ) from error
-    if empty:
-        raise NothingToScore(
-            "There is no row to score.",
-            found=f"{source} is empty" + (f" where {source.where}" if source.where else ""),
-        )
-    return rows
 
 
 def decide_as_configured(detector: Detector, config: Config) -> Detector:
@@ -139,6 +151,14 @@ def decide_as_configured(detector: Detector, config: Config) -> Detector:
 def _write_error(error: Exception, source: Source, output: Output) -> VaeAnomalyError:
     """An engine's error while scoring and writing; an error of our own from a worker is told as it was."""
     text = str(error)
+    if frames.is_conflict(error):
+        return JobError(
+            f"Another run wrote to {output} while this one did.",
+            "a commit that no other comes before",
+            f"{TRIES} tries, each lost: {frames.reason(error)}",
+            f"This run's rows are not there. {output} is as the other run left it; run this one again.",
+            transient=True,
+        )
     if own := _own_error(text, f"It was met while scoring {source}. {output} is as it was."):
         return own
     if explained := libraries.explain(text):

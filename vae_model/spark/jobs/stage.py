@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from vae_model.runs.record import Stage
+
 log = logging.getLogger(__name__)
 
 
@@ -16,7 +18,7 @@ def log_stage(
     started: float,
     ended: float | None = None,
     more: Mapping[str, int] = MappingProxyType({}),
-) -> None:
+) -> Stage:
     """One line on a stage that is over: rows, if they were counted, seconds, and whatever else was measured."""
     seconds = (ended or time.monotonic()) - started
     measured: dict[str, float] = {"seconds": round(seconds, 2)}
@@ -25,3 +27,4 @@ def log_stage(
     measured |= more
     text = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in measured.items())
     log.info("Stage %s: %s", stage, text, extra={"data": {"stage": stage, **measured}})
+    return Stage(stage, measured["seconds"], rows, measured.get("rows_per_second"))

@@ -10,7 +10,9 @@ from vae_model.detector import Detector, choose
 from vae_model.errors import ModelFileError
 from vae_model.places import files
 from vae_model.spark import frames
-from vae_model.spark.jobs.score import prepare_score, score
+from vae_model.spark.jobs.prepare import prepare
+from vae_model.spark.jobs.score import score
+from vae_model.spark.sinks import sink
 from vae_model.spark.source.table import open_source, where
 
 if TYPE_CHECKING:
@@ -35,10 +37,13 @@ def validate(spark: SparkSession, config: Config) -> Iterator[str]:
     if config.output is None:
         yield "output  none given"
         return
-    rows = prepare_score(spark, config, detector, mending=False)
+    prepared = prepare(spark, config, detector, mending=False)
     if detector is not None:
-        score(rows, detector, config.output.prefix)
+        score(prepared.rows, detector, config.output.prefix)
     yield f"output  ok: {config.output} ({config.output.format}, {config.output.mode})"
+    yield f"promise {sink.check_mode(spark, config.output)}"
+    place = config.runs_place
+    yield f"runs    {'none' if place is None else f'ok: {place}'}"
 
 
 def _model(config: Config) -> Detector | None:

@@ -1,125 +1,170 @@
-"""A Delta output, by path or by name: one commit to the Delta log."""
+"""A Delta output, by path or by name: one commit to the Delta log, which says which run made it."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import reduce
-from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import unquote
-from uuid import uuid4
-
-from pyspark.sql import functions as F
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from vae_model.config.sections import Output
+from vae_model.errors import InputError, JobError
 from vae_model.places import files, identifiers
+from vae_model.runs.stamp import FILE, Stamp
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.sinks import first_commit
-from vae_model.spark.sinks.reading import Rows, existing, read_output
+from vae_model.spark.sinks import commits, first_commit, merging
+from vae_model.spark.sinks.columns import aligned
+from vae_model.spark.sinks.reading import existing, location, rows_of
 from vae_model.spark.sinks.writer import writer
+from vae_model.spark.sinks.writing import Mode, Writing
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
-NEWEST = 1000
-"""A commit is looked for among so many, from the newest backwards: others may have written since."""
+METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+"""What a session's commits carry, where no writer says it: those of MERGE, and of a table that is made by name."""
 
 
 class Delta:
     """Delta tables."""
 
-    modes: ClassVar[Mapping[str, tuple[str, ...]]] = {"replace": (), "append": ()}
+    def modes(self, output: Output) -> Mapping[str, Mode]:
+        """All modes, by path and by name: each is one commit."""
+        whole = "One commit: a reader finds the previous rows or the new ones."
+        return {
+            "replace": Mode((), f"{whole} The output is this run's rows."),
+            "append": Mode((), f"{whole} A run's rows are there once, however often it is run."),
+            "replace_where": Mode(("replace_where",), f"{whole} Rows outside the slice, and nulls, stay as they are."),
+            "merge": Mode(("merge",), f"{whole} One row a key; run again, it changes nothing."),
+        }
 
-    @contextmanager
-    def write(self, frame: DataFrame, output: Output) -> Iterator[Rows]:
-        """Write a DataFrame as the Delta table of ``output``, replacing it or adding to it."""
-        spark, own = frame.sparkSession, f"vae-anomaly {uuid4().hex}"
-        appending = output.mode == "append"
-        is_first = appending and existing(spark, output) is None
-        saver = writer(frame, "delta").mode("append" if appending else "overwrite")
-        # To append: what the commit is found again by, for others may append too.
-        saver = saver.option("userMetadata", own) if appending else saver.option("overwriteSchema", "true")
-        if re.search(r"[ ,;{}()\n\t=]", "".join(frame.columns)):
-            saver = saver.option("delta.columnMapping.mode", "name")  # Delta refuses such names without it
-        with engine_of(spark).cancelling(spark):
-            if output.table is not None:
-                saver.saveAsTable(identifiers.table(output.table))
+    def check(self, frame: DataFrame, output: Output) -> None:
+        """Nothing that is not checked for every format."""
+
+    def write(self, frame: DataFrame, writing: Writing) -> None:
+        """Write a DataFrame to the table of an output. Raises JobError, ``transient``, where the same run wrote it too
+        at the same time, and whatever the engine raises.
+        """
+        spark, output = frame.sparkSession, writing.output
+        with _committing(spark, writing.stamp), engine_of(spark).cancelling(spark):
+            there = None if writing.mode == "replace" else existing(spark, output)
+            if writing.mode == "replace":
+                _save(spark, _made(frame, output).mode("overwrite").option("overwriteSchema", "true"), writing)
+                return
+            if there is None:  # two that make it at once must not replace each other's rows
+                _save(spark, _made(frame, output).mode("append"), writing)
+                return
+            rows = aligned(frame, there.schema)
+            if writing.mode == "merge":
+                merging.merge(rows, writing, _target(spark, output))
+                self._stamp_beside(spark, writing)
+            elif writing.mode == "replace_where":
+                _replace(rows, writing, writing.where or "")
+            elif rows_of(there, output, writing.stamp.run).isEmpty():
+                _append(rows, writing)
             else:
-                with first_commit.writing(output.path or ""):
-                    saver.save(files.for_engine(output.path or ""))
-        yield lambda: _added(spark, output, own, is_first) if appending else read_output(spark, output)
+                _replace(rows, writing, _own(writing))
+
+    def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
+        """What the last run left in the output: with its commit or, where a merge's can carry nothing, beside it."""
+        version, newest = next(commits.stamps(spark, output), (-1, None))
+        if not engine_of(spark).can.commit_metadata:
+            with suppress(OSError, InputError):
+                beside = Stamp.of(files.get(f"{location(spark, output)}/{FILE}"))
+                return beside if beside and (beside.version or 0) > version else newest
+        return newest
 
     def mend(self, path: str) -> None:
         """Remove what a run has left that was killed before the table's first commit."""
         first_commit.mend(path)
 
+    def _stamp_beside(self, spark: SparkSession, writing: Writing) -> None:
+        """After a merge whose commit carries nothing. Killed before it, the next run merges the same rows again."""
+        if not engine_of(spark).can.commit_metadata:
+            stamp = replace(writing.stamp, version=commits.newest(spark, writing.output))
+            files.put(f"{location(spark, writing.output)}/{FILE}", stamp.to_text().encode())
 
-def _added(spark: SparkSession, output: Output, own: str, is_first: bool) -> DataFrame | None:
-    """The rows of the commit that carries ``own`` as its user metadata; None where it is not found.
 
-    The commit that classic Spark makes a table with carries none: that one is the first.
+def _made(frame: DataFrame, output: Output) -> DataFrameWriter:
+    """A writer that makes the table, or makes it anew."""
+    saver = writer(frame, "delta")
+    if output.partition_by:
+        saver = saver.partitionBy(*output.partition_by)
+    if re.search(r"[ ,;{}()\n\t=]", "".join(frame.columns)):
+        saver = saver.option("delta.columnMapping.mode", "name")  # Delta refuses such names without it
+    return saver
+
+
+def _append(rows: DataFrame, writing: Writing) -> None:
+    """Add rows of a run that has none yet. The same run, started twice at once, must not add them twice.
+
+    Classic Spark's commit is a transaction of the run: of two from the same version one fails, or is passed over. On
+    Sail both land: who finds the other's commit says so, and the next try replaces the rows of both.
     """
-    rows = (_by_history if engine_of(spark).can.history else _by_log)(spark, output, own)
-    return read_output(spark, output, 0) if rows is None and is_first else rows
+    spark, saver = rows.sparkSession, writer(rows, "delta").mode("append")
+    before, can = commits.newest(spark, writing.output), engine_of(spark).can
+    if can.transactions:
+        saver = saver.option("txnAppId", f"vae-anomaly {writing.stamp.run}").option("txnVersion", str(before + 1))
+    _save(spark, saver, writing)
+    if not can.transactions:
+        later = takewhile(lambda found: found[0] > before, commits.stamps(spark, writing.output))
+        if sum(stamp.run == writing.stamp.run for _, stamp in later) > 1:
+            raise JobError(
+                f"The run {writing.stamp.run} was started twice, and both wrote to {writing.output}.",
+                "one at a time", "two commits of the same run", "Run it again: it replaces the rows of both.", True,
+            )  # fmt: skip
 
 
-def _by_history(spark: SparkSession, output: Output, own: str) -> DataFrame | None:
-    """The rows in the files that a version of the table has and the one before it has not."""
-    place = identifiers.table(output.table) if output.table else f"delta.{identifiers.quote(output.path or '')}"
-    history = spark.sql(f"DESCRIBE HISTORY {place} LIMIT {NEWEST}")
-    found = history.where(frames.column("userMetadata") == own).select("version").collect()
-    if not found:
-        return None
-    version = int(found[0][0])
-    now = read_output(spark, output, version)
-    if version == 0:
-        return now
-    before = read_output(spark, output, version - 1)
-    names = {file.rpartition("/")[2] for file in set(now.inputFiles()) - set(before.inputFiles())}
-    return now.where(F.col("_metadata.file_name").isin(*names))
-
-
-def _by_log(spark: SparkSession, output: Output, own: str) -> DataFrame | None:
-    """The rows in the files that a commit added, by the Delta log, for an engine that tells no history.
-
-    Read file by file: where columns are mapped the files have names of their own, and columns that the table is
-    partitioned by are not in them.
+def _replace(rows: DataFrame, writing: Writing, predicate: str) -> None:
+    """Replace the rows that match a predicate, in one commit. Where it is null they do not match: Sail would delete
+    them without ``IS TRUE``. A comment in it ends with its line.
     """
-    folder = (output.path or _location(spark, output.table or "")).rstrip("/")
-    whole = read_output(spark, output)
-    groups: dict[str, list[str]] = {}
-    for add in _adds(folder, own):
-        path = unquote(add["path"])
-        path = path if re.match(r"[\w+.-]+:/", path) else f"{folder}/{path}"
-        groups.setdefault(json.dumps(add.get("partitionValues") or {}, sort_keys=True), []).append(path)
-    parts = []
-    for text, paths in groups.items():
-        values: dict[str, str | None] = json.loads(text)
-        inside = [name for name in whole.columns if name not in values]
-        part = spark.read.parquet(*map(files.for_engine, paths)).toDF(*inside)
-        given = [F.lit(values[name]).alias(name) if name in values else frames.column(name) for name in whole.columns]
-        # Cast by position: the fields of reasons may be mapped too.
-        typed = [frames.column(f.name).cast(f.dataType).alias(f.name) for f in whole.schema]
-        parts.append(part.select(*given).select(*typed))
-    return reduce(lambda one, other: one.unionByName(other), parts) if parts else None
+    saver = writer(rows, "delta").mode("overwrite").option("replaceWhere", f"({predicate}\n) IS TRUE")
+    _save(rows.sparkSession, saver, writing)
 
 
-def _location(spark: SparkSession, table: str) -> str:
-    """The folder of a table: what the description says after its columns, one of which may have any name."""
-    described = [(str(row[0]), str(row[1])) for row in spark.sql(
-        f"DESCRIBE TABLE EXTENDED {identifiers.table(table)}").collect()]  # fmt: skip
-    return next(value for name, value in reversed(described) if name == "Location")
+def _own(writing: Writing) -> str:
+    """The predicate of the rows that this run has written before; the run's id as a literal."""
+    return f"{identifiers.quote(writing.run_column)} = {identifiers.literal(writing.stamp.run)}"
 
 
-def _adds(folder: str, own: str) -> list[dict[str, Any]]:
-    """What a commit added, an entry a file (https://github.com/delta-io/delta/blob/master/PROTOCOL.md, "Delta Log
-    Entries": one action a line, the newest version has the highest name).
+def _save(spark: SparkSession, saver: DataFrameWriter, writing: Writing) -> None:
+    """Commit what a writer writes, with what the run leaves in the output.
+
+    To a table that is there by name Sail writes by its path: it would pass over ``replaceWhere``.
     """
-    for name in reversed(files.names_in(f"{folder}/_delta_log", r"\d{20}\.json")[-NEWEST:]):
-        actions = [json.loads(line) for line in files.get(f"{folder}/_delta_log/{name}").splitlines() if line.strip()]
-        if any(action.get("commitInfo", {}).get("userMetadata") == own for action in actions):
-            return [action["add"] for action in actions if "add" in action]
-    return []
+    saver, output, path = saver.option("userMetadata", writing.stamp.to_text()), writing.output, writing.output.path
+    if path is None and writing.mode != "replace" and not engine_of(spark).can.replace_where_by_name:
+        path = location(spark, output) if spark.catalog.tableExists(identifiers.table(output.table or "")) else None
+    if path is None:
+        saver.saveAsTable(identifiers.table(output.table or ""))
+        return
+    with first_commit.writing(path):
+        saver.save(files.for_engine(path))
+
+
+@contextmanager
+def _committing(spark: SparkSession, stamp: Stamp) -> Iterator[None]:
+    """The session's commits carry a stamp, where an engine can do so; what it was set to before comes back."""
+    if not engine_of(spark).can.commit_metadata:
+        yield
+        return
+    before = None
+    with suppress(*frames.ENGINE_ERRORS):  # a platform that lets nobody set it: writers say it themselves
+        before = spark.conf.get(METADATA, None)
+        spark.conf.set(METADATA, stamp.to_text())
+    try:
+        yield
+    finally:
+        with suppress(*frames.ENGINE_ERRORS):
+            spark.conf.unset(METADATA) if before is None else spark.conf.set(METADATA, before)
+
+
+def _target(spark: SparkSession, output: Output) -> str:
+    """An output's name in SQL."""
+    if output.table is not None and engine_of(spark).can.replace_where_by_name:
+        return identifiers.table(output.table)
+    return f"delta.{identifiers.quote(files.for_engine(location(spark, output)))}"

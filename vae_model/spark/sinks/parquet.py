@@ -1,4 +1,4 @@
-"""A Parquet output written whole: the engine writes beside what is there, and then it is swapped in."""
+"""A Parquet output: the engine writes beside what is there, and then it is put in place."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from vae_model.config.sections import Output
-from vae_model.errors import JobError
+from vae_model.errors import JobError, OutputError
 from vae_model.places import files, identifiers, marks, merge, staging, swap
+from vae_model.places.merge import Order
+from vae_model.places.staging import STAMP
+from vae_model.runs.identity import file_name
+from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS
-from vae_model.spark.sinks.reading import Rows, read_output
+from vae_model.spark.sinks import sliced
+from vae_model.spark.sinks.columns import aligned
+from vae_model.spark.sinks.reading import existing, location
 from vae_model.spark.sinks.writer import writer
+from vae_model.spark.sinks.writing import Mode, Writing
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -30,50 +37,93 @@ LINGER = 3.0
 class Parquet:
     """Parquet folders and tables."""
 
-    modes: ClassVar[Mapping[str, tuple[str, ...]]] = {"replace": (), "append": ()}
+    def modes(self, output: Output) -> Mapping[str, Mode]:
+        """No merge, for which files of rows would be written anew, and for a table by name no slice either."""
+        within = "A reader in between may find the previous rows too, never too few."
+        found = {
+            "replace": Mode(
+                (), "Where folders can be exchanged, one step: a reader finds the previous rows or the new ones."
+            ),
+            "append": Mode((), f"A run's rows are there once, however often it is run. {within}"),
+        }
+        if output.path is not None:
+            slice_ = "Rows in other folders stay as they are, and the slice is replaced whole or not at all."
+            found["replace_where"] = Mode((), f"{slice_} {within}")
+        return found
 
-    @contextmanager
-    def write(self, frame: DataFrame, output: Output) -> Iterator[Rows]:
-        """Write a DataFrame to ``output``, replacing what is there or adding to it.
+    def check(self, frame: DataFrame, output: Output) -> None:
+        """Raise OutputError where ``partition_by`` or the slice do not fit the columns, or what is there."""
+        if output.table is not None:
+            if output.partition_by:
+                raise OutputError(
+                    "A Parquet table by name is not partitioned by this job.", "output.path", "output.partition_by",
+                    "Give output.path, or output.format: delta.",
+                )  # fmt: skip
+            if output.mode == "append":
+                _folder_of_table(frame.sparkSession, output)
+            return
+        sliced.check(frame, output)
+
+    def write(self, frame: DataFrame, writing: Writing) -> None:
+        """Write a DataFrame to an output.
 
         A job that fails, or is stopped, before the swap leaves the output as it was. Raises JobError where the rows
         lie out of this machine's reach or the swap fails, and whatever the engine raises.
         """
-        if output.table is not None:
-            with _table(frame, output.table, output.mode == "append") as rows:
-                yield lambda: rows
-            return
-        path = (output.path or "").rstrip("/")
-        new, spark = _folder(frame, path, output.mode == "append"), frame.sparkSession
-        literal = engine_of(spark).literal
-        yield (
-            lambda: (
-                spark.read.parquet(*(literal(files.for_engine(p)) for p in new)) if new else read_output(spark, output)
-            )
-        )
+        output, spark = writing.output, frame.sparkSession
+        there = None if writing.mode == "replace" else existing(spark, output)
+        if output.table is None:
+            _folder(frame if there is None else aligned(frame, there.schema), output.path or "", writing)
+        elif there is None:
+            _table(frame, output.table)
+        else:  # the files go where the table's are
+            _folder(aligned(frame, there.schema), _folder_of_table(spark, output), writing)
+            spark.catalog.refreshTable(identifiers.table(output.table))
+
+    def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
+        """What the last run left beside the files; a table by name has nothing."""
+        if output.path is None:
+            return None
+        with files.explained(output.path), suppress(FileNotFoundError, NotADirectoryError):
+            at = staging.folder(output.path)
+            for mark, place in staging.contents(at)[1].items():  # a killed run may not have come to its stamp
+                staging.finish(at, place, mark)
+            return Stamp.of(at.fs.cat_file(f"{at.inner}/{STAMP}"))
+        return None
 
     def mend(self, path: str) -> None:
         """Put right what a run that was killed has left at a folder."""
         staging.mend(path)
 
 
-@contextmanager
-def _table(frame: DataFrame, table: str, append: bool) -> Iterator[DataFrame]:
+def _folder_of_table(spark: SparkSession, output: Output) -> str:
+    """Where the files of a table lie; empty where there is no table. Raises OutputError where this process does not
+    reach them.
+    """
+    if not spark.catalog.tableExists(identifiers.table(output.table or "")):
+        return ""
+    path = location(spark, output)
+    if not files.exists(path):
+        raise OutputError(
+            f"Rows cannot be appended to the Parquet table {output}.",
+            "files that this machine reaches, to put a run's rows there once and no more",
+            f"no {path} here",
+            "Use output.mode: replace, or output.format: delta.",
+        )
+    return path
+
+
+def _table(frame: DataFrame, table: str) -> None:
     """Score into a table beside the output, then copy: Sail cannot rename tables, but a copy of rows that are already
-    scored does not fail half-way for a reason of ours. Within the block: the rows, in that table.
+    scored does not fail half-way for a reason of ours.
     """
     spark = frame.sparkSession
     target, staged = identifiers.table(table), identifiers.table(table, f"_staged_{marks.new()}")
     try:
         with engine_of(spark).cancelling(spark):
             writer(frame, "parquet").saveAsTable(staged)
-        rows = spark.table(staged)
-        if append and spark.catalog.tableExists(target):
-            rows.write.insertInto(target)  # by position: the columns were found the same
-        else:
-            writer(rows, "parquet").mode("append" if append else "overwrite").saveAsTable(target)
+        writer(spark.table(staged), "parquet").mode("overwrite").saveAsTable(target)
         _sweep(spark, table)  # only now: what a run left that was killed while it copied may have been all there was
-        yield rows
     finally:
         with suppress(*ENGINE_ERRORS):
             spark.sql(f"DROP TABLE IF EXISTS {staged}")
@@ -93,10 +143,11 @@ def _sweep(spark: SparkSession, table: str) -> None:
                 spark.sql(f"DROP TABLE IF EXISTS {'.'.join(map(identifiers.quote, [*outer, name]))}")
 
 
-def _save(frame: DataFrame, staged: str) -> None:
+def _save(frame: DataFrame, staged: str, partition_by: list[str]) -> None:
     """Have the engine write a new folder."""
+    saver = writer(sliced.as_folders(frame, partition_by), "parquet").mode("error")
     with engine_of(frame.sparkSession).cancelling(frame.sparkSession):
-        writer(frame, "parquet").mode("error").save(files.for_engine(staged))
+        (saver.partitionBy(*partition_by) if partition_by else saver).save(files.for_engine(staged))
     if not files.exists(staged):
         raise JobError(
             "The scored rows were written where this machine cannot see them.",
@@ -126,23 +177,25 @@ def _tidied(at: staging.Folder, staged: str) -> Iterator[None]:
         staging.discard(at, staged)
 
 
-def _folder(frame: DataFrame, path: str, append: bool) -> list[str]:
-    """Stage, then put in place: returned are the files that were added, none where they are all there is.
+def _folder(frame: DataFrame, path: str, writing: Writing) -> None:
+    """Stage, then put in place.
 
     Staged beside the folder, it is exchanged with it in one step, or in two renames where the system has none. Within
     the folder, where that cannot be (an object store, a mount point, no rights beside it), the new files are put among
-    the old, which are removed after that; so are files that are added.
+    the old, which are removed after that; so are files that are added, or replace a slice.
     """
-    at, mark = staging.folder(path), marks.new()
+    at, mark = staging.folder(path.rstrip("/")), marks.new()
     is_swapped = files.renames(path) and (not at.is_local or swap.is_movable(at.inner, mark))
     staged = marks.beside(at.inner, mark, "staged") if is_swapped else f"{at.inner}/{staging.STAGED}{mark}"
     with _tidied(at, staged):
-        _save(frame, _for_engine(at, staged))
-        adds = append and at.fs.exists(at.inner)
-        if is_swapped and not adds and _swapped(at, staged, mark):
-            return []
-        new = merge.move_in(at, staged, mark, append)
-    return [f"{path}/{name}" for name in new] if append else []
+        _save(frame, _for_engine(at, staged), writing.output.partition_by)
+        is_whole = writing.mode == "replace" or not at.fs.exists(at.inner)
+        if is_swapped and is_whole:
+            at.fs.pipe_file(f"{staged}/{STAMP}", writing.stamp.to_text().encode())
+            if _swapped(at, staged, mark):
+                return
+        replaced = sliced.replaced(frame, writing, at, staged)
+        merge.move_in(at, staged, mark, Order(replaced, writing.stamp.to_text(), file_name(writing.stamp.run)))
 
 
 def _for_engine(at: staging.Folder, staged: str) -> str:

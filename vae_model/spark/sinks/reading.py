@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField, StructType
 
 from vae_model.config.sections import Output
 from vae_model.places import files, identifiers
+from vae_model.places.listing import NULL_PARTITION
 from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.frames import column
+from vae_model.spark.sinks.writing import RUN
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-Rows = Callable[[], "DataFrame | None"]
-"""A function that reads the rows that a run wrote; it gives None where they cannot be told from others."""
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 
 def existing(spark: SparkSession, output: Output) -> DataFrame | None:
@@ -23,10 +26,45 @@ def existing(spark: SparkSession, output: Output) -> DataFrame | None:
     return read_output(spark, output) if files.present_format(output.path or "") == output.format else None
 
 
-def read_output(spark: SparkSession, output: Output, version: int | None = None) -> DataFrame:
-    """The output as a DataFrame; of Delta, as it was at a version."""
-    reader = spark.read if version is None else spark.read.option("versionAsOf", version)
+def read_output(spark: SparkSession, output: Output) -> DataFrame:
+    """The output as a DataFrame."""
     if output.table is not None:
-        return reader.table(identifiers.table(output.table))
+        return spark.read.table(identifiers.table(output.table))
     path = files.for_engine(output.path or "")
-    return reader.format(output.format).load(path if output.format == "delta" else engine_of(spark).literal(path))
+    return spark.read.format(output.format).load(path if output.format == "delta" else engine_of(spark).literal(path))
+
+
+def written(spark: SparkSession, output: Output, run: str, schema: StructType) -> DataFrame:
+    """The rows of an output that a run wrote, with the types of ``schema``, by the column ``anomaly_run``."""
+    if output.format != "parquet" or output.path is None or not output.partition_by:
+        return rows_of(read_output(spark, output), output, run)
+    # What stands in the names of folders is text; each engine would make of it what it likes.
+    within = {name.lower() for name in output.partition_by}
+    fields = [StructField(f.name, StringType() if f.name.lower() in within else f.dataType) for f in schema.fields]
+    path = engine_of(spark).literal(files.for_engine(output.path))
+    rows = rows_of(spark.read.schema(StructType(fields)).parquet(path), output, run)
+    return rows.select(*(_typed(f) if f.name.lower() in within else column(f.name) for f in schema.fields))
+
+
+def rows_of(frame: DataFrame, output: Output, run: str) -> DataFrame:
+    """Those of an output's rows that a run wrote."""
+    return frame.where(column(output.prefix + RUN) == F.lit(run))
+
+
+def _typed(field: StructField) -> Column:
+    """A partition column's values, from the names of its folders."""
+    text = column(field.name)
+    return F.when(text != F.lit(NULL_PARTITION), text).cast(field.dataType).alias(field.name)
+
+
+def location(spark: SparkSession, output: Output) -> str:
+    """The folder of an output: its path, or where the catalog says that its table lies.
+
+    By what the table's description says after its columns, one of which may have any name.
+    """
+    if output.path is not None:
+        return output.path.rstrip("/")
+    described = [(str(row[0]), str(row[1])) for row in spark.sql(
+        f"DESCRIBE TABLE EXTENDED {identifiers.table(output.table or '')}").collect()]  # fmt: skip
+    found = next(value for name, value in reversed(described) if name == "Location")
+    return re.sub(r"^file:/+", "/", found).rstrip("/")

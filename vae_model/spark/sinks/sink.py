@@ -6,52 +6,45 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructField, StructType
 
 from vae_model.config.sections import Output, Place, Source
 from vae_model.errors import InputError, OutputError, StorageError
 from vae_model.places import files, identifiers
+from vae_model.runs.stamp import CONTRACT, Stamp
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
-from vae_model.spark.frames import from_arrow
+from vae_model.spark.frames import column, from_arrow
+from vae_model.spark.sinks import sliced
+from vae_model.spark.sinks.columns import check_columns
 from vae_model.spark.sinks.delta import Delta
 from vae_model.spark.sinks.metadata import without_metadata
 from vae_model.spark.sinks.parquet import Parquet
-from vae_model.spark.sinks.reading import Rows, existing
+from vae_model.spark.sinks.reading import existing
 from vae_model.spark.sinks.types import check_types
+from vae_model.spark.sinks.writing import Sink, Writing
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
 
-
-class Sink(Protocol):
-    """A format that scored rows are written in."""
-
-    @property
-    def modes(self) -> Mapping[str, tuple[str, ...]]:
-        """The modes it has, and for each what the engine must be able to do (names of ``Capabilities``)."""
-
-    def write(self, frame: DataFrame, output: Output) -> AbstractContextManager[Rows]:
-        """Write a DataFrame. Within the block its rows can be read back as they were written."""
-
-    def mend(self, path: str) -> None:
-        """Put right what a run that was killed has left at a path, before anything looks at it."""
-
-
+SHOWN = 5
+"""Columns of a row that are shown in an error."""
 _ODD = re.compile(r"[^A-Za-z0-9/_.+&=,;:!@$'()-]")
 """Letters that Sail writes otherwise than they are; each was tried."""
 SINKS: dict[str, Sink] = {"delta": Delta(), "parquet": Parquet()}
 """By ``output.format``."""
 
 
-def check_output(spark: SparkSession, source: Source, output: Output, frame: DataFrame) -> None:
+def check_output(spark: SparkSession, source: Source, output: Output, frame: DataFrame, key: list[str]) -> None:
     """Before any work: the output is not the source, is of the format that is there, can be written, can hold the
-    columns of ``frame``, the source, and (append) has them with the output columns after them. Raises OutputError.
+    columns of ``frame``, the source, and, where rows of it are to stay, has columns that they fit. Raises OutputError.
     """
     check_mode(spark, output)
     if _same_place(spark, source, output):
@@ -73,20 +66,49 @@ def check_output(spark: SparkSession, source: Source, output: Output, frame: Dat
                 raise
             log.warning("The output could not be looked at before the job: %s", str(error).replace("\n ", ""))
     check_types(frame, output)
-    there_now = existing(spark, output) if output.mode == "append" else None
-    if there_now is None:
+    SINKS[output.format].check(frame, output)
+    if output.mode == "replace":
         return
-    old = [(f.name, f.dataType.simpleString()) for f in there_now.schema]
-    new = [(f.name, f.dataType.simpleString()) for f in frame.schema]
-    new += [(output.prefix + f.name, f.dataType.simpleString()) for f in from_arrow(OUTPUT)]
-    if old != new:
-        differs = [f"{name}: {type_}" for name, type_ in set(old) ^ set(new)] or ["their order"]
+    there = existing(spark, output)
+    if there is None:
+        return
+    own = [StructField(output.prefix + f.name, f.dataType) for f in from_arrow(OUTPUT)]
+    check_columns(StructType([*frame.schema.fields, *own]), there.schema, output)
+    _check_stamp(spark, output, key)
+
+
+def check_slice(rows: DataFrame, output: Output, slice_: str, is_filter: bool) -> None:
+    """Raise OutputError where rows to score lie outside the slice that they are to replace. ``is_filter``: the slice's
+    predicate is the very one that has chosen them.
+    """
+    if output.format == "parquet":
+        sliced.check_predicate(rows, output, slice_)
+    if is_filter:
+        return
+    outside = rows.where(~F.coalesce(F.expr(slice_), F.lit(False)))
+    found = outside.select(*map(column, rows.columns[:SHOWN])).limit(1).collect()
+    if found:
         raise OutputError(
-            f"Rows cannot be appended to {output}: its columns differ.",
-            "the source's columns and the output columns, in order",
-            f"differing: {', '.join(sorted(differs))}",
-            "Use mode: replace, or another output.",
+            f"Rows to score lie outside the slice of {output} that they are to replace.",
+            f"rows where {slice_}",
+            "a row with " + ", ".join(f"{name} {value}" for name, value in found[0].asDict().items()),
+            "Make source.where choose rows of the slice alone, or widen output.where.",
         )
+
+
+def _check_stamp(spark: SparkSession, output: Output, key: list[str]) -> None:
+    """Raise OutputError where the last run wrote by another contract, or for rows with another key."""
+    stamp = SINKS[output.format].stamp(spark, output)
+    if stamp is None:
+        return
+    for what, now, before in (("contract version", CONTRACT, stamp.contract), ("key", key, stamp.key)):
+        if now != before:
+            raise OutputError(
+                f"The output {output} was written by a run with another {what}.",
+                f"{what} {now}",
+                f"{what} {before}",
+                "Choose another output, or write this one anew with mode: replace.",
+            )
 
 
 def mend(output: Output) -> None:
@@ -99,22 +121,25 @@ def mend(output: Output) -> None:
             SINKS[output.format].mend(output.path)
 
 
-def check_mode(spark: SparkSession, output: Output) -> None:
-    """Raise OutputError where the format has no such mode, or the engine cannot do what the mode needs."""
-    modes = SINKS[output.format].modes
-    if modes.get(output.mode) == ():  # any engine will do: none is asked
-        return
+def check_mode(spark: SparkSession, output: Output) -> str:
+    """What a run may rely on in the output's mode. Raises OutputError where the format has no such mode, or the engine
+    cannot do what the mode needs.
+    """
+    modes = SINKS[output.format].modes(output)
+    mode = modes.get(output.mode)
+    if mode is not None and not mode.needs:  # any engine will do: none is asked
+        return mode.promise
     engine = engine_of(spark)
-    lacking = {mode: [need for need in needs if not getattr(engine.can, need)] for mode, needs in modes.items()}
-    if lacking.get(output.mode) == []:
-        return
-    allowed = [mode for mode, needs in lacking.items() if not needs]
+    lacking = {name: [need for need in one.needs if not getattr(engine.can, need)] for name, one in modes.items()}
+    if mode is not None and not lacking[output.mode]:
+        return mode.promise
+    allowed = [name for name, needs in lacking.items() if not needs]
     cannot = ", ".join(lacking.get(output.mode, ())).replace("_", " ")
-    found = f"{engine.name} cannot do: {cannot}" if cannot else "no such mode"
+    kind = "tables by name" if output.table else "paths"
     raise OutputError(
         f"output.mode {output.mode} cannot be had here.",
-        f"for {output.format} on {engine.name}: {' or '.join(allowed)}",
-        found,
+        f"for {output.format} {kind} on {engine.name}: {' or '.join(allowed)}",
+        f"{engine.name} cannot do: {cannot}" if cannot else "no such mode",
         "Change output.mode, output.format or engine.",
     )
 
@@ -177,9 +202,11 @@ def _qualified(spark: SparkSession, table: str) -> list[str]:
     return [part.lower() for part in [*outer, *parts][-3:]]
 
 
-def write(frame: DataFrame, output: Output) -> AbstractContextManager[Rows]:
-    """Write the scored rows. Until all of them are scored, a reader finds the previous output.
+def write(frame: DataFrame, writing: Writing) -> None:
+    """Write the scored rows. Until all of them are scored, a reader finds the previous output."""
+    SINKS[writing.output.format].write(without_metadata(frame, writing.output.format), writing)
 
-    When the block begins they are written. Within it, what this run wrote can be read back.
-    """
-    return SINKS[output.format].write(without_metadata(frame, output.format), output)
+
+def stamp(spark: SparkSession, output: Output) -> Stamp | None:
+    """What the last run left in an output; None where there is no output, or no run of this job's wrote it."""
+    return SINKS[output.format].stamp(spark, output)

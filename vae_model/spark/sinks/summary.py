@@ -22,6 +22,8 @@ class Summary:
     """Counts of a scored table, how it was decided, and its highest-scoring rows, flagged or not."""
 
     rows: int
+    scored: int
+    """Rows that have a score."""
     anomalies: int
     statuses: dict[str, int]
     decision: str
@@ -41,14 +43,16 @@ class Summary:
 
 def summarise(frame: DataFrame, output: Output, key: list[str], scorer: Scorer) -> Summary:
     """Count rows that ``scorer`` has scored and fetch the highest; ``key`` are the columns that name a row."""
-    flag, status = (column(output.prefix + name) for name in ("is_anomaly", "anomaly_status"))
-    counts = frame.groupBy(status).agg(F.count(F.lit(1)), F.sum(F.when(flag, 1).otherwise(0)))
-    counted = [(row[0], int(row[1]), int(row[2])) for row in counts.collect()]
+    names = ("is_anomaly", "anomaly_status", "anomaly_score")
+    flag, status, score = (column(output.prefix + name) for name in names)
+    counts = frame.groupBy(status).agg(F.count(F.lit(1)), F.sum(F.when(flag, 1).otherwise(0)), F.count(score))
+    counted = [(row[0], *map(int, row[1:])) for row in counts.collect()]
     calibration = scorer.calibration
     return Summary(
-        rows=sum(n for _, n, _ in counted),
-        anomalies=sum(a for _, _, a in counted),
-        statuses=dict(sorted((s, n) for s, n, _ in counted)),
+        rows=sum(n for _, n, _, _ in counted),
+        scored=sum(scored for _, _, _, scored in counted),
+        anomalies=sum(a for _, _, a, _ in counted),
+        statuses=dict(sorted((s, n) for s, n, _, _ in counted)),
         decision=calibration.describe(),
         cut=calibration.cut,
         resulting_rate=calibration.resulting_rate,

@@ -106,14 +106,17 @@ def scoring_udf(
     return (F.pandas_udf if use_pandas else F.arrow_udf)(function, RETURN_TYPE)
 
 
-def add_scores(frame: DataFrame, udf: Any, scorer: Scorer, prefix: str = "") -> DataFrame:
-    """``frame`` with the seven output columns after its own, in order. No shuffle, no join, one Python evaluation."""
+def add_scores(frame: DataFrame, udf: Any, scorer: Scorer, prefix: str = "", run: str | None = None) -> DataFrame:
+    """``frame`` with the output columns after its own, in order, the last of them only where the rows are of a run. No
+    shuffle, no join, one Python evaluation.
+    """
     by_pandas = udf.evalType == F.PandasUDFType.SCALAR_ITER
     features = _for_pandas(frame, scorer) if by_pandas else [column(name) for name in scorer.names]
     struct = free_name(frame.columns, "__vae")
     scored = frame.withColumn(struct, udf(*features))
+    constants = dict(zip(OUTPUT.names[-2:], (scorer.name, run), strict=True))
     return scored.select(
         *(column(name) for name in frame.columns),
         *(column(struct).getField(name).alias(prefix + name) for name in COMPUTED.names),
-        F.lit(scorer.name).alias(prefix + OUTPUT.names[-1]),
+        *(F.lit(value).alias(prefix + name) for name, value in constants.items() if value is not None),
     )

@@ -1,0 +1,84 @@
+"""A run's record while the run goes on: written when it begins, kept alive, and ended whatever happens."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from vae_model.errors import ConfigError, JobError
+from vae_model.runs.ledger import Ledger
+from vae_model.runs.record import RunRecord, Status
+
+log = logging.getLogger(__name__)
+
+
+class Recording:
+    """Keeps a run's record, in a ledger where there is one."""
+
+    def __init__(self, record: RunRecord, ledger: Ledger | None) -> None:
+        self.record = record
+        self._ledger = ledger
+        self._over = threading.Event()
+        self._heart: threading.Thread | None = None
+
+    def note(self, **changes: Any) -> None:
+        """Something more is known of the run."""
+        self.record = replace(self.record, **changes)
+
+    def begin(self) -> None:
+        """Write the record of a run that has an id now, as running.
+
+        A run of the same id whose process is gone is taken over, with a warning. Raises JobError, ``transient``, where
+        it goes on, and ConfigError where it went well with another config.
+        """
+        if self._ledger is None:
+            return
+        before = self._ledger.find(self.record.run_id)
+        if before is not None:
+            self._check(before)
+        self._ledger.put(self.record)
+        if self._ledger.beats is not None:
+            self._heart = threading.Thread(target=self._beat, args=(self._ledger.beats,), daemon=True)
+            self._heart.start()
+
+    def end(self, status: Status, message: str | None = None, recorded: bool = True) -> RunRecord:
+        """The record of the run, which is over; ``recorded``: in the ledger too."""
+        self._over.set()
+        if self._heart is not None:
+            self._heart.join()
+        self.record = self.record.ending(status, message)
+        if recorded and self._ledger is not None:
+            try:
+                self._ledger.put(self.record)
+            except Exception as error:  # what the run did is done
+                log.warning("The record of the run %s could not be written: %s", self.record.run_id, error)
+        return self.record
+
+    def _check(self, before: RunRecord) -> None:
+        where = f"process {before.process.split('_')[2]} on {before.host}, since {before.started:%Y-%m-%d %H:%M:%S} UTC"
+        if before.is_alive:
+            raise JobError(
+                f"The run {before.run_id} is going on already.", "one at a time", where,
+                "Wait for it, or give this run another --run-id.", transient=True,
+            )  # fmt: skip
+        if before.status == "running":
+            log.warning("The run %s was found running, but it is gone (%s): taken over", before.run_id, where)
+        elif before.status == "succeeded" and before.config_digest != self.record.config_digest:
+            raise ConfigError(
+                f"The run {before.run_id} went well before, with another config.",
+                f"the config of then (digest {str(before.config_digest)[:12]})",
+                f"digest {str(self.record.config_digest)[:12]}",
+                "Give another --run-id, or the config as it was.",
+            )
+
+    def _beat(self, seconds: float) -> None:
+        while not self._over.wait(seconds):
+            self.note(heartbeat=datetime.now(UTC))
+            try:
+                if self._ledger is not None:
+                    self._ledger.put(self.record)
+            except Exception as error:  # the next one may arrive
+                log.debug("The run's heartbeat was not written: %s", error)

@@ -1,0 +1,239 @@
+"""A run: a config's job from start to end, with its identity, its record and what a person is told of it."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vae_model import __version__
+from vae_model.config.sections import Config
+from vae_model.detector import Detector
+from vae_model.errors import NothingToScore, VaeAnomalyError
+from vae_model.runs.identity import checked_id, derived_id, digest
+from vae_model.runs.ledger import Ledger
+from vae_model.runs.record import RunRecord, Stage, Status
+from vae_model.runs.recording import Recording
+from vae_model.spark import frames
+from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.jobs.prepare import prepare
+from vae_model.spark.jobs.score import Scored, decide_as_configured, score_prepared
+from vae_model.spark.jobs.train import run_train
+from vae_model.spark.sinks.runs_table import ledger
+from vae_model.spark.sinks.summary import Summary
+from vae_model.spark.source.version import source_version
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from vae_model.training.loop import TrainingProgress
+
+NOT_IDENTITY: Any = {"engine": True, "runs": True, "source": {"partitions"}, "model": {"keep"}}
+"""What a config says of how a run is done, and not of what it does: the same run may be done otherwise."""
+GATE = 3
+"""The code of errors by which a gate says no."""
+
+
+class Display(Protocol):
+    """What shows how far a job is."""
+
+    def step(self, step: TrainingProgress) -> None:
+        """Told of training steps."""
+
+    def tasks(self, what: str, done: int, total: int) -> None:
+        """Told of the engine's tasks."""
+
+
+class Listener(Protocol):
+    """Who is told of a run while it goes on, and what came of it."""
+
+    def progress(self) -> AbstractContextManager[Display]:
+        """Around each part of the run that takes long."""
+
+    def trained(self, detector: Detector) -> None:
+        """A model has been trained."""
+
+    def ended(self, record: RunRecord, summary: Summary | None) -> None:
+        """The run is over, well or not."""
+
+
+class Nothing:
+    """A display that shows nothing."""
+
+    def step(self, step: TrainingProgress) -> None:
+        """Pass over a training step."""
+
+    def tasks(self, what: str, done: int, total: int) -> None:
+        """Pass over the engine's tasks."""
+
+
+class Nobody:
+    """A listener that does nothing."""
+
+    def progress(self) -> AbstractContextManager[Display]:
+        """Show nothing."""
+        return nullcontext(Nothing())
+
+    def trained(self, detector: Detector) -> None:
+        """Say nothing."""
+
+    def ended(self, record: RunRecord, summary: Summary | None) -> None:
+        """Say nothing."""
+
+
+def run(
+    spark: SparkSession,
+    config: Config,
+    run_id: str | None = None,
+    *,
+    train: bool = True,
+    full: bool = False,
+    listener: Listener | None = None,
+) -> RunRecord:
+    """Do a config's job: train (or, with ``train=False``, load the model), score the source, write the output. The
+    record of the run says what came of it; it is in the runs table too.
+
+    ``run_id`` is the id that a scheduler gives the run, the same for each try; without it the id is derived from
+    config, model, source version and slice. ``full`` scores everything anew where ``source.incremental`` would score
+    what is new. Raises what ``errors`` has: InputError and NothingToScore with the output as it was, JobError.
+    """
+    with _recorded(spark, config, run_id, "run" if train else "score", listener or Nobody()) as state:
+        detector = None if train else decide_as_configured(Detector.load(config.for_run()[0].model_path), config)
+        prepared = prepare(spark, config, detector, full=full)  # nothing may fail after minutes of training
+        state.note(source_version=prepared.version, slice=prepared.slice)
+        if detector is None:
+            detector = state.train(spark, config)
+        state.begin_by(detector)
+        with state.listener.progress() as display:
+            scored = score_prepared(prepared, config, detector, state.record.run_id, display.tasks)
+        state.scored(scored)
+    return state.record
+
+
+def run_training(
+    spark: SparkSession, config: Config, run_id: str | None = None, listener: Listener | None = None
+) -> RunRecord:
+    """Train on a config's source and write the model file, as a run with a record."""
+    with _recorded(spark, config, run_id, "train", listener or Nobody()) as state:
+        source, _ = config.for_training()
+        state.note(source_version=source_version(spark, source), slice=config.train.normal)
+        state.begin()
+        state.train(spark, config)
+    return state.record
+
+
+class _Run(Recording):
+    """A run that goes on."""
+
+    def __init__(self, record: RunRecord, ledger: Ledger | None, listener: Listener) -> None:
+        super().__init__(record, ledger)
+        self.listener = listener
+        self.has_begun = False
+        self.summary: Summary | None = None
+
+    def begin(self) -> None:
+        """Give the run its id, if it has none yet, and write its record. Once."""
+        if self.has_begun:
+            return
+        self._name()
+        super().begin()
+        self.has_begun = True
+
+    def begin_by(self, detector: Detector) -> None:
+        """The model is known, and with it what the run does."""
+        self._by(detector)
+        self.begin()
+        self.note(heartbeat=datetime.now(UTC))
+
+    def train(self, spark: SparkSession, config: Config) -> Detector:
+        """Train. A run without an id of its own begins when its model is known, which is a part of what it is."""
+        if self.record.run_id:
+            self.begin()
+        started = time.monotonic()
+        with self.listener.progress() as display:
+            detector = run_train(spark, config, display.step, display.tasks)
+        rows = detector.header["training"]["rows"]
+        self._by(detector)
+        self.note(stages=[*self.record.stages, Stage("training", round(time.monotonic() - started, 2), rows)])
+        self.listener.trained(detector)
+        return decide_as_configured(detector, config)
+
+    def scored(self, scored: Scored) -> None:
+        """The rows are written."""
+        self.note(stages=[*self.record.stages, scored.stage])
+        self.summary = summary = scored.summary
+        if summary is not None:
+            self.note(
+                rows_read=summary.rows,
+                rows_scored=summary.scored,
+                statuses=summary.statuses,
+                anomalies=summary.anomalies,
+                threshold=summary.cut,
+                effective_rate=summary.resulting_rate,
+            )
+
+    def over(self, status: Status, message: str | None = None, recorded: bool = True) -> None:
+        """The run has ended."""
+        self._name(*([] if self.has_begun else [self.record.started.isoformat()]))  # what came to nothing is of its own
+        record = self.end(status, message, recorded)
+        self.listener.ended(record, self.summary)
+
+    def _by(self, detector: Detector) -> None:
+        self.note(model=detector.scorer.name, model_digest=detector.header["sha256"])
+
+    def _name(self, *more: str) -> None:
+        record = self.record
+        if not record.run_id:
+            parts = [record.command if record.command == "train" else "score", record.config_digest]
+            parts += [record.model_digest, record.source_version, record.slice]
+            if record.source_version is None:  # it cannot be told whether the source is what it was
+                parts += [record.started.isoformat()]
+            self.note(run_id=derived_id(record.name, [*parts, *more]))
+
+
+@contextmanager
+def _recorded(
+    spark: SparkSession, config: Config, run_id: str | None, command: str, listener: Listener
+) -> Iterator[_Run]:
+    """Around a run: whatever happens in it, its record says so."""
+    record = RunRecord(
+        run_id=checked_id(run_id) if run_id is not None else "",
+        name=config.name,
+        command=command,
+        config_digest=digest(config.model_dump(mode="json", exclude=NOT_IDENTITY)),
+        decision_digest=digest(config.decision.model_dump(mode="json")),
+        source=str(config.source) if config.source else None,
+        output=str(config.output) if config.output else None,
+        mode=config.output.mode if config.output else None,
+        engine=engine_of(spark).name,
+        versions=_versions(spark),
+    )
+    state = _Run(record, ledger(spark, config), listener)
+    try:
+        yield state
+    except NothingToScore as error:
+        state.over("skipped", str(error))
+        raise
+    except VaeAnomalyError as error:
+        state.over("gated" if error.code == GATE else "failed", str(error), recorded=state.has_begun)
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        state.over("failed", "interrupted", recorded=state.has_begun)
+        raise
+    except Exception as error:
+        state.over("failed", f"unexpected: {frames.reason(error)}", recorded=state.has_begun)
+        raise
+    state.over("succeeded")
+
+
+def _versions(spark: SparkSession) -> dict[str, str]:
+    """Versions of what made the scores."""
+    found = {"spark-vae-anomaly": __version__, "python": platform.python_version(), "engine": spark.version}
+    for package in ("pyspark", "pyspark-client", "pysail", "numpy", "pyarrow"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

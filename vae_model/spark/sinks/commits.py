@@ -1,0 +1,59 @@
+"""The commits to a Delta table, as the engine tells them or the table's log does, and the stamps that runs left there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vae_model.config.sections import Output
+from vae_model.places import files, identifiers
+from vae_model.runs.stamp import Stamp
+from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.sinks.reading import location
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+NEWEST = 1000
+"""A run's commit is looked for among so many, from the newest backwards: others may have written since."""
+
+
+def stamps(spark: SparkSession, output: Output) -> Iterator[tuple[int, Stamp]]:
+    """The stamps of the newest commits, each with its version, the newest first."""
+    for version, text in _commits(spark, output):
+        if stamp := Stamp.of(text):
+            yield version, stamp
+
+
+def newest(spark: SparkSession, output: Output) -> int:
+    """The version of a table; -1 where there is none."""
+    return next((version for version, _ in _commits(spark, output)), -1)
+
+
+def _commits(spark: SparkSession, output: Output) -> Iterator[tuple[int, str | None]]:
+    """Version and user metadata of the newest commits, the newest first; none where there is no table."""
+    if output.path is not None:
+        if files.present_format(output.path) != "delta":
+            return
+    elif not spark.catalog.tableExists(identifiers.table(output.table or "")):
+        return
+    yield from (_by_history if engine_of(spark).can.history else _by_log)(spark, output)
+
+
+def _by_history(spark: SparkSession, output: Output) -> Iterator[tuple[int, str | None]]:
+    path = identifiers.quote(files.for_engine(output.path or ""))
+    place = identifiers.table(output.table) if output.table else f"delta.{path}"
+    history = spark.sql(f"DESCRIBE HISTORY {place} LIMIT {NEWEST}").select("version", "userMetadata")
+    yield from sorted(((int(row[0]), row[1]) for row in history.collect()), reverse=True)
+
+
+def _by_log(spark: SparkSession, output: Output) -> Iterator[tuple[int, str | None]]:
+    """By the files of the log (https://github.com/delta-io/delta/blob/master/PROTOCOL.md, "Delta Log Entries": one
+    action a line, the name is the version).
+    """
+    log = f"{location(spark, output)}/_delta_log"
+    for name in reversed(files.names_in(log, r"\d{20}\.json")[-NEWEST:]):
+        actions = (json.loads(line) for line in files.get(f"{log}/{name}").splitlines() if line.strip())
+        told: dict[str, str] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+        yield int(name.partition(".")[0]), told.get("userMetadata")

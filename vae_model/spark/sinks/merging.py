@@ -1,0 +1,89 @@
+"""Rows merged into a Delta table by their key: updated where the key is there, else inserted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from vae_model.errors import OutputError
+from vae_model.places import files, marks
+from vae_model.places.identifiers import quote
+from vae_model.spark import frames
+from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.sinks.writer import writer
+from vae_model.spark.sinks.writing import Writing
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+SHOWN = 5
+"""Keys that stand more than once, shown in the error."""
+GONE = "__vae_gone"
+"""The column that marks keys of rows that are gone from the source."""
+
+
+def check_keys(rows: DataFrame, key: list[str]) -> None:
+    """Raise OutputError where a key stands more than once among the rows to score, showing some."""
+    columns = [frames.column(name) for name in key]
+    twice = rows.groupBy(*columns).agg(F.count(F.lit(1)).alias("times")).where("times > 1")
+    found = twice.orderBy(F.desc("times"), *columns).limit(SHOWN).collect()
+    if found:
+        shown = [", ".join(f"{name} {value}" for name, value in zip(key, row, strict=False)) for row in found]
+        raise OutputError(
+            "Rows cannot be merged: a key stands more than once in the source.",
+            f"each {', '.join(key)} once",
+            "; ".join(f"{text} ({row[-1]} times)" for text, row in zip(shown, found, strict=True)),
+            "Add columns to key, or leave the other rows out by source.where or in a view.",
+        )
+
+
+def merge(rows: DataFrame, writing: Writing, target: str) -> None:
+    """Merge rows, which have the target's columns, into it in one commit. ``target`` is its name in SQL.
+
+    A null in a key is a value like any other.
+    """
+    key = writing.stamp.key
+    names, spark = rows.columns, rows.sparkSession
+    if writing.gone is not None:
+        gone = writing.gone.select(*map(frames.column, key)).withColumn(GONE, F.lit(True))
+        rows = rows.withColumn(GONE, F.lit(False)).unionByName(gone, allowMissingColumns=True)
+    is_gone = f"`new`.{quote(GONE)}" if writing.gone is not None else "false"
+    view, values = f"vae_anomaly_{marks.new()}", [f"`new`.{quote(name)}" for name in names]
+    clauses = [
+        f"MERGE INTO {target} AS `there` USING {view} AS `new`",
+        "ON " + " AND ".join(f"`there`.{quote(name)} <=> `new`.{quote(name)}" for name in key),
+        f"WHEN MATCHED AND {is_gone} THEN DELETE" if writing.gone is not None else "",
+        "WHEN MATCHED THEN UPDATE SET "
+        + ", ".join(f"{quote(n)} = {value}" for n, value in zip(names, values, strict=True)),
+        f"WHEN NOT MATCHED AND NOT {is_gone} THEN INSERT ({', '.join(map(quote, names))}) VALUES ({', '.join(values)})",
+    ]
+    if writing.output.delete_missing and writing.gone is None:
+        among = f" AND ({writing.where}\n) IS TRUE" if writing.where else ""
+        clauses.append(f"WHEN NOT MATCHED BY SOURCE{among} THEN DELETE")
+    with _computed_once(rows) as source:
+        source.createOrReplaceTempView(view)
+        try:
+            spark.sql("\n".join(filter(None, clauses))).collect()
+        finally:
+            with suppress(*frames.ENGINE_ERRORS):
+                spark.catalog.dropTempView(view)
+
+
+@contextmanager
+def _computed_once(rows: DataFrame) -> Iterator[DataFrame]:
+    """Rows that a MERGE may read several times: Spark keeps what it has computed, Sail would score them anew each time.
+
+    There they go to a temporary folder first.
+    """
+    spark = rows.sparkSession
+    if engine_of(spark).can.merge_reads_once:
+        yield rows
+        return
+    with tempfile.TemporaryDirectory(prefix="vae-anomaly-") as folder:
+        path = files.for_engine(f"{folder}/rows")
+        writer(rows, "parquet").save(path)
+        yield spark.read.schema(rows.schema).parquet(path)

@@ -1,0 +1,68 @@
+"""The runs table as a table by name, where files are the engine's own: rows are added, the last of a run counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from vae_model.config.sections import Config, Runs
+from vae_model.places import identifiers
+from vae_model.runs.ledger import Folder, Ledger
+from vae_model.runs.record import SCHEMA, RunRecord
+from vae_model.spark.frames import from_arrow, to_arrow
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+class RunsTable:
+    """Records in a table of the engine's catalog."""
+
+    beats: float | None = None
+    """None: every heartbeat would be a commit."""
+
+    def __init__(self, spark: SparkSession, name: str, format_: str) -> None:
+        self._spark, self._table, self._format = spark, identifiers.table(name), format_
+
+    def find(self, run_id: str) -> RunRecord | None:
+        """The record of a run; None where there is none."""
+        rows = self._rows()
+        found = [] if rows is None else self._latest(rows.where(F.col("run_id") == F.lit(run_id)))
+        return found[0] if found else None
+
+    def records(self) -> list[RunRecord]:
+        """The records of all runs, the latest start first."""
+        rows = self._rows()
+        return [] if rows is None else self._latest(rows)
+
+    def put(self, record: RunRecord) -> None:
+        """Add a row with the state of a run. Raises what the engine raises."""
+        (row,) = record.to_arrow().to_pylist(maps_as_pydicts="strict")
+        frame = self._spark.createDataFrame([tuple(row.values())], from_arrow(SCHEMA))
+        frame.write.format(self._format).mode("append").saveAsTable(self._table)
+
+    def _rows(self) -> DataFrame | None:
+        return self._spark.table(self._table) if self._spark.catalog.tableExists(self._table) else None
+
+    @staticmethod
+    def _latest(rows: DataFrame) -> list[RunRecord]:
+        """The last state of each run, the latest start first."""
+        states = sorted(map(RunRecord.from_row, to_arrow(rows).to_pylist()), key=lambda record: record.heartbeat)
+        last = {record.run_id: record for record in states}
+        return sorted(last.values(), key=lambda record: record.started, reverse=True)
+
+
+def ledger(spark: SparkSession, config: Config) -> Ledger | None:
+    """Where a config's runs are recorded; None where they are not."""
+    place = config.runs_place
+    return None if place is None else ledger_at(spark, place, config.output.format if config.output else "delta")
+
+
+def ledger_at(spark: SparkSession, place: Runs, format_: str) -> Ledger:
+    """The runs table at a place; raises OutputError where a folder is not one."""
+    if place.table is not None:
+        return RunsTable(spark, place.table, format_)
+    folder = Folder(place.path or "")
+    folder.check()
+    return folder

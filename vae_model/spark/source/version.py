@@ -1,0 +1,69 @@
+"""Which version of its rows a source is read at: of a Delta table its number, of files a digest of what is there."""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from vae_model.config.sections import Source
+from vae_model.errors import InputError
+from vae_model.places import files, identifiers
+from vae_model.places.listing import data_files
+from vae_model.runs.identity import digest
+from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.frames import ENGINE_ERRORS
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = logging.getLogger(__name__)
+
+PINNED = "versionAsOf"
+"""The reader's option that reads a Delta table as it was at a version."""
+
+
+def source_version(spark: SparkSession, source: Source) -> str | None:
+    """``delta:17``, ``files:`` and 16 digits, or None where it cannot be told: of a view, say."""
+    with suppress(InputError, OSError, *ENGINE_ERRORS):
+        place, format_ = _place(spark, source)
+        if format_ == "delta":
+            return f"delta:{_delta_version(spark, source, place)}"
+        found = data_files(place) if place else None
+        if found:
+            told = [[file.inside, file.size, file.changed] for file in found.files]
+            return f"files:{digest(told)[:16]}"
+    log.debug("The version of %s cannot be told", source)
+    return None
+
+
+def pinned(source: Source, version: str | None) -> Source:
+    """The source, to be read at a version, where it is a Delta table at a path; others are read as they are."""
+    number = re.fullmatch(r"delta:(\d+)", version or "")
+    if number is None or source.path is None or {"versionasof", "timestampasof"} & {*map(str.lower, source.options)}:
+        return source
+    return source.model_copy(update={"options": {**source.options, PINNED: number[1]}})
+
+
+def _place(spark: SparkSession, source: Source) -> tuple[str, str]:
+    """Where the rows lie, and in which format; of a table, what the catalog says after its columns."""
+    if source.path is not None:
+        return source.path, source.format
+    described = spark.sql(f"DESCRIBE TABLE EXTENDED {identifiers.table(source.table or '')}").collect()
+    found = {str(row[0]): str(row[1]) for row in described}  # of two of a name the last counts: no column's
+    return re.sub(r"^file:/+", "/", found.get("Location", "")), found.get("Provider", "").lower()
+
+
+def _delta_version(spark: SparkSession, source: Source, place: str) -> int:
+    """The newest version of a Delta table, or the one that the config asks for."""
+    asked = {name.lower(): value for name, value in source.options.items()}
+    if "versionasof" in asked:
+        return int(asked["versionasof"])
+    if engine_of(spark).can.history:
+        name = (
+            identifiers.table(source.table) if source.table else f"delta.{identifiers.quote(files.for_engine(place))}"
+        )
+        history = spark.sql(f"DESCRIBE HISTORY {name} LIMIT 1").select("version").collect()
+        return int(history[0][0])
+    return int(files.names_in(f"{place.rstrip('/')}/_delta_log", r"\d{20}\.json")[-1].partition(".")[0])
