@@ -9,9 +9,9 @@ from typing import Any
 from vae_model.config import shape
 from vae_model.config.parameters import Parameter
 from vae_model.config.sections import Config, Holds
-from vae_model.config.template import Slot, pieces
+from vae_model.config.template import Slot, check_no_statement, pieces
 from vae_model.errors import nearest
-from vae_model.places import credentials, literals
+from vae_model.places import literals
 
 _STEP = re.compile(r"[\w .:+=,-]+")
 _PART = re.compile(r"[\w :+=,-]+")
@@ -41,6 +41,8 @@ class Filling:
         if not isinstance(value, str):
             return value
         try:
+            if shape.holds(annotation):  # names of columns may look like anything
+                check_no_statement(value)
             return self._filled(pieces(value), annotation)
         except ValueError as problem:
             self.problems.append(f"{dotted}: {problem}")
@@ -119,7 +121,7 @@ class Filling:
             if not pattern.fullmatch(text):
                 raise ValueError(
                     f"the value of {{{{ {part.name} }}}} must be a name here, of letters, digits, spaces and any of "
-                    f"- _{more} : + = ,  found {credentials.redact(repr(text))}"
+                    f"- _{more} : + = ,"
                 )
             filled, held = filled + text, held + "\0"
         for step, own in zip(filled.split("/"), held.split("/"), strict=True):

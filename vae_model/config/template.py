@@ -1,4 +1,7 @@
-"""A text with ``{{ name }}`` in it, taken apart. A name is all that may stand there: nothing is evaluated."""
+"""A text with ``{{ name }}`` in it, taken apart. A name is all that may stand there: nothing is evaluated.
+
+And the way back: a text that is to be read as it is.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,19 @@ class Slot(NamedTuple):
     name: str
 
 
-def pieces(text: str) -> list[str | Slot]:
-    """The text between the slots, and the slots, in order. Raises ValueError where it is no template."""
+def escaped(text: str) -> str:
+    """A text as a template that ``pieces`` reads as it was."""
+    return text.replace("{{", "{{{{")
+
+
+def check_no_statement(text: str) -> None:
+    """Refuse a statement of a template language. Raises ValueError."""
     if _STATEMENT.search(text):
         raise ValueError("{% … %} is not understood: {{ name }} is filled by --param, and nothing is evaluated")
+
+
+def pieces(text: str) -> list[str | Slot]:
+    """The text between the slots, and the slots, in order. Raises ValueError where something else is in a slot."""
     found: list[str | Slot] = []
     end = 0
     for mark in _MARK.finditer(text):
