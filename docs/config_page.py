@@ -30,8 +30,38 @@ checks one without writing or training anything.
 - An unknown key is an error that names the nearest known one. All errors of a file are reported at once.
 - A key with nothing after it counts as left out.
 - `--set dotted.key=value` overrides one key, and may be repeated: `--set train.rows=50000`. The value is YAML.
+- Environment variables do so too: `VAE_ANOMALY__TRAIN__ROWS=50000`, two underscores before each key, the keys of
+  sections in any case. `--set` has the last word.
+- `{{ name }}` in a value, in the file or in what is set over it, is filled by `--param name=value`: see
+  [Parameters](#parameters).
 - Relative paths start at the working directory. [Object storage](operating.md#object-storage) has the other kinds.
 - Credentials do not belong in a config, and are refused.
+"""
+PARAMETERS = """\
+## Parameters
+
+One file serves every day: `--param ds=2026-01-01 --param carrier=UA` fills
+
+```yaml
+source:
+  path: data/weather
+  where: "day = {{ ds }} AND carrier = {{ carrier }}"
+output:
+  path: "scored/{{ ds }}"
+```
+
+- A value is a date (`2026-01-31`), a timestamp (`2026-01-31T06:00:00`, also with `Z` or an offset such as `+02:00`;
+  without one it is in the session's time zone), a number (`20`, `-1.5e3`; not `007`), or else a text.
+  `--param name:text=20` says which of `date`, `timestamp`, `number` and `text` it is. In Python,
+  `load_config(path, parameters={"ds": day})` takes dates, datetimes, numbers and strings; a string is a text.
+- In a SQL predicate a value is put in as a literal, `day = DATE '2026-01-01'`, and so never becomes SQL. It brings its
+  own quotes: `'{{ ds }}'`, within quotes, is an error.
+- In a path or a table's name a value is a name: letters, digits, spaces, and any of `- _ : + = ,`, in a path the dot
+  too. It leads neither up nor down, nor to several files. Where it is all of the value, or a path begins with
+  `{{ root }}/`, it may be any path.
+- Anywhere else it is put in as it is given; a number stays one where the key takes a number: `rows: "{{ rows }}"`.
+- A value of YAML that begins with `{{` stands in quotes. `{{{{` stands for `{{`. Keys of the file are not filled.
+- A name that is not given, one that is given and not used, and one that is named like a credential are errors.
 """
 EXAMPLES = {
     "": "name: weather\nengine: auto\nkey: [origin, time_hour]",
@@ -56,6 +86,7 @@ def page() -> str:
         if section is not None:
             rows = _rows(f"{key}.", section["properties"], schema)
             parts.append(_part(f"`{key}`", section["description"], EXAMPLES[key], rows))
+    parts.append(PARAMETERS)
     return "\n".join(parts)
 
 

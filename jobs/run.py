@@ -1,6 +1,6 @@
 """spark-submit job: train on the normal rows of the config's source, then score it.
 
-Arguments as for `vae-anomaly run`: --config FILE, --set dotted.key=value, --log auto|plain|json.
+Arguments as for `vae-anomaly run`: --config FILE, --set dotted.key=value, --param name=value, --log auto|plain|json.
 """
 
 import sys

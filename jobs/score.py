@@ -1,6 +1,6 @@
 """spark-submit job: score the config's source with its model file and write the output.
 
-Arguments as for `vae-anomaly score`: --config FILE, --set dotted.key=value, --log auto|plain|json.
+Arguments as for `vae-anomaly score`: --config FILE, --set dotted.key=value, --param name=value, --log auto|plain|json.
 """
 
 import sys

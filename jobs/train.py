@@ -1,6 +1,6 @@
 """spark-submit job: train on the normal rows of the config's source and write the model file.
 
-Arguments as for `vae-anomaly train`: --config FILE, --set dotted.key=value, --log auto|plain|json.
+Arguments as for `vae-anomaly train`: --config FILE, --set dotted.key=value, --param name=value, --log auto|plain|json.
 """
 
 import sys

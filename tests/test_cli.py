@@ -181,11 +181,12 @@ def test_init_quotes_odd_names(place, cli):
     random = np.random.default_rng(0)
     frame = pd.DataFrame({name: random.normal(size=50) for name in odd})
     frame["same: #1"] = 1
+    frame["{{ day }}"] = 1
     frame.to_parquet(place / "odd.parquet")
     assert cli("init", "--source", place / "odd.parquet", "--output", place / "odd.yaml", "--engine", "sail")[0] == 0
     config = load_config(place / "odd.yaml")
     assert list(config.features.kinds) == odd
-    assert config.features.exclude == ["same: #1"]
+    assert config.features.exclude == ["same: #1", "{{ day }}"]
 
 
 def test_validate_writes_nothing(place, cli, model):
@@ -196,6 +197,23 @@ def test_validate_writes_nothing(place, cli, model):
     assert sorted(place.rglob("*")) == before
     (place / "pumps.vae").write_bytes(model)
     assert "model   ok: pumps@" in cli("validate", "--config", place / "pumps.yaml")[1]
+
+
+def test_a_parameter_chooses_rows_and_place(trained, cli):
+    """`--param` fills a predicate with a literal and a path with a name: a day's rows go to the day's folder."""
+    options = [
+        "--set",
+        "source.where=valve = {{ valve }} AND flow > {{ low }}",
+        "--set",
+        "output.path=scored/{{ valve }}",
+    ]
+    code, _, err = cli(
+        "score", "--config", trained / "pumps.yaml", *options, "--param", "valve=shut", "--param", "low=10"
+    )
+    assert code == 0, err
+    scored = pd.read_parquet(trained / "scored" / "shut")
+    expected = pumps().query("valve == 'shut' and flow > 10")
+    assert sorted(scored["id"]) == sorted(expected["id"])
 
 
 BAD = {
@@ -211,6 +229,12 @@ BAD = {
     "format": (["--set", "output.format=delta"], ["expected: delta, or nothing", "found: parquet"]),
     "output not writable": (["--set", "output.path=pumps.yaml/x"], ["cannot be written"]),
     "model not writable": (["--set", "model.path=pumps.yaml/x"], ["cannot be written"]),
+    "no parameter": (["--set", "source.where=flow > {{ low }}"], ["source.where: no value is given for {{ low }}"]),
+    "idle parameter": (["--param", "ds=2026-01-01"], ["parameter 'ds': nothing in the config has {{ ds }}"]),
+    "quoted parameter": (
+        ["--set", "source.where=\"valve = '{{ v }}'\"", "--param", "v=open"],
+        ["source.where: {{ v }}", "without quotes"],
+    ),
     "connect without address": (["--set", "engine=connect"], ["SPARK_REMOTE"]),
 }
 

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from vae_model import __version__
 from vae_model.config.load import load_config
+from vae_model.config.parameters import from_options
 from vae_model.config.sections import Config
 from vae_model.console import LogFormat, Reporter
 from vae_model.errors import ConfigError, VaeAnomalyError
@@ -69,37 +70,45 @@ ConfigOption = Annotated[str, typer.Option("--config", "-c", metavar="PATH", hel
 SetOption = Annotated[
     list[str], typer.Option("--set", help="Override one key: dotted.key=value, the value in YAML. Repeatable.")
 ]
+ParamOption = Annotated[
+    list[str],
+    typer.Option(
+        "--param", help="Fill {{ name }} in the config: name=value, or name:type=value (date, timestamp, number, text)."
+    ),
+]
 LogOption = Annotated[LogFormat, typer.Option("--log", help="auto: for people on a terminal, plain lines elsewhere.")]
 
 
 @app.command()
-def validate(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:
+def validate(
+    config: ConfigOption, set_: SetOption = [], param: ParamOption = [], log: LogOption = LogFormat.auto
+) -> None:
     """Check config, source and model. Writes nothing."""
     reporter = Reporter(log)
     from vae_model.spark.jobs import validate as job
 
-    settings = load_config(config, set_)
+    settings = load_config(config, set_, from_options(param))
     with _session(settings) as spark:
         for line in job.validate(spark, settings):
             reporter.line(line)
 
 
 @app.command()
-def train(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:
+def train(config: ConfigOption, set_: SetOption = [], param: ParamOption = [], log: LogOption = LogFormat.auto) -> None:
     """Train on the normal rows of the source and write the model file."""
-    run_job("train", config, set_, Reporter(log))
+    run_job("train", config, set_, param, Reporter(log))
 
 
 @app.command()
-def score(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:
+def score(config: ConfigOption, set_: SetOption = [], param: ParamOption = [], log: LogOption = LogFormat.auto) -> None:
     """Score the source with the model file and write the output."""
-    run_job("score", config, set_, Reporter(log))
+    run_job("score", config, set_, param, Reporter(log))
 
 
 @app.command()
-def run(config: ConfigOption, set_: SetOption = [], log: LogOption = LogFormat.auto) -> None:
+def run(config: ConfigOption, set_: SetOption = [], param: ParamOption = [], log: LogOption = LogFormat.auto) -> None:
     """Train, then score."""
-    run_job("run", config, set_, Reporter(log))
+    run_job("run", config, set_, param, Reporter(log))
 
 
 @app.command()
@@ -139,9 +148,9 @@ def version(version: Annotated[bool, typer.Option("--version", help="Show the ve
         raise typer.Exit
 
 
-def run_job(job: str, config: str, overrides: Sequence[str], reporter: Reporter) -> None:
+def run_job(job: str, config: str, overrides: Sequence[str], parameters: Sequence[str], reporter: Reporter) -> None:
     """``train``, ``score`` or ``run``: everything that can be checked is checked before an engine starts."""
-    settings = load_config(config, overrides)
+    settings = load_config(config, overrides, from_options(parameters))
     needed = settings.for_training() if job == "train" else settings.for_run()[0]
     from vae_model.detector import Detector
 

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin
+from types import MappingProxyType
+from typing import Any
 
 from pydantic import ValidationError
 
+from vae_model.config import environment, shape
+from vae_model.config.filling import Filling
+from vae_model.config.parameters import Parameter, Value, from_values
 from vae_model.config.sections import Config
 from vae_model.config.text import override, parse
 from vae_model.errors import ConfigError, StorageError, listed, nearest
 from vae_model.places import credentials, files
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML config file; ``overrides`` are ``dotted.key=value`` with a YAML value, applied in order.
+def load_config(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    parameters: Mapping[str, Parameter | Value] = MappingProxyType({}),
+) -> Config:
+    """Read a YAML config file, and put what comes from outside on top of it.
+
+    Variables of the environment (``VAE_ANOMALY__SOURCE__WHERE``) go over the file, and ``overrides``, which are
+    ``dotted.key=value`` with a YAML value, over both, in order. ``parameters`` then fill each ``{{ name }}``: dates,
+    datetimes, numbers, and strings, which are texts.
 
     Raises ConfigError, naming every problem of the file at once, each with its dotted path.
     """
+    given = from_values(parameters)
     path = str(path)
     try:
         text = files.get(path).decode("utf-8")
@@ -35,9 +48,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(document, Mapping):
         raise ConfigError(f"Config file {path} is not a YAML mapping.", "key: value pairs", type(document).__name__)
     values = dict(document)
+    variables = environment.override(values, os.environ)
     for setting in overrides:
         override(values, setting)
-    return parse_config(values, origin=f"Config file {path}")
+    origin = f"Config file {path}" + (f" with {', '.join(variables)}" if variables else "")
+    filling = Filling(given)
+    filled = filling.fill(values)
+    if problems := [*filling.problems, *filling.unused()]:
+        raise _refusal(problems, origin)
+    return parse_config(filled, origin)
 
 
 def parse_config(values: Mapping[str, Any], origin: str = "The config") -> Config:
@@ -45,9 +64,14 @@ def parse_config(values: Mapping[str, Any], origin: str = "The config") -> Confi
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors()]
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ConfigError(listed(f"{origin} has {count}:", problems)) from None
+        raise _refusal(map(_describe, error.errors()), origin) from None
+
+
+def _refusal(problems: Iterable[str], origin: str) -> ConfigError:
+    """All problems of a config as one error."""
+    lines = list(problems)
+    count = "1 problem" if len(lines) == 1 else f"{len(lines)} problems"
+    return ConfigError(listed(f"{origin} has {count}:", lines))
 
 
 def _describe(problem: Any) -> str:
@@ -67,9 +91,8 @@ def _describe(problem: Any) -> str:
 
 def _keys_at(location: Iterable[Any]) -> list[str]:
     """The keys a section at this place knows."""
-    section: Any = Config
+    annotation: Any = Config
     for part in location:
-        annotation = section.model_fields[part].annotation  # no section has an alias
-        options = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
-        section = next(option for option in options if option is not type(None))
-    return list(section.known_keys())
+        annotation = shape.inside(annotation, part)
+    section = shape.section(annotation)
+    return section.known_keys() if section else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
@@ -23,6 +24,14 @@ from vae_model.errors import ConfigError
 from vae_model.places import credentials, identifiers
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Holds(Enum):
+    """What a string is to whoever reads it, where a value that is put into it must not change what it says."""
+
+    SQL = auto()
+    PATH = auto()
+    TABLE = auto()
 
 
 def _without_credentials(name: str) -> str:
@@ -54,6 +63,10 @@ KindName = Annotated[str, BeforeValidator(_known_kind)]
 """The name of a kind of feature."""
 Name = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
 """A path or a table's name."""
+PathName = Annotated[Name, Holds.PATH]
+TableName = Annotated[Name, Holds.TABLE]
+Predicate = Annotated[str, Holds.SQL]
+"""A SQL condition over the columns of a table."""
 
 
 class Section(BaseModel):
@@ -85,9 +98,9 @@ class Section(BaseModel):
 class Place(Section):
     """A path or a table name: exactly one of the two."""
 
-    path: Name | None = None
+    path: PathName | None = None
     """Folder or file."""
-    table: Name | None = None
+    table: TableName | None = None
     """Name of the table: table, schema.table or catalog.schema.table; a part with a dot in it stands in backticks."""
 
     @model_validator(mode="after")
@@ -138,7 +151,7 @@ class Source(Place):
     ";", header: "true", nullValue: N/A, inferSchema: "false"}."""
     types: dict[str, TypeName] = Field(default_factory=dict, alias="schema")
     """Columns to read as a type of Spark's, such as {zip: string, price: "decimal(10,2)"}; the others are as found."""
-    where: str | None = None
+    where: Predicate | None = None
     """SQL predicate: the rows to score. All rows by default."""
     partitions: PositiveInt | None = None
     """Spread the rows to score over so many tasks, by a shuffle. By default they are scored as they lie."""
@@ -183,7 +196,7 @@ class Features(Section):
 class Train(Section):
     """The sample the model learns from."""
 
-    normal: str | None = None
+    normal: Predicate | None = None
     """SQL predicate for rows known to be normal. All rows by default."""
     rows: Annotated[int, Field(ge=100)] = 200_000
     """At most this many rows are brought to the driver, training and calibration together."""
@@ -200,7 +213,7 @@ class Train(Section):
 class Model(Section):
     """The model file and the network's settings. Sizes left out follow from the number of columns."""
 
-    path: Name | None = None
+    path: PathName | None = None
     """The model file, one file, conventionally ending in .vae."""
     hidden: list[PositiveInt] | None = Field(default=None, min_length=1)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""

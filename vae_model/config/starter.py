@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from vae_model.config.advice import Advice
 from vae_model.config.sections import Source
+from vae_model.config.template import escaped
 from vae_model.config.text import entry, quoted
 from vae_model.features.kinds import KINDS
 from vae_model.printable import printable
@@ -69,13 +70,15 @@ def starter_text(source: Source, engine: str, seen: str, advice: Sequence[Advice
 def _source(source: Source, advice: Sequence[Advice]) -> list[str]:
     """The place, and for CSV, which has no types of its own, the type that each column was read as."""
     if source.table:
-        return ["source:", entry("table", quoted(source.table), "  "), *_where()]
+        return ["source:", entry("table", quoted(escaped(source.table)), "  "), *_where()]
     has_types = source.format != "csv"
-    options = {name: value for name, value in source.options.items() if has_types or name.lower() != "inferschema"}
+    options = {
+        name: escaped(value) for name, value in source.options.items() if has_types or name.lower() != "inferschema"
+    }
     columns = [] if has_types else [one.counted.column for one in advice]
     return [
         "source:",
-        entry("path", quoted(source.path or ""), "  "),
+        entry("path", quoted(escaped(source.path or "")), "  "),
         f"  format: {source.format}",
         *([f"  options: {json.dumps(options)}"] if options else []),
         *(["  schema:  # the types found; change one to read its column as another"] if columns else []),
@@ -108,4 +111,4 @@ def _prefix(names: Sequence[str], output: Sequence[str]) -> list[str]:
 
 
 def _name(one: Advice) -> str:
-    return quoted(one.counted.column.name)
+    return quoted(escaped(one.counted.column.name))

@@ -6,7 +6,7 @@ And the way back: a name as YAML text.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -41,7 +41,8 @@ def parse(text: str, origin: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise ConfigError(f"{origin} is not valid YAML.", found=_problem(error)) from None
+        hint = "A value that begins with {{ stands in quotes." if "{{" in text else ""
+        raise ConfigError(f"{origin} is not valid YAML.", found=_problem(error), hint=hint) from None
 
 
 def _problem(error: YAMLError) -> str:
@@ -59,9 +60,14 @@ def override(values: dict[str, Any], setting: str) -> None:
     if not equals or not all(parts):
         shown = credentials.redact(setting)
         raise ConfigError(f"--set {shown!r} is not understood.", expected="dotted.key=value", found=shown)
+    put(values, parts, parse(text, f"The value of --set {dotted}"))
+
+
+def put(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    """Set one key of a document, and make the sections on the way to it that are not there."""
     node = values
-    for part in parts[:-1]:
-        child = node.get(part)
-        node[part] = dict(child) if isinstance(child, Mapping) else {}
-        node = node[part]
-    node[parts[-1]] = parse(text, f"The value of --set {dotted}")
+    for key in keys[:-1]:
+        child = node.get(key)
+        node[key] = dict(child) if isinstance(child, Mapping) else {}
+        node = node[key]
+    node[keys[-1]] = value
