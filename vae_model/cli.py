@@ -1,4 +1,4 @@
-"""The command line: ``vae-anomaly validate | train | score | run | init | inspect``. Its exit codes are those of
+"""The command line: ``vae-anomaly validate | train | score | run | runs | init | inspect``. Its exit codes are those of
 ``errors``.
 """
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
@@ -27,6 +27,7 @@ from vae_model.console import LogFormat, Reporter
 from vae_model.errors import ConfigError, VaeAnomalyError
 from vae_model.places import files
 from vae_model.printable import printable
+from vae_model.runs.ledger import Folder
 
 
 class _Commands(TyperGroup):
@@ -76,6 +77,15 @@ ParamOption = Annotated[
         "--param", help="Fill {{ name }} in the config: name=value, or name:type=value (date, timestamp, number, text)."
     ),
 ]
+RunIdOption = Annotated[
+    str | None,
+    typer.Option("--run-id", metavar="ID", help="The run's id, such as a scheduler's; the same for each try."),
+]
+ResultOption = Annotated[
+    str | None,
+    typer.Option("--result", metavar="FILE", help="Write the run's record to this file, as one JSON document."),
+]
+FullOption = Annotated[bool, typer.Option("--full", help="Score everything anew, where the source is incremental.")]
 LogOption = Annotated[LogFormat, typer.Option("--log", help="auto: for people on a terminal, plain lines elsewhere.")]
 
 
@@ -94,21 +104,53 @@ def validate(
 
 
 @app.command()
-def train(config: ConfigOption, set_: SetOption = [], param: ParamOption = [], log: LogOption = LogFormat.auto) -> None:
+def train(
+    config: ConfigOption, set_: SetOption = [], param: ParamOption = [], run_id: RunIdOption = None,
+    result: ResultOption = None, log: LogOption = LogFormat.auto,
+) -> None:  # fmt: skip
     """Train on the normal rows of the source and write the model file."""
-    run_job("train", config, set_, param, Reporter(log))
+    run_job("train", load_config(config, set_, from_options(param)), Reporter(log, result), run_id)
 
 
 @app.command()
-def score(config: ConfigOption, set_: SetOption = [], param: ParamOption = [], log: LogOption = LogFormat.auto) -> None:
+def score(
+    config: ConfigOption, set_: SetOption = [], param: ParamOption = [], run_id: RunIdOption = None,
+    full: FullOption = False, result: ResultOption = None, log: LogOption = LogFormat.auto,
+) -> None:  # fmt: skip
     """Score the source with the model file and write the output."""
-    run_job("score", config, set_, param, Reporter(log))
+    run_job("score", load_config(config, set_, from_options(param)), Reporter(log, result), run_id, full)
 
 
 @app.command()
-def run(config: ConfigOption, set_: SetOption = [], param: ParamOption = [], log: LogOption = LogFormat.auto) -> None:
+def run(
+    config: ConfigOption, set_: SetOption = [], param: ParamOption = [], run_id: RunIdOption = None,
+    full: FullOption = False, result: ResultOption = None, log: LogOption = LogFormat.auto,
+) -> None:  # fmt: skip
     """Train, then score."""
-    run_job("run", config, set_, param, Reporter(log))
+    run_job("run", load_config(config, set_, from_options(param)), Reporter(log, result), run_id, full)
+
+
+@app.command()
+def runs(
+    config: ConfigOption, set_: SetOption = [], param: ParamOption = [],
+    last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="So many of the latest runs.")] = 20,
+    json_: Annotated[bool, typer.Option("--json", help="As JSON lines.")] = False,
+) -> None:  # fmt: skip
+    """Show the latest runs, as their records tell."""
+    reporter = Reporter(LogFormat.auto)
+    settings = load_config(config, set_, from_options(param))
+    place = settings.runs_place
+    if place is None:
+        raise ConfigError("The config keeps no record of runs.", "output, or runs: {path: …}", "runs: none")
+    if place.path is not None:  # files: no engine is needed
+        reporter.runs(Folder(place.path).records()[:last], json_)
+        return
+    from vae_model.spark.sinks.runs_table import ledger_at
+
+    with _session(settings) as spark:
+        reporter.runs(
+            ledger_at(spark, place, settings.output.format if settings.output else "delta").records()[:last], json_
+        )
 
 
 @app.command()
@@ -148,31 +190,20 @@ def version(version: Annotated[bool, typer.Option("--version", help="Show the ve
         raise typer.Exit
 
 
-def run_job(job: str, config: str, overrides: Sequence[str], parameters: Sequence[str], reporter: Reporter) -> None:
+def run_job(job: str, settings: Config, reporter: Reporter, run_id: str | None = None, full: bool = False) -> None:
     """``train``, ``score`` or ``run``: everything that can be checked is checked before an engine starts."""
-    settings = load_config(config, overrides, from_options(parameters))
     needed = settings.for_training() if job == "train" else settings.for_run()[0]
     from vae_model.detector import Detector
 
-    saved = Detector.load(needed.model_path) if job == "score" else None
+    if job == "score":
+        Detector.load(needed.model_path)
     with _session(settings) as spark:
-        from vae_model.spark.jobs.score import prepare_score, run_score
-        from vae_model.spark.jobs.train import run_train
+        from vae_model.spark.jobs.run import run, run_training
 
-        if job == "run":
-            prepare_score(spark, settings)  # nothing about the output may fail after minutes of training
-        detector = saved
-        if detector is None:
-            with reporter.progress() as progress:
-                detector = run_train(spark, settings, progress.step, progress.tasks)
-            reporter.trained(detector)
-        if job != "train":
-            with reporter.progress() as progress:
-                summary = run_score(spark, settings, detector, progress.tasks)
-            if summary is None:
-                reporter.line(f"Output: {settings.output}")
-            else:
-                reporter.summary(summary)
+        if job == "train":
+            run_training(spark, settings, run_id, reporter)
+        else:
+            run(spark, settings, run_id, train=job == "run", full=full, listener=reporter)
 
 
 def _session(settings: Config) -> Any:

@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -22,10 +22,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from vae_model.places import files
 from vae_model.printable import printable
 
 if TYPE_CHECKING:
     from vae_model.detector import Detector
+    from vae_model.runs.record import RunRecord
     from vae_model.spark.sinks.summary import Summary
     from vae_model.training.loop import TrainingProgress
 
@@ -116,9 +118,10 @@ class Display:
 
 
 class Reporter:
-    """Log lines go to stderr; what was asked for goes to stdout."""
+    """Log lines go to stderr; what was asked for goes to stdout, and a run's record to a file too, if one is named."""
 
-    def __init__(self, format_: LogFormat) -> None:
+    def __init__(self, format_: LogFormat, result: str | None = None) -> None:
+        self._result = result
         self.json = format_ is LogFormat.json
         self.rich = format_ is LogFormat.auto and sys.stderr.isatty()
         width = None if sys.stdout.isatty() else LOG_WIDTH
@@ -176,29 +179,55 @@ class Reporter:
         self.line(f"Decision: {detector.calibration.describe()}.")
         self.line()
 
-    def summary(self, summary: Summary) -> None:
-        """Rows, anomalies, by which rule, the top ten with their reasons, where the output is, SQL to look at it."""
+    def ended(self, record: RunRecord, summary: Summary | None) -> None:
+        """What a run did, by its record, the top ten rows with their reasons, and SQL to look at the output."""
+        if self._result is not None:
+            files.put(self._result, (json.dumps(record.to_json(), indent=2, ensure_ascii=False) + "\n").encode())
         if self.json:
-            log.info("Scored", extra={"data": asdict(summary)})
+            if summary is not None:
+                log.info("Scored", extra={"data": asdict(summary)})
+            log.info("Run %s", record.status, extra={"data": record.to_json()})
             return
-        statuses = ", ".join(f"{count:,} {status}" for status, count in summary.statuses.items())
-        self.line(
-            f"Scored {_counted(summary.rows, 'row')}: {_counted(summary.anomalies, 'anomaly', 'anomalies')} "
-            f"({summary.rate:.3%}). Status: {statuses}."
-        )
-        self.line(f"Decision: {summary.decision}.")
-        if not summary.anomalies:
-            self.line(_why_none(summary))
-        if summary.top:
+        if record.status == "succeeded" and record.command != "train":
+            self._scored(record, summary)
+
+    def _scored(self, record: RunRecord, summary: Summary | None) -> None:
+        if summary is not None:
+            statuses = ", ".join(f"{count:,} {status}" for status, count in (record.statuses or {}).items())
+            self.line(
+                f"Scored {_counted(summary.rows, 'row')}: {_counted(summary.anomalies, 'anomaly', 'anomalies')} "
+                f"({summary.rate:.3%}). Status: {statuses}."
+            )
+            self.line(f"Decision: {summary.decision}.")
+            if not summary.anomalies:
+                self.line(_why_none(summary))
+            if summary.top:
+                self.line()
+                many = len(summary.top) > 1
+                self.line(f"The {len(summary.top)} highest scores:" if many else "The highest score:")
+                self.out.print(_top_table(summary, full=not sys.stdout.isatty()))
             self.line()
-            many = len(summary.top) > 1
-            self.line(f"The {len(summary.top)} highest scores:" if many else "The highest score:")
-            self.out.print(_top_table(summary, full=not sys.stdout.isatty()))
-        self.line()
-        self.line(f"Output: {summary.output}")
-        self.line(f"SQL:    {summary.sql}")
-        if printable(summary.sql) != summary.sql:
-            self.line("        (escapes stand for letters that cannot be shown: it does not run as it stands)")
+        self.line(f"Output: {record.output}")
+        self.line(f"Run:    {record.run_id}")
+        if summary is not None:
+            self.line(f"SQL:    {summary.sql}")
+            if printable(summary.sql) != summary.sql:
+                self.line("        (escapes stand for letters that cannot be shown: it does not run as it stands)")
+
+    def runs(self, records: Sequence[RunRecord], as_json: bool) -> None:
+        """The records of runs: a table, or a line of JSON each."""
+        if as_json:
+            for record in records:
+                sys.stdout.write(json.dumps(record.to_json()) + "\n")
+            return
+        if not records:
+            self.line("No run yet.")
+            return
+        columns = ("started (UTC)", "run", "status", "rows", "anomalies", "model", "source version", "slice", "seconds")
+        self.out.print(_table(columns, map(_run_cells, records)))
+        for record in records:
+            if record.message and record.status != "succeeded":
+                self.line(f"{record.run_id}: {record.message.splitlines()[0]}")
 
     def model(self, detector: Detector) -> None:
         """All that a model file says of itself."""
@@ -216,6 +245,15 @@ class Reporter:
         self.line("Config:")
         for line in json.dumps(header["config"], indent=2, ensure_ascii=False).split("\n"):
             self.line(line)
+
+
+def _run_cells(record: RunRecord) -> list[str]:
+    status = "running, but gone" if record.status == "running" and not record.is_alive else record.status
+    started = f"{record.started:%Y-%m-%d %H:%M:%S}"
+    numbers = ("" if number is None else f"{number:,}" for number in (record.rows_read, record.anomalies))
+    seconds = f"{record.seconds:.1f}" if record.seconds else ""
+    cells = (started, record.run_id, status, *numbers, record.model, record.source_version, record.slice, seconds)
+    return [cell or "" for cell in cells]
 
 
 def _counted(number: int, one: str, many: str = "") -> str:

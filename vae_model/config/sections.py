@@ -267,7 +267,7 @@ class Output(Place):
     """replace: the output is this run's rows. append: they are added, in the place of those that the same run has added
     before. replace_where: they take the place of the rows that match `where`. merge: rows with the same key are
     updated, others added."""
-    where: str | None = None
+    where: Predicate | None = None
     """SQL predicate over columns of the source: the rows of the output that a run with `replace_where` replaces. By
     default `source.where`."""
     partition_by: list[str] = Field(default_factory=list)

@@ -30,8 +30,3 @@ def table(name: str, suffix: str = "") -> str:
 def schema(name: str) -> str:
     """The quoted schema that a table's name says it is in; empty where it says none."""
     return ".".join(map(quote, parts(name)[:-1]))
-
-
-def literal(text: str) -> str:
-    """A text as a SQL string: Spark and Sail read backslashes in it as escapes."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

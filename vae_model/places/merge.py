@@ -39,7 +39,7 @@ def move_in(at: Folder, staged: str, mark: str, order: Order) -> None:
     with files.explained(at.path, writing=True):
         before = _before(at, mark, order)
         new = [str(file).removeprefix(f"{staged}/") for file in at.fs.find(staged)]
-        moves = {name: _named(name, f"{mark}-{order.tag}") for name in filter(staging.is_data, new)}
+        moves = {name: named(name, f"{mark}-{order.tag}") for name in filter(staging.is_data, new)}
         at.fs.pipe_file(f"{staged}/{staging.ADDING}", b"")
         try:
             if files.renames(at.path):
@@ -62,10 +62,18 @@ def move_in(at: Folder, staged: str, mark: str, order: Order) -> None:
                 at.place(f"{staged}/_SUCCESS", f"{at.inner}/_SUCCESS")
 
 
-def _named(name: str, first: str) -> str:
-    """The path of a file in its folder, with something before its own name."""
+def name_within(at: Folder, staged: str, mark: str, tag: str) -> None:
+    """Call the data files of a staged folder what ``move_in`` would; where files can be renamed."""
+    for file in map(str, at.fs.find(staged)):
+        name = file.removeprefix(f"{staged}/")
+        if staging.is_data(name):
+            at.place(file, f"{staged}/{named(name, f'{mark}-{tag}')}")
+
+
+def named(name: str, first: str) -> str:
+    """The path of a file in its folder, with something before its own name, where that is not there yet."""
     folder, own = posixpath.split(name)
-    return posixpath.join(folder, f"{first}-{own}")
+    return name if own.startswith(f"{first}-") else posixpath.join(folder, f"{first}-{own}")
 
 
 def _before(at: Folder, mark: str, order: Order) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
@@ -106,7 +106,7 @@ class RunRecord:
         values = {name: value for name, value in row.items() if name in known and value is not None}
         if not {"run_id", "name", "command", "status", "started", "heartbeat", "process"} <= values.keys():
             raise ValueError("no record of a run")
-        maps: dict[str, dict[str, Any]] = {n: dict(values[n]) for n in ("statuses", "versions") if n in values}
+        maps: dict[str, Any] = {n: _as_dict(values[n]) for n in ("statuses", "versions") if n in values}
         stages = [Stage(**{f.name: stage[f.name] for f in fields(Stage)}) for stage in values.pop("stages", [])]
         times = {name: _utc(values[name]) for name in ("started", "ended", "heartbeat") if name in values}
         return cls(**{**values, **maps, **times, "stages": stages})
@@ -114,6 +114,12 @@ class RunRecord:
 
 def _as_items(value: Any) -> Any:
     return list(value.items()) if isinstance(value, dict) else value
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    """A map as Spark gives it, or as Arrow does, a list of pairs."""
+    pairs: Iterable[tuple[str, Any]] = value.items() if isinstance(value, dict) else value
+    return dict(pairs)
 
 
 def _utc(value: datetime) -> datetime:

@@ -70,7 +70,7 @@ def _problem(new: StructField, old: StructField | None, is_partition: bool) -> s
 def _fits(new: DataType, old: DataType) -> bool:
     """Whether a type holds all values of another."""
     one, other = str(new.simpleString()), str(old.simpleString())
-    if one == other or one == "void":
+    if one in (other, "void"):
         return True
     if isinstance(new, DecimalType) and isinstance(old, DecimalType):
         return bool(old.scale >= new.scale and old.precision - old.scale >= new.precision - new.scale)

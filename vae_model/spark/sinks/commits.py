@@ -1,4 +1,4 @@
-"""The commits to a Delta table, as the engine tells them or the table's log does, and the stamps that runs left there."""
+"""The commits to a Delta table, as the engine or the table's log tells them, and the stamps that runs left there."""
 
 from __future__ import annotations
 

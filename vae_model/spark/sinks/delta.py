@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vae_model.config.sections import Output
 from vae_model.errors import InputError, JobError
-from vae_model.places import files, identifiers
+from vae_model.places import files, identifiers, literals
 from vae_model.runs.stamp import FILE, Stamp
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
@@ -128,7 +128,7 @@ def _replace(rows: DataFrame, writing: Writing, predicate: str) -> None:
 
 def _own(writing: Writing) -> str:
     """The predicate of the rows that this run has written before; the run's id as a literal."""
-    return f"{identifiers.quote(writing.run_column)} = {identifiers.literal(writing.stamp.run)}"
+    return f"{identifiers.quote(writing.run_column)} = {literals.text(writing.stamp.run)}"
 
 
 def _save(spark: SparkSession, saver: DataFrameWriter, writing: Writing) -> None:

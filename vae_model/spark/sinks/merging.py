@@ -53,13 +53,14 @@ def merge(rows: DataFrame, writing: Writing, target: str) -> None:
         rows = rows.withColumn(GONE, F.lit(False)).unionByName(gone, allowMissingColumns=True)
     is_gone = f"`new`.{quote(GONE)}" if writing.gone is not None else "false"
     view, values = f"vae_anomaly_{marks.new()}", [f"`new`.{quote(name)}" for name in names]
+    pairs = zip(map(quote, names), values, strict=True)
     clauses = [
         f"MERGE INTO {target} AS `there` USING {view} AS `new`",
         "ON " + " AND ".join(f"`there`.{quote(name)} <=> `new`.{quote(name)}" for name in key),
         f"WHEN MATCHED AND {is_gone} THEN DELETE" if writing.gone is not None else "",
-        "WHEN MATCHED THEN UPDATE SET "
-        + ", ".join(f"{quote(n)} = {value}" for n, value in zip(names, values, strict=True)),
-        f"WHEN NOT MATCHED AND NOT {is_gone} THEN INSERT ({', '.join(map(quote, names))}) VALUES ({', '.join(values)})",
+        "WHEN MATCHED THEN UPDATE SET " + ", ".join(f"{name} = {value}" for name, value in pairs),
+        f"WHEN NOT MATCHED AND NOT {is_gone} THEN INSERT",
+        f"({', '.join(map(quote, names))}) VALUES ({', '.join(values)})",
     ]
     if writing.output.delete_missing and writing.gone is None:
         among = f" AND ({writing.where}\n) IS TRUE" if writing.where else ""

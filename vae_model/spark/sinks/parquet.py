@@ -148,7 +148,7 @@ def _save(frame: DataFrame, staged: str, partition_by: list[str]) -> None:
     saver = writer(sliced.as_folders(frame, partition_by), "parquet").mode("error")
     with engine_of(frame.sparkSession).cancelling(frame.sparkSession):
         (saver.partitionBy(*partition_by) if partition_by else saver).save(files.for_engine(staged))
-    if not files.exists(staged):
+    if not files.exists(staged) and not (partition_by and frame.isEmpty()):  # Sail makes no folder of no partition
         raise JobError(
             "The scored rows were written where this machine cannot see them.",
             "a path that the engine and this machine share, to put a Parquet folder in its place",
@@ -189,13 +189,16 @@ def _folder(frame: DataFrame, path: str, writing: Writing) -> None:
     staged = marks.beside(at.inner, mark, "staged") if is_swapped else f"{at.inner}/{staging.STAGED}{mark}"
     with _tidied(at, staged):
         _save(frame, _for_engine(at, staged), writing.output.partition_by)
-        is_whole = writing.mode == "replace" or not at.fs.exists(at.inner)
-        if is_swapped and is_whole:
+        if files.renames(path):
+            at.fs.makedirs(staged, exist_ok=True)
+        tag = file_name(writing.stamp.run)
+        if is_swapped and (writing.mode == "replace" or not at.fs.exists(at.inner)):
+            merge.name_within(at, staged, mark, tag)
             at.fs.pipe_file(f"{staged}/{STAMP}", writing.stamp.to_text().encode())
-            if _swapped(at, staged, mark):
+            if _swapped(at, staged, mark) if writing.mode == "replace" else _is_first(at, staged):
                 return
         replaced = sliced.replaced(frame, writing, at, staged)
-        merge.move_in(at, staged, mark, Order(replaced, writing.stamp.to_text(), file_name(writing.stamp.run)))
+        merge.move_in(at, staged, mark, Order(replaced, writing.stamp.to_text(), tag))
 
 
 def _for_engine(at: staging.Folder, staged: str) -> str:
@@ -204,6 +207,14 @@ def _for_engine(at: staging.Folder, staged: str) -> str:
         return f"file://{staged}" if at.path.startswith("file:") else staged
     name = posixpath.basename(staged)
     return f"{at.path if name.startswith(staging.STAGED) else posixpath.dirname(at.path)}/{name}"
+
+
+def _is_first(at: staging.Folder, staged: str) -> bool:
+    """Put a staged folder where none is; False, and nothing done, where another run has put its own meanwhile."""
+    with suppress(FileExistsError):
+        at.folders.rename(staged, at.inner)
+        return True
+    return False
 
 
 def _swapped(at: staging.Folder, staged: str, mark: str) -> bool:

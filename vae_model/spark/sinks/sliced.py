@@ -88,7 +88,9 @@ def _check_slice(frame: DataFrame, output: Output) -> None:
 def check_predicate(frame: DataFrame, output: Output, predicate: str) -> None:
     """Raise OutputError where a slice's predicate needs more than the partition columns."""
     try:
-        _ = frame.select(*map(column, output.partition_by)).where(F.expr(predicate)).select(F.lit(1)).schema
+        # A frame of its own: a filter after a select would find the other columns too.
+        alone = frame.sparkSession.createDataFrame([], StructType([frame.schema[name] for name in output.partition_by]))
+        _ = alone.where(F.expr(predicate)).select(F.lit(1)).schema
     except ENGINE_ERRORS as error:
         raise OutputError(
             "The slice of a Parquet output does not match output.partition_by.",
