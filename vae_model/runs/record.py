@@ -109,7 +109,8 @@ class RunRecord:
         maps: dict[str, Any] = {n: _as_dict(values[n]) for n in ("statuses", "versions") if n in values}
         stages = [Stage(**{f.name: stage[f.name] for f in fields(Stage)}) for stage in values.pop("stages", [])]
         times = {name: _utc(values[name]) for name in ("started", "ended", "heartbeat") if name in values}
-        return cls(**{**values, **maps, **times, "stages": stages})
+        found: dict[str, Any] = {**values, **maps, **times, "stages": stages}
+        return cls(**found)
 
 
 def _as_items(value: Any) -> Any:
