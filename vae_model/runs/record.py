@@ -103,14 +103,17 @@ class RunRecord:
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """From a row of a runs table. Columns of later versions are passed over; raises ValueError without an id."""
         known = {one.name for one in fields(cls)}
-        values = {name: value for name, value in row.items() if name in known and value is not None}
-        if not {"run_id", "name", "command", "status", "started", "heartbeat", "process"} <= values.keys():
+        found: dict[str, Any] = {name: value for name, value in row.items() if name in known and value is not None}
+        if not {"run_id", "name", "command", "status", "started", "heartbeat", "process"} <= found.keys():
             raise ValueError("no record of a run")
-        maps: dict[str, Any] = {n: _as_dict(values[n]) for n in ("statuses", "versions") if n in values}
-        stages = [Stage(**{f.name: stage[f.name] for f in fields(Stage)}) for stage in values.pop("stages", [])]
-        times = {name: _utc(values[name]) for name in ("started", "ended", "heartbeat") if name in values}
-        found: dict[str, Any] = {**values, **maps, **times, "stages": stages}
-        return cls(**found)
+        for name in ("statuses", "versions"):
+            if name in found:
+                found[name] = _as_dict(found[name])
+        for name in ("started", "ended", "heartbeat"):
+            if name in found:
+                found[name] = _utc(found[name])
+        stages = [Stage(**{one.name: stage[one.name] for one in fields(Stage)}) for stage in found.pop("stages", [])]
+        return cls(**found, stages=stages)
 
 
 def _as_items(value: Any) -> Any:
