@@ -109,7 +109,7 @@ def train(
     result: ResultOption = None, log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Train on the normal rows of the source and write the model file."""
-    run_job("train", load_config(config, set_, from_options(param)), Reporter(log, result), run_id)
+    run_job("train", config, set_, param, Reporter(log, result), run_id)
 
 
 @app.command()
@@ -118,7 +118,7 @@ def score(
     full: FullOption = False, result: ResultOption = None, log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Score the source with the model file and write the output."""
-    run_job("score", load_config(config, set_, from_options(param)), Reporter(log, result), run_id, full)
+    run_job("score", config, set_, param, Reporter(log, result), run_id, full)
 
 
 @app.command()
@@ -127,7 +127,7 @@ def run(
     full: FullOption = False, result: ResultOption = None, log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Train, then score."""
-    run_job("run", load_config(config, set_, from_options(param)), Reporter(log, result), run_id, full)
+    run_job("run", config, set_, param, Reporter(log, result), run_id, full)
 
 
 @app.command()
@@ -190,20 +190,30 @@ def version(version: Annotated[bool, typer.Option("--version", help="Show the ve
         raise typer.Exit
 
 
-def run_job(job: str, settings: Config, reporter: Reporter, run_id: str | None = None, full: bool = False) -> None:
+def run_job(
+    job: str,
+    config: str,
+    overrides: Sequence[str],
+    parameters: Sequence[str],
+    reporter: Reporter,
+    run_id: str | None = None,
+    full: bool = False,
+) -> None:
     """``train``, ``score`` or ``run``: everything that can be checked is checked before an engine starts."""
-    needed = settings.for_training() if job == "train" else settings.for_run()[0]
-    from vae_model.detector import Detector
+    with reporter.recording(job, run_id):
+        settings = load_config(config, overrides, from_options(parameters))
+        needed = settings.for_training() if job == "train" else settings.for_run()[0]
+        from vae_model.detector import Detector
 
-    if job == "score":
-        Detector.load(needed.model_path)
-    with _session(settings) as spark:
-        from vae_model.spark.jobs.run import run, run_training
+        if job == "score":
+            Detector.load(needed.model_path)
+        with _session(settings) as spark:
+            from vae_model.spark.jobs.run import run, run_training
 
-        if job == "train":
-            run_training(spark, settings, run_id, reporter)
-        else:
-            run(spark, settings, run_id, train=job == "run", full=full, listener=reporter)
+            if job == "train":
+                run_training(spark, settings, run_id, reporter)
+            else:
+                run(spark, settings, run_id, train=job == "run", full=full, listener=reporter)
 
 
 def _session(settings: Config) -> Any:

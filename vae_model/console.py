@@ -22,12 +22,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from vae_model.errors import VaeAnomalyError
 from vae_model.places import files
 from vae_model.printable import printable
+from vae_model.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from vae_model.detector import Detector
-    from vae_model.runs.record import RunRecord
     from vae_model.spark.sinks.summary import Summary
     from vae_model.training.loop import TrainingProgress
 
@@ -122,6 +123,7 @@ class Reporter:
 
     def __init__(self, format_: LogFormat, result: str | None = None) -> None:
         self._result = result
+        self._has_ended = False
         self.json = format_ is LogFormat.json
         self.rich = format_ is LogFormat.auto and sys.stderr.isatty()
         width = None if sys.stdout.isatty() else LOG_WIDTH
@@ -179,8 +181,19 @@ class Reporter:
         self.line(f"Decision: {detector.calibration.describe()}.")
         self.line()
 
+    @contextmanager
+    def recording(self, command: str, run_id: str | None) -> Iterator[None]:
+        """Around a run: where it ends before it has a record, what went wrong becomes one."""
+        try:
+            yield
+        except VaeAnomalyError as error:
+            if not self._has_ended:
+                self.ended(RunRecord(run_id or "", "", command).ending("failed", str(error)), None)
+            raise
+
     def ended(self, record: RunRecord, summary: Summary | None) -> None:
         """What a run did, by its record, the top ten rows with their reasons, and SQL to look at the output."""
+        self._has_ended = True
         if self._result is not None:
             files.put(self._result, (json.dumps(record.to_json(), indent=2, ensure_ascii=False) + "\n").encode())
         if self.json:

@@ -271,7 +271,7 @@ class Output(Place):
     """SQL predicate over columns of the source: the rows of the output that a run with `replace_where` replaces. By
     default `source.where`."""
     partition_by: list[str] = Field(default_factory=list)
-    """Columns that the output is partitioned by. `replace_where` on Parquet needs them."""
+    """Columns that the output is partitioned by when it is made. `replace_where` on Parquet needs them."""
     allow_empty: bool = False
     """A run without rows empties what it would replace. By default it is an error that nothing is there to score."""
     delete_missing: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -77,10 +78,14 @@ def _fits(new: DataType, old: DataType) -> bool:
     return any(one in row and other in row and row.index(one) < row.index(other) for row in _WIDER)
 
 
-def aligned(frame: DataFrame, there: StructType) -> DataFrame:
-    """Rows with an output's columns, in its order and of its types; ``check_columns`` has found that they fit."""
+def aligned(frame: DataFrame, there: StructType, as_is: Container[str] = ()) -> DataFrame:
+    """Rows with an output's columns, in its order and, but for those ``as_is``, of its types; ``check_columns`` has
+    found that they fit.
+    """
     types = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
-    return frame.select(*(_as(field, types.get(field.name)) for field in there.fields))
+    return frame.select(
+        *(column(f.name) if f.name in as_is and f.name in types else _as(f, types.get(f.name)) for f in there.fields)
+    )
 
 
 def _as(field: StructField, type_: str | None) -> Column:

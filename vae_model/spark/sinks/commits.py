@@ -10,7 +10,7 @@ from vae_model.config.sections import Output
 from vae_model.places import files, identifiers
 from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.sinks.reading import location
+from vae_model.spark.sinks.reading import existing, location
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -33,10 +33,7 @@ def newest(spark: SparkSession, output: Output) -> int:
 
 def _commits(spark: SparkSession, output: Output) -> Iterator[tuple[int, str | None]]:
     """Version and user metadata of the newest commits, the newest first; none where there is no table."""
-    if output.path is not None:
-        if files.present_format(output.path) != "delta":
-            return
-    elif not spark.catalog.tableExists(identifiers.table(output.table or "")):
+    if existing(spark, output) is None:
         return
     yield from (_by_history if engine_of(spark).can.history else _by_log)(spark, output)
 

@@ -55,7 +55,7 @@ class Delta:
                 _save(spark, _made(frame, output).mode("overwrite").option("overwriteSchema", "true"), writing)
                 return
             if there is None:  # two that make it at once must not replace each other's rows
-                _save(spark, _made(frame, output).mode("append"), writing)
+                _add(frame, _made(frame, output), writing, is_first=True)
                 return
             rows = aligned(frame, there.schema)
             if writing.mode == "merge":
@@ -64,7 +64,7 @@ class Delta:
             elif writing.mode == "replace_where":
                 _replace(rows, writing, writing.where or "")
             elif rows_of(there, output, writing.stamp.run).isEmpty():
-                _append(rows, writing)
+                _add(rows, writer(rows, "delta"), writing, is_first=False)
             else:
                 _replace(rows, writing, _own(writing))
 
@@ -98,24 +98,35 @@ def _made(frame: DataFrame, output: Output) -> DataFrameWriter:
     return saver
 
 
-def _append(rows: DataFrame, writing: Writing) -> None:
-    """Add rows of a run that has none yet. The same run, started twice at once, must not add them twice.
+def _add(rows: DataFrame, saver: DataFrameWriter, writing: Writing, is_first: bool) -> None:
+    """Add rows of a run that has none yet. Two that do so at once must not both have theirs there, if they are tries of
+    the same run, or if each found no table and made it.
 
-    Classic Spark's commit is a transaction of the run: of two from the same version one fails, or is passed over. On
-    Sail both land: who finds the other's commit says so, and the next try replaces the rows of both.
+    Of two on classic Spark one fails: its commit is a transaction of the run, and so is making a table. (Or the second
+    is passed over: the rows of the same run are there.) On Sail both land: who finds the other's commit puts it right.
     """
-    spark, saver = rows.sparkSession, writer(rows, "delta").mode("append")
-    before, can = commits.newest(spark, writing.output), engine_of(spark).can
-    if can.transactions:
-        saver = saver.option("txnAppId", f"vae-anomaly {writing.stamp.run}").option("txnVersion", str(before + 1))
+    spark, run = rows.sparkSession, writing.stamp.run
+    before = commits.newest(spark, writing.output)
+    saver = saver.mode("append")
+    if engine_of(spark).can.transactions:
+        saver = saver.option("txnAppId", f"vae-anomaly {run}").option("txnVersion", str(before + 1))
+        _save(spark, saver, writing)
+        return
     _save(spark, saver, writing)
-    if not can.transactions:
-        later = takewhile(lambda found: found[0] > before, commits.stamps(spark, writing.output))
-        if sum(stamp.run == writing.stamp.run for _, stamp in later) > 1:
-            raise JobError(
-                f"The run {writing.stamp.run} was started twice, and both wrote to {writing.output}.",
-                "one at a time", "two commits of the same run", "Run it again: it replaces the rows of both.", True,
-            )  # fmt: skip
+    later = [*takewhile(lambda found: found[0] > before, commits.stamps(spark, writing.output))]
+    own = [version for version, stamp in later if stamp.run == run]
+    others = [(version, stamp) for version, stamp in later if stamp.run != run]
+    if len(own) > 1:
+        _replace(rows, writing, _own(writing))
+    elif is_first and writing.mode != "append" and own and any(version < own[0] for version, _ in others):
+        _replace(rows.limit(0), replace(writing, stamp=others[0][1]), _own(writing))
+        raise JobError(
+            f"Another run made {writing.output} while this one did.",
+            "one that makes it, the other after that",
+            "two first commits",
+            "This run's rows are not there. Run it again.",
+            transient=True,
+        )
 
 
 def _replace(rows: DataFrame, writing: Writing, predicate: str) -> None:

@@ -73,7 +73,8 @@ class Parquet:
         output, spark = writing.output, frame.sparkSession
         there = None if writing.mode == "replace" else existing(spark, output)
         if output.table is None:
-            _folder(frame if there is None else aligned(frame, there.schema), output.path or "", writing)
+            within = output.partition_by  # what an engine makes of the folders' names is no type of theirs
+            _folder(frame if there is None else aligned(frame, there.schema, within), output.path or "", writing)
         elif there is None:
             _table(frame, output.table)
         else:  # the files go where the table's are

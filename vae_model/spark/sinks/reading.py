@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from vae_model.config.sections import Output
+from vae_model.errors import InputError
 from vae_model.places import files, identifiers
 from vae_model.places.listing import NULL_PARTITION
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.frames import column
+from vae_model.spark.frames import ENGINE_ERRORS, column
 from vae_model.spark.sinks.writing import RUN
 
 if TYPE_CHECKING:
@@ -23,7 +25,16 @@ def existing(spark: SparkSession, output: Output) -> DataFrame | None:
     """What is at the output now, as a DataFrame; None where there is nothing."""
     if output.table is not None:
         return read_output(spark, output) if spark.catalog.tableExists(identifiers.table(output.table)) else None
-    return read_output(spark, output) if files.present_format(output.path or "") == output.format else None
+    try:
+        return read_output(spark, output) if files.present_format(output.path or "") == output.format else None
+    except InputError:  # this process does not get there; of a Delta table the engine says whether it is one
+        if output.format != "delta":
+            raise
+    frame = read_output(spark, output)
+    with suppress(*ENGINE_ERRORS):
+        _ = frame.schema
+        return frame
+    return None
 
 
 def read_output(spark: SparkSession, output: Output) -> DataFrame:

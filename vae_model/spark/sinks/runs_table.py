@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from vae_model.config.sections import Config, Runs
-from vae_model.places import identifiers
+from vae_model.errors import InputError
+from vae_model.places import files, identifiers
 from vae_model.runs.ledger import Folder, Ledger
 from vae_model.runs.record import SCHEMA, RunRecord
+from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import from_arrow, to_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
 
 
 class RunsTable:
@@ -54,9 +59,20 @@ class RunsTable:
 
 
 def ledger(spark: SparkSession, config: Config) -> Ledger | None:
-    """Where a config's runs are recorded; None where they are not."""
+    """Where a config's runs are recorded; None where they are not.
+
+    Beside an output that the engine alone reaches, and where the config names no place, there is no record: a warning.
+    """
     place = config.runs_place
-    return None if place is None else ledger_at(spark, place, config.output.format if config.output else "delta")
+    if place is None:
+        return None
+    try:
+        return ledger_at(spark, place, config.output.format if config.output else "delta")
+    except InputError as error:
+        if config.runs is not None or is_ours(spark) or files.protocol(place.path or "") == "file":
+            raise
+        log.warning("This run will have no record (runs: {table: …} would): %s", str(error).replace("\n ", ""))
+        return None
 
 
 def ledger_at(spark: SparkSession, place: Runs, format_: str) -> Ledger:

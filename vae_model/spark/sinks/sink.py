@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from vae_model.config.sections import Output, Place, Source
-from vae_model.errors import InputError, OutputError, StorageError
+from vae_model.errors import InputError, OutputError, StorageError, nearest
 from vae_model.places import files, identifiers
 from vae_model.runs.stamp import CONTRACT, Stamp
 from vae_model.scoring.scorer import OUTPUT
@@ -66,6 +66,12 @@ def check_output(spark: SparkSession, source: Source, output: Output, frame: Dat
                 raise
             log.warning("The output could not be looked at before the job: %s", str(error).replace("\n ", ""))
     check_types(frame, output)
+    for name in output.partition_by:
+        if name not in frame.columns:
+            raise OutputError(
+                f"output.partition_by names {name!r}, which is no column of the source.",
+                hint=nearest(name, frame.columns) or f"Its columns are {', '.join(frame.columns[:12])}.",
+            )
     SINKS[output.format].check(frame, output)
     if output.mode == "replace":
         return

@@ -32,12 +32,6 @@ def check(frame: DataFrame, output: Output) -> None:
     """
     types = {field.name: field.dataType for field in frame.schema.fields}
     for name in output.partition_by:
-        if name not in types:
-            raise OutputError(
-                f"output.partition_by names {name!r}, which is no column of the source.",
-                ", ".join(list(types)[:12]),
-                name,
-            )
         if not isinstance(types[name], NAMED) or re.search(r"^[_.]|[=/]", name):
             raise OutputError(
                 f"A Parquet output cannot be partitioned by the column {name!r}.",
@@ -45,11 +39,15 @@ def check(frame: DataFrame, output: Output) -> None:
                 types[name].simpleString(),
                 "Partition by another column, or use output.format: delta.",
             )
-    if len(output.partition_by) == len(types):
-        raise OutputError("output.partition_by names every column: nothing would be left to be in the files.")
+    for name in output.partition_by:  # it would be a folder's name, which some readers take for null
+        if isinstance(frame.schema[name].dataType, StringType) and not frame.where(column(name) == "").isEmpty():
+            raise OutputError(
+                f"A Parquet output cannot be partitioned by the column {name!r}.", "text or null", "an empty text",
+                "Make it null or a word in a view, or use output.format: delta.",
+            )  # fmt: skip
     _check_layout(output)
     if output.mode == "replace_where":
-        _check_slice(frame, output)
+        _check_slice(output)
 
 
 def _check_layout(output: Output) -> None:
@@ -68,7 +66,7 @@ def _check_layout(output: Output) -> None:
             )
 
 
-def _check_slice(frame: DataFrame, output: Output) -> None:
+def _check_slice(output: Output) -> None:
     """The slice's predicate must be one of the partition columns alone: whole folders are replaced."""
     if not output.partition_by:
         raise OutputError(
@@ -77,12 +75,6 @@ def _check_slice(frame: DataFrame, output: Output) -> None:
             "no output.partition_by",
             "Set it, or use output.format: delta.",
         )
-    for name in output.partition_by:  # it would be a folder's name, which some readers take for null
-        if isinstance(frame.schema[name].dataType, StringType) and not frame.where(column(name) == "").isEmpty():
-            raise OutputError(
-                f"A Parquet output cannot be partitioned by the column {name!r}.", "text or null", "an empty text",
-                "Make it null or a word in a view, or use output.format: delta.",
-            )  # fmt: skip
 
 
 def check_predicate(frame: DataFrame, output: Output, predicate: str) -> None:
