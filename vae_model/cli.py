@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
@@ -27,7 +27,6 @@ from vae_model.console import LogFormat, Reporter
 from vae_model.errors import ConfigError, VaeAnomalyError
 from vae_model.places import files
 from vae_model.printable import printable
-from vae_model.runs.ledger import Folder
 
 
 class _Commands(TyperGroup):
@@ -143,6 +142,8 @@ def runs(
     if place is None:
         raise ConfigError("The config keeps no record of runs.", "output, or runs: {path: …}", "runs: none")
     if place.path is not None:  # files: no engine is needed
+        from vae_model.runs.ledger import Folder
+
         reporter.runs(Folder(place.path).records()[:last], json_)
         return
     from vae_model.spark.sinks.runs_table import ledger_at

@@ -25,10 +25,10 @@ from rich.text import Text
 from vae_model.errors import VaeAnomalyError
 from vae_model.places import files
 from vae_model.printable import printable
-from vae_model.runs.record import RunRecord
 
 if TYPE_CHECKING:
     from vae_model.detector import Detector
+    from vae_model.runs.record import RunRecord
     from vae_model.spark.sinks.summary import Summary
     from vae_model.training.loop import TrainingProgress
 
@@ -188,6 +188,10 @@ class Reporter:
             yield
         except VaeAnomalyError as error:
             if not self._has_ended:
+                from vae_model.runs.record import (
+                    RunRecord,  # brings pyarrow, which `vae-anomaly --help` need not wait for
+                )
+
                 self.ended(RunRecord(run_id or "", "", command).ending("failed", str(error)), None)
             raise
 
@@ -199,7 +203,8 @@ class Reporter:
         if self.json:
             if summary is not None:
                 log.info("Scored", extra={"data": asdict(summary)})
-            log.info("Run %s", record.status, extra={"data": record.to_json()})
+            told = {name: value for name, value in record.to_json().items() if name != "message" or value}
+            log.info("Run %s", record.status, extra={"data": told})
             return
         if record.status == "succeeded" and record.command != "train":
             self._scored(record, summary)
