@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from vae_model.config.load import parse_config
 from vae_model.config.sections import Config, Decision
-from vae_model.decisions.calibration import Calibration
+from vae_model.decisions.calibration import Calibration, Rule
 from vae_model.errors import ConfigError, ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
 from vae_model.features.feature import Chosen
@@ -187,11 +188,13 @@ class Detector:
         return self._bytes
 
     def with_decision(self, decision: Decision) -> Self:
-        """The same model deciding otherwise: other bytes, so another digest."""
-        header, arrays = model_file.loads(self.to_bytes())
-        header["config"]["decision"] = decision.model_dump(mode="json")
-        kept = {key: value for key, value in header.items() if key not in ("format_version", "sha256")}
-        return self.from_bytes(model_file.dumps(kept, arrays))
+        """The same model, by its bytes and its name, deciding otherwise. Its file keeps the decision of training."""
+        rate = decision.false_alarm_rate if decision.threshold is None else 1.0
+        rule = Rule(rate, decision.threshold, decision.reasons, decision.max_missing)
+        other = copy(self)
+        other.config = self.config.model_copy(update={"decision": decision})
+        other._scorer = self.scorer.deciding(rule)
+        return other
 
     @property
     def scorer(self) -> Scorer:

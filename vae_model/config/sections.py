@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -205,6 +207,12 @@ class Decision(Section):
         values: dict[str, Any] = dump(self)
         values.pop("threshold" if self.threshold is None else "false_alarm_rate", None)
         return values
+
+    @property
+    def digest(self) -> str:
+        """Twelve digits that tell it from another decision: a run's record has them beside the model's name."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
