@@ -1,0 +1,1 @@
+"""Runs and models over time: the record of a run, versions of a model."""
