@@ -84,6 +84,14 @@ def test_versions_are_numbered_and_the_same_model_is_one(kept):
     assert kept.written(first).tzinfo is not None
 
 
+def test_a_training_that_died_before_its_version_was_used_is_made_up_for(kept):
+    """The version lies there unused, and the same training run again takes that one into use."""
+    first, dead = promoted(kept, b"one"), added(kept, b"two")
+    assert kept.current().version == first
+    assert promoted(kept, b"two") == dead == kept.current().version
+    assert kept.listed() == [first, dead]
+
+
 def test_two_trainings_at_once_leave_both_versions(kept, monkeypatch):
     """Neither sees the other's version: both are there, under one number, and one is in use. The digest tells them."""
     promoted(kept, b"before")
@@ -149,7 +157,9 @@ def test_what_is_in_use_is_what_was_promoted_last_and_is_always_there(actions, p
             added(kept, model)
         elif action == "prune":
             there = kept.listed()
+            last = kept.previous()
             removed = kept.prune(number, pinned)
+            assert not last or last.version not in removed
             assert kept.listed() == [version for version in there if version not in removed]
             assert not {version.number for version in removed} & {pinned}
             assert not set(removed) & set(there[-number:])
@@ -162,8 +172,27 @@ def test_what_is_in_use_is_what_was_promoted_last_and_is_always_there(actions, p
         before = current.previous if current else ()
         assert [one.version for one in before if one.version in kept.listed()] == left
         assert not current or current.version in kept.listed()
-        if action == "prune" and left:
-            assert kept.previous().version == left[0]
+        assert [one.version for one in [kept.previous()] if one] == left[:1]
+
+
+def test_the_one_before_the_current_one_is_kept_behind_any_number_of_refused_ones(kept):
+    """However many newer versions there are that were never used, there is one to go back to."""
+    first, second = promoted(kept, b"one"), promoted(kept, b"two")
+    refused = [added(kept, str(number).encode()) for number in range(4)]
+    assert kept.prune(2, "current") == refused[:2]
+    kept.roll_back()
+    assert kept.current().version == first and kept.listed()[:2] == [first, second]
+
+
+def test_what_was_removed_is_not_gone_back_to(kept):
+    """A rollback ends where the versions do: what is not there any more never comes into use."""
+    versions = [promoted(kept, str(number).encode()) for number in range(5)]
+    assert kept.prune(2, "current") == versions[:3]
+    kept.roll_back()
+    assert kept.current().version == versions[3]
+    with pytest.raises(ModelFileError, match="to go back to"):
+        kept.roll_back()
+    assert kept.current().version == versions[3]
 
 
 def test_only_so_many_are_remembered(kept):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple, Self
@@ -222,7 +222,7 @@ class Versions:
                 continue
             try:
                 fs, inner = files.locate(self.path_of(version))
-                with files.explained(self.folder, writing=True):
+                with files.explained(self.folder), suppress(FileNotFoundError):  # gone: another training removed it
                     fs.rm_file(inner)
                 removed.append(version)
             except (OSError, VaeAnomalyError) as error:
