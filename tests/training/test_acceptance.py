@@ -33,6 +33,12 @@ def trained(table, **sections):
     return Detector(Config.model_validate(values | sections)).fit(table)
 
 
+def likelihoods(model, table):
+    """(N, D) of all rows of a pandas table."""
+    batch = model.spec.encode_table(pa.Table.from_pandas(table, preserve_index=False))
+    return np.concatenate(list(log_likelihoods(model.scorer.ensemble, batch)))
+
+
 def compared(new, current, table):
     """Two models held against the rows of a pandas table."""
     return Comparison.of(new.scorer, current.scorer, pa.Table.from_pandas(table, preserve_index=False))
@@ -83,10 +89,7 @@ def test_a_log_likelihood_is_per_unit_of_the_column(good):
     for table in (small, finer := rows.copy()):
         table[["flow", "pressure"]] *= 1000
     scaled = trained(small)
-    one, other = (
-        log_likelihoods(d.scorer.ensemble, d.spec.encode_table(pa.Table.from_pandas(t, preserve_index=False)))
-        for d, t in ((good, rows), (scaled, finer))
-    )
+    one, other = likelihoods(good, rows), likelihoods(scaled, finer)
     flow, pressure, valve, constant = (good.spec.names.index(n) for n in ("flow", "pressure", "valve", "constant"))
     for column in (flow, pressure):
         assert np.nanmedian(one[:, column] - other[:, column]) == pytest.approx(np.log(1000), abs=0.05)
@@ -99,8 +102,7 @@ def test_what_never_was_is_as_likely_as_the_rule_of_succession_says(good):
     """A category's value that no training row had is 1 in n + 2, and no value of a row is surer than certain."""
     rows = readings(300, 1)
     rows.loc[5, "valve"] = "ajar"
-    batch = good.spec.encode_table(pa.Table.from_pandas(rows, preserve_index=False))
-    valve_N = log_likelihoods(good.scorer.ensemble, batch)[:, good.spec.names.index("valve")]
+    valve_N = likelihoods(good, rows)[:, good.spec.names.index("valve")]
     assert valve_N[5] == pytest.approx(-np.log(good.header["training"]["rows"] + 2), rel=1e-6)
     assert valve_N[5] == valve_N.min() and valve_N.max() <= 0
 

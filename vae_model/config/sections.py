@@ -169,8 +169,9 @@ class AcceptIf(Section):
 
     max_score_loss: Annotated[float, Field(ge=0)] | None = None
     """By how much less likely than the current version the new one may find the values of held-out rows, once it has
-    seen the row: nats a value, in the mean over values and rows. 0.05 is little, 0.5 much; by default they are not
-    compared. Of under 500 rows all are taken, held out or not."""
+    seen the row: nats a value, in the mean over values and rows. Models that differ in their seed are up to 0.05 apart,
+    a badly trained one 0.2 or more; by default they are not compared. Of under 500 rows all are taken, held out or
+    not."""
     max_share_flagged: Share | None = None
     """The largest share of the held-out rows that the new version may flag, gross errors among them. They are meant to
     be normal: far more than decision.false_alarm_rate says that the sample, or a threshold, is not right."""

@@ -14,6 +14,7 @@ Shapes: N rows, R residuals, D features.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ from vae_model.features.batch import Batch
 from vae_model.scoring.ensemble import Ensemble
 
 
-def log_likelihoods(ensemble: Ensemble, batch: Batch) -> NDArray[np.float64]:
-    """(N, D) mean log-likelihood of each feature's values, in nats; NaN where missing, or where it has none.
+def log_likelihoods(ensemble: Ensemble, batch: Batch) -> Iterator[NDArray[np.float64]]:
+    """(N, D) mean log-likelihood of each feature's values, in nats, block by block; NaN where missing, or without one.
 
     It is the weighted mean over the members, which is no more than that of their mixture. A number that never varied in
     training has no density, and so no likelihood to compare.
@@ -32,15 +33,13 @@ def log_likelihoods(ensemble: Ensemble, batch: Batch) -> NDArray[np.float64]:
     units = len(spec.scale_F)
     with np.errstate(divide="ignore"):
         log_scale_F = np.log(spec.scale_F)
-    values_NR = np.zeros((len(batch), len(spec.feature_of_unit)))
-    stop = 0
     for residuals, _ in ensemble.member_residuals(batch):
-        start, stop = stop, stop + len(residuals[0])
+        values_NR = np.zeros(residuals[0].shape)
         for member, weight, own_NR in zip(ensemble.members, ensemble.weights, residuals, strict=True):
             squared_NR = np.square(own_NR, dtype=np.float64)
             log_deviation_F = np.log(ensemble.deviation(member)[:units]) + log_scale_F
             numbers_NF = -0.5 * squared_NR[:, :units] - log_deviation_F - 0.5 * math.log(2 * math.pi)
             numbers_NF[:, spec.scale_F == 0] = np.nan
-            values_NR[start:stop, :units] += weight * numbers_NF
-            values_NR[start:stop, units:] -= weight * np.log1p(squared_NR[:, units:])  # the square is the odds against
-    return np.stack([values_NR[:, own].mean(axis=1) for own in spec.residuals], axis=1)
+            values_NR[:, :units] += weight * numbers_NF
+            values_NR[:, units:] -= weight * np.log1p(squared_NR[:, units:])  # the square is the odds against
+        yield np.stack([values_NR[:, own].mean(axis=1) for own in spec.residuals], axis=1)

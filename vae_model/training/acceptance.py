@@ -69,9 +69,11 @@ def _values(scorer: Scorer, rows: pa.Table, names: set[str]) -> NDArray[np.float
     """(N,) mean log-likelihood of a row's values in some columns; NaN where it has none."""
     batch = scorer.spec.encode(_arrays(scorer, rows, names))
     own = np.array([name in names for name in scorer.names], dtype=bool)
-    values_ND = log_likelihoods(scorer.ensemble, batch)[:, own]
-    known_N = (~np.isnan(values_ND)).sum(axis=1)
-    return np.where(known_N, np.nansum(values_ND, axis=1) / np.maximum(known_N, 1), np.nan)
+    means = []
+    for values_ND in log_likelihoods(scorer.ensemble, batch):
+        known_N = (~np.isnan(values_ND[:, own])).sum(axis=1)
+        means.append(np.where(known_N, np.nansum(values_ND[:, own], axis=1) / np.maximum(known_N, 1), np.nan))
+    return np.concatenate(means)
 
 
 def _flagged(scorer: Scorer, rows: pa.Table) -> float:
