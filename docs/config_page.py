@@ -67,9 +67,10 @@ EXAMPLES = {
     "": "name: weather\nengine: auto\nkey: [origin, time_hour]",
     "source": "source:\n  path: data/weather.csv\n  format: csv\n  schema: {zip: string}\n  where: month = 12",
     "features": "features:\n  exclude: [comment]\n  kinds: {origin: categorical}",
-    "train": "train:\n  normal: wind_speed < 100\n  rows: 100000\n  trim: 0.2",
+    "train": "train:\n  normal: wind_speed < 100\n  rows: 100000\n  trim: 0.2\n  accept_if: {max_score_loss: 0.1}",
     "model": "model:\n  path: models/weather.vae",
     "decision": "decision:\n  false_alarm_rate: 0.0005\n  reasons: 3",
+    "runs": "runs:\n  table: monitoring.runs",
     "output": "output:\n  table: monitoring.weather_scored\n  format: delta\n  mode: append\n  prefix: vae_",
 }
 """A few lines of YAML for each section."""

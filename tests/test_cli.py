@@ -12,6 +12,7 @@ import pytest
 
 from vae_model import Config, Detector
 from vae_model.cli import app, guarded
+from vae_model.runs.versions import Versions
 from vae_model.scoring.scorer import Scorer
 
 CONFIG = """
@@ -382,7 +383,7 @@ def test_help_names_every_command(cli):
     script = [sys.executable, "-m", "vae_model.cli"]
     shown = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True).stdout
     listed = re.findall(r"^\W*([a-z]+)  +\w", shown.partition("Commands")[2], re.MULTILINE)
-    assert sorted(listed) == ["init", "inspect", "run", "score", "train", "validate"]
+    assert sorted(listed) == ["init", "inspect", "models", "run", "score", "train", "validate"]
     assert cli("run", "--confg", "x")[0] == 2
 
 
@@ -395,3 +396,127 @@ def test_scoring_in_a_fresh_process_imports_no_torch(trained, cli):
         [sys.executable, "-c", code, "score", "--config", "pumps.yaml"], capture_output=True, text=True, check=True
     )
     assert done.stderr.strip().splitlines()[-1] == "False"
+
+
+# --- Versions of a model
+
+
+@pytest.fixture
+def versions(place, model):
+    """The folder with a config whose model is a folder of two versions, the second in use."""
+    text = (place / "pumps.yaml").read_text().replace("pumps.vae", "models/")
+    (place / "pumps.yaml").write_text(text)
+    kept = Versions(str(place / "models"))
+    settings = {"name": "pumps", "key": ["id"], "model": {"steps": 5}, "decision": {"threshold": 7}}
+    other = Detector(Config.model_validate(settings)).fit(pumps().query("pressure < 100")).to_bytes()
+    for data in (other, model):
+        digest = Detector.from_bytes(data).header["sha256"]
+        kept.promote(kept.add(data, digest), digest, "a test")
+    return place
+
+
+def test_models_lists_the_versions(versions, cli):
+    """The newest first: which is in use, of what model, on how many rows, by which decision, in which file."""
+    code, out, _ = cli("models", "--config", versions / "pumps.yaml")
+    assert code == 0
+    second, first = (line.split() for line in out.splitlines()[2:4])
+    assert second[:2] == ["2", "current"] and first[:2] == ["1", "previous"]
+    assert {"false_alarm_rate", "0.01"} < set(second) and {"threshold", "7"} < set(first)
+    for line in (first, second):
+        digits = line[2].partition("@")[2]
+        assert line[-1] == f"00000{line[0]}-{digits}.vae" and (versions / "models" / line[-1]).exists()
+    assert re.search(r"^Current: version 2, since \d{4}-\d\d-\d\d \d\d:\d\d UTC: a test\.$", out, re.MULTILINE)
+
+
+def test_models_as_json(versions, cli):
+    """--json prints the same as one JSON document."""
+    code, out, _ = cli("models", "--config", versions / "pumps.yaml", "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert [(one["number"], one["use"]) for one in told["versions"]] == [(2, "current"), (1, "previous")]
+    assert told["current"]["file"] == told["versions"][0]["file"]
+    assert told["versions"][1]["decision"] == "threshold 7" and told["versions"][0]["rows"] > 400
+    assert pd.Timestamp(told["current"]["since"]).tz is not None
+
+
+def test_a_version_is_promoted_and_rolled_back(versions, cli):
+    """--promote takes a version into use by number or digest, --rollback the one that was before; `score` uses it."""
+    config = versions / "pumps.yaml"
+
+    def used():
+        assert cli("score", "--config", config)[0] == 0
+        (name,) = set(pd.read_parquet(versions / "scored")["anomaly_model"])
+        return name
+
+    before = used()
+    assert cli("models", "--config", config, "--promote", 1)[0] == 0
+    after = used()
+    assert after != before
+    assert cli("models", "--config", config, "--rollback")[0] == 0
+    assert used() == before
+    assert cli("models", "--config", config, "--promote", after)[0] == 0
+    assert used() == after
+    assert cli("score", "--config", config, "--set", "model.version=2")[0] == 0
+    assert set(pd.read_parquet(versions / "scored")["anomaly_model"]) == {before}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--promote", "3"], ["no version 3", "found: 000001-"]),
+        (["--promote", "../m"], ["no version of a model"]),
+        (["--promote", "1", "--rollback"], ["two things"]),
+        (["--set", "model.path=m.vae"], ["model.path is one file"]),
+        (["--set", "model.path=null"], ["lacks 'model.path'"]),
+    ],
+)
+def test_what_models_cannot_do(versions, cli, options, words):
+    """What is not there, or no version, is an error; what is in use stays."""
+    before = (versions / "models" / "current.json").read_bytes()
+    code, out, err = cli("models", "--config", versions / "pumps.yaml", *options)
+    assert code == 2 and out == ""
+    assert all(word in err for word in words)
+    assert (versions / "models" / "current.json").read_bytes() == before
+
+
+def test_a_damaged_version_is_told_and_never_used(versions, cli):
+    """It is listed with what is wrong, and neither promoted nor gone back to."""
+    (damaged,) = (versions / "models").glob("000001-*.vae")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    config = versions / "pumps.yaml"
+    code, out, _ = cli("models", "--config", config)
+    assert code == 0 and f"Version 1 cannot be used: Model file {damaged} is truncated." in out
+    for options in (["--promote", "1"], ["--rollback"]):
+        code, _, err = cli("models", "--config", config, *options)
+        assert code == 2 and "is truncated" in err
+    assert "Current: version 2" in cli("models", "--config", config)[1]
+
+
+def test_an_empty_folder_has_no_versions(place, cli):
+    """Before the first training the list says how to come by one."""
+    code, out, _ = cli("models", "--config", place / "pumps.yaml", "--set", "model.path=models/")
+    assert code == 0 and "No version of the model in models yet. `vae-anomaly train" in out
+
+
+def test_a_run_whose_version_is_refused_scores_nothing(versions, cli):
+    """`run` ends with exit code 3 and one message with the figures; output and version in use are as they were."""
+    config = versions / "pumps.yaml"
+    assert cli("score", "--config", config)[0] == 0
+    before = {file: file.stat().st_mtime_ns for file in (versions / "scored").iterdir()}
+    code, out, err = cli(
+        "run", "--config", config, "--set", "model.steps=1", "--set", "train.accept_if.max_score_loss=0.05"
+    )
+    assert code == 3 and out == ""
+    assert re.search(r"Error: The new version 000003-\w{12}\.vae is not taken into use: pumps@\w{12} stays\.", err)
+    assert "nats a value" in err and "--promote" in err
+    assert {file: file.stat().st_mtime_ns for file in (versions / "scored").iterdir()} == before
+    assert "Current: version 2" in cli("models", "--config", config)[1]
+
+
+def test_a_pinned_version_scores_whatever_is_trained(versions, cli):
+    """`run` with model.version trains a new version and takes it into use, but scores with the pinned one."""
+    config = versions / "pumps.yaml"
+    assert cli("run", "--config", config, "--set", "model.version=1", "--set", "model.steps=3")[0] == 0
+    (first,) = (versions / "models").glob("000001-*.vae")
+    assert set(pd.read_parquet(versions / "scored")["anomaly_model"]) == {f"pumps@{first.stem[7:]}"}
+    assert "Current: version 3" in cli("models", "--config", config)[1]

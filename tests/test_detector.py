@@ -13,6 +13,7 @@ import pytest
 from vae_model import Config, Detector
 from vae_model.config.sections import Decision
 from vae_model.errors import InputError, ModelFileError, OutputError, SchemaError, TrainingError
+from vae_model.runs.versions import Versions
 from vae_model.scoring import model_file
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.training.fit import SMALL
@@ -409,14 +410,15 @@ def test_nothing_to_report(numeric):
 
 
 def test_another_decision_changes_flags_not_scores(detector):
-    """``with_decision`` gives a model of another digest, whose scores are the same and whose flags follow the rate."""
+    """``with_decision`` gives the same bytes, name and scores, and flags that follow the rate."""
     frame = frame_of(200, 3)
     wide = detector.with_decision(Decision(false_alarm_rate=0.5))
     before, after = detector.score(frame), wide.score(frame)
     pd.testing.assert_frame_equal(before[VALUES], after[VALUES])
     assert 0 <= before["is_anomaly"].sum() < after["is_anomaly"].sum()
     np.testing.assert_array_equal(after["is_anomaly"], after["anomaly_p_value"] <= 0.5)
-    assert wide.header["sha256"] != detector.header["sha256"]
+    assert wide.to_bytes() == detector.to_bytes()
+    assert set(after["anomaly_model"]) == set(before["anomaly_model"])
     assert wide.config.decision.false_alarm_rate == 0.5
     assert detector.config.decision.false_alarm_rate == 0.05
 
@@ -486,9 +488,9 @@ def test_a_folder_is_no_place_for_a_model(detector, tmp_path):
     """Saving to the path of a folder is an OutputError, and puts nothing into the folder."""
     folder = tmp_path / "models"
     folder.mkdir()
-    with pytest.raises(OutputError):
-        detector.save(folder)
-    assert list(folder.iterdir()) == []
+    for path in (folder, f"{folder}/", f"{tmp_path}/none/"):
+        refused(OutputError, detector.save, path)
+    assert list(folder.iterdir()) == [] and list(tmp_path.iterdir()) == [folder]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
@@ -510,8 +512,28 @@ def test_a_missing_model_says_how_to_make_one(tmp_path):
 
 
 def test_a_folder_is_no_model(tmp_path):
-    """Loading a folder is a ModelFileError."""
-    assert refused(ModelFileError, Detector.load, tmp_path).startswith(f"Model file {tmp_path} cannot be read.")
+    """A folder holds versions: where there are none, loading it says how to make one."""
+    assert refused(ModelFileError, Detector.load, tmp_path) == (
+        f"A current version of the model does not exist in {tmp_path}.\n"
+        "  to do: `vae-anomaly train --config FILE` writes the first."
+    )
+
+
+def test_a_version_is_loaded_by_number_digest_or_as_the_current_one(detector, numeric, tmp_path):
+    """Of a folder of versions the one in use is loaded, or any other that is asked for."""
+    kept = Versions(str(tmp_path))
+    for one in (numeric, detector):
+        version = kept.add(one.to_bytes(), one.header["sha256"])
+        kept.promote(version, one.header["sha256"], "a test")
+    assert Detector.load(tmp_path).to_bytes() == Detector.load(f"{tmp_path}/").to_bytes() == detector.to_bytes()
+    for wanted in (1, numeric.header["sha256"], numeric.scorer.name.partition("@")[2]):
+        assert Detector.load(tmp_path, wanted).to_bytes() == numeric.to_bytes()
+
+
+def test_a_version_that_holds_another_model_is_refused(detector, numeric, tmp_path):
+    """A file that was put in the place of a version is not used under its name."""
+    version = Versions(str(tmp_path)).add(numeric.to_bytes(), detector.header["sha256"])
+    assert "holds another model than its name says" in refused(ModelFileError, Detector.load, tmp_path, version.number)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x80\x04\x95"])
@@ -538,18 +560,19 @@ def test_an_untrained_detector_says_so(tmp_path):
 
 
 def test_where_things_lie_is_not_in_the_model():
-    """The same rows from another source, trained into another file for another output on another engine, give the same
-    bytes; nothing of the source travels with the model, the secrets in its options least of all.
+    """The same rows from another source, trained into another file for another output on another engine and accepted
+    otherwise, give the same bytes; nothing of the source travels with the model, secrets in its options least of all.
     """
     there = {
         "source": {"path": "s3://rows", "where": "a > 0", "options": {"fs.s3a.assumed.role": "hunter2-value"}},
         "output": {"table": "elsewhere"},
         "engine": "spark",
+        "train": {"accept_if": {"max_score_loss": 0.1}},
     }
     here = {"source": {"table": "rows", "format": "delta"}, "output": {"path": "out", "mode": "append"}}
     models = []
     for number, sections in enumerate((here, there)):
-        values = {**sections, "model": {"path": f"models/{number}.vae", "steps": 20, "hidden": [4]}}
+        values = {**sections, "model": {"path": f"models/{number}.vae", "steps": 20, "hidden": [4], "keep": number + 2}}
         models.append(Detector(Config.model_validate(values)).fit(matrix_of(60)).to_bytes())
     assert models[0] == models[1]
     assert not any(word in models[0] for word in (b"s3:", b".vae", b"elsewhere", b"hunter2", b"role"))

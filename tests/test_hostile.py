@@ -16,6 +16,7 @@ import pytest
 
 from vae_model import Config, Detector, load_config
 from vae_model.cli import app, guarded, main
+from vae_model.runs.versions import CURRENT, Versions
 from vae_model.scoring.scorer import Scorer
 
 pytestmark = pytest.mark.slow
@@ -169,6 +170,24 @@ def test_inspect_shows_a_model_of_hostile_names(place, cli):
     assert code == 0
     assert_harmless(out)
     assert "\\x1b[2Jcleared" in out and '"normal": "' in out and "%s %d %(message)s {0.__class__}" in out
+
+
+def test_models_shows_what_stands_in_the_files_of_versions(place, cli, tmp_path):
+    """`models` prints why a version came into use, which anyone may have written to current.json, on its own line."""
+    detector = Detector.load(str(place / "model.vae"))
+    kept, digest = Versions(str(tmp_path / "models")), detector.header["sha256"]
+    kept.promote(kept.add(detector.to_bytes(), digest), digest, "a test")
+    told = json.loads((tmp_path / "models" / CURRENT).read_text())
+    (tmp_path / "models" / CURRENT).write_text(json.dumps(told | {"by": NAME}))
+    options = ("--config", place / "config.yaml", "--set", f"model.path={tmp_path}/models/")
+    for more in ([], ["--json"]):
+        code, out, _ = cli("models", *options, *more)
+        assert code == 0 and ("\\x1b[2J" in out or "\\u001b[2J" in out)
+        assert_harmless(out)
+    (tmp_path / "models" / CURRENT).write_text(json.dumps(told | {"file": NAME}))
+    code, out, err = cli("models", *options)
+    assert code == 2 and out == ""
+    assert_harmless(err)
 
 
 NAME = f"\x1b[2J\n  - \n{FORGED} \u202e"

@@ -1,5 +1,5 @@
-"""The command line: ``vae-anomaly validate | train | score | run | runs | init | inspect``. Its exit codes are those of
-``errors``.
+"""The command line: ``vae-anomaly validate | train | score | run | runs | init | inspect | models``. Its exit codes are
+those of ``errors``.
 """
 
 from __future__ import annotations
@@ -176,11 +176,53 @@ def init(
 
 
 @app.command()
-def inspect(model: Annotated[str, typer.Argument(help="The model file.")]) -> None:
+def inspect(model: Annotated[str, typer.Argument(help="The model file, or a folder of versions.")]) -> None:
     """Show all that a model file says of itself."""
     from vae_model.detector import Detector
 
     Reporter(LogFormat.auto).model(Detector.load(model))
+
+
+@app.command()
+def models(
+    config: ConfigOption,
+    set_: SetOption = [],
+    promote: Annotated[
+        str | None, typer.Option("--promote", metavar="VERSION", help="Use this version: its number or digest.")
+    ] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Use the version that was in use before.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """List the versions of the model, or choose the one in use."""
+    reporter = Reporter(LogFormat.auto)
+    settings = load_config(config, set_)
+    from vae_model.detector import Detector
+    from vae_model.runs import versions
+
+    if promote is not None and rollback:
+        raise ConfigError("--promote and --rollback are two things.", "one of them", "both")
+    kept = versions.place(settings.for_model(), settings.model.version)
+    if kept is None:
+        raise ConfigError(
+            f"model.path is one file: {settings.model.path}.",
+            "a folder of versions, such as models/weather/",
+            hint="`vae-anomaly inspect MODEL` shows a file.",
+        )
+    if promote is not None:
+        chosen = kept.find(versions.named(promote))
+        digest = Detector.load(f"{kept.folder}/", chosen.digits).header["sha256"]
+        kept.promote(chosen, digest, "promoted by hand")
+    elif rollback:
+        if last := kept.previous():
+            Detector.load(f"{kept.folder}/", last.digest)  # nothing comes into use that cannot be used
+        kept.roll_back()
+    found: list[tuple[versions.Version, Detector | VaeAnomalyError]] = []
+    for version in kept.listed():
+        try:
+            found.append((version, Detector.load(f"{kept.folder}/", version.digits)))
+        except VaeAnomalyError as error:
+            found.append((version, error))
+    reporter.models(kept, found, json_)
 
 
 @app.callback(invoke_without_command=True)
@@ -206,8 +248,8 @@ def run_job(
         needed = settings.for_training() if job == "train" else settings.for_run()[0]
         from vae_model.detector import Detector
 
-        if job == "score":
-            Detector.load(needed.model_path)
+        if job == "score" or (job == "run" and settings.model.version != "current"):
+            Detector.load(needed.model_path, settings.model.version)
         with _session(settings) as spark:
             from vae_model.spark.jobs.run import run, run_training
 

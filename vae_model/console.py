@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from vae_model.printable import printable
 if TYPE_CHECKING:
     from vae_model.detector import Detector
     from vae_model.runs.record import RunRecord
+    from vae_model.runs.versions import Version, Versions
     from vae_model.spark.sinks.summary import Summary
     from vae_model.training.loop import TrainingProgress
 
@@ -263,6 +265,63 @@ class Reporter:
         self.line("Config:")
         for line in json.dumps(header["config"], indent=2, ensure_ascii=False).split("\n"):
             self.line(line)
+
+    def models(self, kept: Versions, found: list[tuple[Version, Detector | VaeAnomalyError]], as_json: bool) -> None:
+        """The versions of a model, the newest first: which is in use, since when and why, and what each was made of."""
+        current, previous = kept.current(), kept.previous()
+        uses = {"current": current and current.version, "previous": previous and previous.version}
+        rows = [
+            {
+                "use": next((use for use, used in uses.items() if used == version), None),
+                "number": version.number,
+                "file": version.file,
+                "written": kept.written(version),
+                **_version(detector),
+            }
+            for version, detector in reversed(found)
+        ]
+        if as_json:
+            own = current.model_dump(exclude={"previous"}) if current else None
+            document = {"folder": kept.folder, "current": own, "versions": rows}
+            self.out.print(Text(json.dumps(document, indent=2, default=datetime.isoformat)), soft_wrap=True)
+            return
+        if not rows:
+            self.line(
+                f"No version of the model in {kept.folder} yet. `vae-anomaly train --config FILE` writes the first."
+            )
+            return
+        names = ("number", "use", "model", "written", "rows", "decision", "file")
+        told = [[_cell(row.get(name)) for name in names] for row in rows]
+        heads = ("version", "in use", "model", "written (UTC)", "trained on", "decision of training", "file")
+        self.out.print(_table(heads, told, f"Versions in {kept.folder}"))
+        for row in rows:
+            if "error" in row:
+                self.line(f"Version {row['number']} cannot be used: {row['error']}")
+        if current:
+            self.line(f"Current: version {current.number}, since {_cell(current.since)} UTC: {current.by}.")
+        else:
+            self.line("None is in use: `vae-anomaly models --config FILE --promote VERSION` chooses one.")
+
+
+def _version(detector: Detector | VaeAnomalyError) -> dict[str, Any]:
+    """What a version says of itself, or why it cannot."""
+    if isinstance(detector, VaeAnomalyError):
+        return {"error": detector.problem}
+    training, rule = detector.header["training"], detector.scorer.rule
+    by_rate = f"false_alarm_rate {rule.false_alarm_rate:g}"
+    return {
+        "model": detector.scorer.name,
+        "rows": training["rows"] - training["trimmed"],
+        "calibration_rows": training["calibration_rows"],
+        "decision": by_rate if rule.threshold is None else f"threshold {rule.threshold:g}",
+    }
+
+
+def _cell(value: object) -> str:
+    """A value of a list as a person reads it."""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return "" if value is None else str(value)
 
 
 def _run_cells(record: RunRecord) -> list[str]:

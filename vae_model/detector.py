@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -14,13 +15,14 @@ from numpy.typing import NDArray
 
 from vae_model.config.load import parse_config
 from vae_model.config.sections import Config, Decision
-from vae_model.decisions.calibration import Calibration
+from vae_model.decisions.calibration import Calibration, Rule
 from vae_model.errors import ConfigError, ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
 from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec
 from vae_model.places import files
 from vae_model.printable import printable
+from vae_model.runs import versions
 from vae_model.scoring import model_file
 from vae_model.scoring.scorer import COMPUTED, SCORED, Scorer
 from vae_model.scoring.set_aside import SetAside
@@ -34,9 +36,13 @@ MIN_ROWS = 20
 """Fewer normal rows than this cannot be trained on."""
 MANY_TRIMMED = 0.02
 """Of a table without anomalies hardly ever more training rows than this are left out for lying far from the others."""
-ELSEWHERE: Any = {"engine": True, "source": True, "output": True, "runs": True, "model": {"path"}}
-"""What a config says of where rows and files lie and who reads them. It is no part of a model: the same rows give the
-same bytes, and the same name in ``anomaly_model``, wherever they come from and go to."""
+ELSEWHERE: Any = {
+    **dict.fromkeys(("engine", "source", "output", "runs"), True),
+    "model": {"path", "version", "keep"},
+    "train": {"accept_if"},
+}
+"""What a config says of where rows and files lie, who reads them and which model is used. It is no part of a model: the
+same rows give the same bytes, and the same name in ``anomaly_model``, wherever they come from and go to."""
 
 
 class Detector:
@@ -147,7 +153,9 @@ class Detector:
         return scored
 
     def save(self, path: str) -> None:
-        """Write the model file, whole or not at all. Raises OutputError."""
+        """Write the model file, whole or not at all. Raises OutputError; to a folder of versions, ``train`` adds."""
+        if str(path).endswith("/"):
+            raise OutputError(f"The model cannot be written to {path}.", "a file's path, models/m.vae", "a folder's")
         try:
             files.put(str(path), self.to_bytes())
         except StorageError as error:
@@ -156,10 +164,25 @@ class Detector:
             raise OutputError(f"The model cannot be written to {path}.", found=str(error)) from error
 
     @classmethod
-    def load(cls, path: str) -> Self:
-        """Read a model file. Raises ModelFileError where it is missing, truncated, altered or of a newer format."""
+    def load(cls, path: str, version: int | str = "current") -> Self:
+        """Read a model file or, of a folder of versions, one of them: the current one, or one by number or digest.
+
+        Raises ModelFileError where it is missing, truncated, altered or of a newer format.
+        """
+        kept = versions.place(str(path), version)
+        if kept is None:
+            return cls._read(str(path))
+        found = kept.find(version)
+        detector = cls._read(kept.path_of(found))
+        if not detector.header["sha256"].startswith(found.digits):
+            digest = detector.header["sha256"]
+            raise ModelFileError(f"{kept.path_of(found)} holds another model than its name says.", found.digits, digest)
+        return detector
+
+    @classmethod
+    def _read(cls, path: str) -> Self:
         try:
-            data = files.get(str(path))
+            data = files.get(path)
         except StorageError as error:
             raise error.as_kind(ModelFileError, f"Model file {path} cannot be read.") from None
         except OSError as error:
@@ -185,11 +208,13 @@ class Detector:
         return self._bytes
 
     def with_decision(self, decision: Decision) -> Self:
-        """The same model deciding otherwise: other bytes, so another digest."""
-        header, arrays = model_file.loads(self.to_bytes())
-        header["config"]["decision"] = decision.model_dump(mode="json")
-        kept = {key: value for key, value in header.items() if key not in ("format_version", "sha256")}
-        return self.from_bytes(model_file.dumps(kept, arrays))
+        """The same model, by its bytes and its name, deciding otherwise. Its file keeps the decision of training."""
+        rate = decision.false_alarm_rate if decision.threshold is None else 1.0
+        rule = Rule(rate, decision.threshold, decision.reasons, decision.max_missing)
+        other = copy(self)
+        other.config = self.config.model_copy(update={"decision": decision})
+        other._scorer = self.scorer.deciding(rule)
+        return other
 
     @property
     def scorer(self) -> Scorer:

@@ -11,6 +11,7 @@
     │   ├── StorageError     a bucket or file system is missing, denied, or does not answer
     │   └── EngineError      the engine that was asked for cannot be had here
     ├── JobError             the job failed while it ran; the message says what became of the output (exit code 1)
+    ├── GateClosed           a limit that the config sets was passed; what was in use stays in use (exit code 3)
     └── NothingToScore       there is no row to score; the output is as it was (exit code 99)
 
 The exit codes of the command line:
@@ -18,7 +19,7 @@ The exit codes of the command line:
     0    done
     1    the job failed, or something that nobody expected
     2    the config, the input or the model is not usable; nothing was written
-    3    a gate said no (kept free for gates)
+    3    a gate said no: a new version of the model was not taken into use
     4    try again: the engine, the storage or a server did not answer, another job wrote at the same time, workers were
          lost. Any of the errors above, with ``transient`` set
     99   nothing to score (what Airflow's BashOperator takes for "skip")
@@ -117,6 +118,12 @@ class EngineError(InputError):
 
 class JobError(VaeAnomalyError):
     """The job failed while it ran. The message says what became of the output."""
+
+
+class GateClosed(VaeAnomalyError):  # noqa: N818 - it is no fault
+    """A limit that the config sets was passed. What was in use stays in use."""
+
+    code = 3
 
 
 class NothingToScore(VaeAnomalyError):  # noqa: N818 - it is no fault

@@ -63,7 +63,8 @@ def prepare(folder: Path, rows: int, columns: int) -> tuple[Path, int, int]:
     values["model"] = {"path": str(folder / "model.vae")}
     values["output"] = {"path": str(folder / "out"), "format": "parquet"}
     (folder / "job.yaml").write_text(json.dumps(values))
-    carried = udf._arrow_scoring("0" * 64, lambda: b"", lambda: None)  # all but the broadcast's number
+    rule = detector.scorer.rule
+    carried = udf._arrow_scoring("0" * 64, rule, lambda: b"", lambda: None)  # all but the broadcast's number
     return folder / "job.yaml", len(detector.to_bytes()), len(cloudpickle.dumps(carried))
 
 

@@ -1,8 +1,11 @@
 """The config file: YAML in, frozen values out, every problem named at once."""
 
+import re
 import typing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from vae_model import Config, load_config
@@ -60,7 +63,7 @@ def test_a_full_file_becomes_values(write):
             source: {path: data/weather, format: csv, options: {header: "true"}, where: "origin = 'JFK'"}
             key: [origin, time_hour]
             features: {exclude: [year], kinds: {visib: categorical}}
-            train: {normal: "wind_speed < 100", rows: 5000, seed: 3, calibration: 0.25}
+            train: {normal: "wind_speed < 100", rows: 5000, seed: 3, calibration: 0.25, accept_if: {max_score_loss: 1}}
             model: {path: models/weather.vae, hidden: [32, 16], latent: 4, kl_weight: 1}
             decision: {false_alarm_rate: 1e-3, reasons: 2}
             output: {table: main.scored, mode: append, prefix: vae_}
@@ -74,7 +77,8 @@ def test_a_full_file_becomes_values(write):
     assert config.key == ["origin", "time_hour"]
     assert (config.features.exclude, config.features.kinds) == (["year"], {"visib": "categorical"})
     assert config.train.model_dump() == {
-        "normal": "wind_speed < 100", "rows": 5000, "seed": 3, "calibration": 0.25, "trim": "auto"
+        "normal": "wind_speed < 100", "rows": 5000, "seed": 3, "calibration": 0.25, "trim": "auto",
+        "accept_if": {"max_score_loss": 1.0, "max_share_flagged": None},
     }  # fmt: skip
     assert (config.model.hidden, config.model.latent, config.model.kl_weight) == ([32, 16], 4, 1.0)
     assert (config.decision.false_alarm_rate, config.decision.reasons) == (0.001, 2)
@@ -441,9 +445,9 @@ def test_values_are_frozen(section):
 
 
 def test_the_walk_over_sections_finds_them_all():
-    """The test below looks at the config and its six sections."""
+    """The test below looks at the config, its six sections, and the one within a section."""
     assert {section.__name__ for section in sections()} == {
-        "Config", "Source", "Features", "Train", "Model", "Decision", "Output"
+        "Config", "Source", "Features", "Train", "AcceptIf", "Model", "Decision", "Output"
     }  # fmt: skip
 
 
@@ -456,6 +460,33 @@ def test_every_field_is_documented(section):
     assert missing == []
 
 
+@pytest.mark.parametrize("version", ["current", 7, "2795c7e0127f", "0" * 64])
+def test_a_version_is_current_a_number_or_a_digest(version):
+    """What a version is called is taken as it is."""
+    assert parse_config({"model": {"version": version}}).model.version == version
+
+
+@pytest.mark.parametrize("version", ["7", "latest", 0, -1, True, 1.0, 279570120123, 1e30, "2795c7", "../../m.vae"])
+def test_what_is_no_version_is_one_problem(version):
+    """Digits without quotes, which YAML may take for a number, are told how to be written."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"model": {"version": version}})
+    expected = "model.version: input should be 'current', a number such as 7, or a digest in quotes"
+    assert expected in str(caught.value) and "1 problem" in str(caught.value)
+
+
+SHARES = st.floats(1e-9, 0.999)
+
+
+@given(st.builds(Decision, false_alarm_rate=SHARES, reasons=st.integers(1, 9), max_missing=SHARES))
+def test_a_decision_has_a_digest_of_its_own(decision):
+    """Twelve digits that follow from what it says: from no default left out, and from every change."""
+    assert re.fullmatch("[0-9a-f]{12}", decision.digest)
+    assert decision.digest == Decision.model_validate(decision.model_dump()).digest
+    others = [{"reasons": decision.reasons + 1}, {"max_missing": decision.max_missing / 2}, {"threshold": 1.0}]
+    assert decision.digest not in {decision.model_copy(update=other).digest for other in others}
+
+
 @pytest.mark.parametrize(
     ("source", "model", "output", "key"),
     [
@@ -463,6 +494,8 @@ def test_every_field_is_documented(section):
         ("rows", "rows/m.vae", "out", "source.path"),
         ("rows", "out/m.vae", "out/", "output.path"),
         ("s3a://b/rows", "s3://b/rows/m.vae", "out", "source.path"),
+        ("rows", "rows/models/", "out", "source.path"),
+        ("rows", "out/", "out", "output.path"),
     ],
 )
 def test_a_model_does_not_lie_in_what_is_read_or_written(refused, source, model, output, key):

@@ -298,17 +298,27 @@ def test_a_scorer_is_built_once_and_its_bytes_are_asked_for_once(monkeypatch):
     """Batches and tasks of one process share a scorer by its digest, and a known digest needs no bytes."""
     monkeypatch.setattr(scorer, "_scorers", {})
     asked = []
-    first = scorer.load_scorer("one", lambda: asked.append(1) or DETECTOR.to_bytes())
-    assert scorer.load_scorer("one", lambda: asked.append(2) or b"") is first
+    first = scorer.load_scorer("one", SCORER.rule, lambda: asked.append(1) or DETECTOR.to_bytes())
+    assert scorer.load_scorer("one", SCORER.rule, lambda: asked.append(2) or b"") is first
     assert asked == [1]
+
+
+def test_a_rule_has_a_scorer_of_its_own(monkeypatch):
+    """Two jobs of one model that decide otherwise do not get each other's scorer from a worker process."""
+    monkeypatch.setattr(scorer, "_scorers", {})
+    wide = SCORER.rule._replace(false_alarm_rate=0.5)
+    trained, other = (scorer.load_scorer("one", rule, DETECTOR.to_bytes) for rule in (SCORER.rule, wide))
+    assert (trained.rule, other.rule) == (SCORER.rule, wide)
+    assert trained.calibration.cut != other.calibration.cut
+    assert trained.name == other.name
 
 
 def test_few_scorers_are_kept(monkeypatch):
     """A process that serves many models keeps the last few."""
     monkeypatch.setattr(scorer, "_scorers", {})
     for number in range(10):
-        scorer.load_scorer(str(number), DETECTOR.to_bytes)
-    assert list(scorer._scorers) == ["6", "7", "8", "9"]
+        scorer.load_scorer(str(number), SCORER.rule, DETECTOR.to_bytes)
+    assert [digest for digest, _ in scorer._scorers] == ["6", "7", "8", "9"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -57,10 +60,23 @@ def _none_is_no_place(value: Any) -> Any:
     return None if value == "none" else value
 
 
+def _known_version(name: Any) -> Any:
+    if name == "current" or (type(name) is int and 0 < name < 10**9):
+        return name
+    if isinstance(name, str) and re.fullmatch("[0-9a-f]{12,64}", name):
+        return name
+    raise PydanticCustomError("version", "Input should be 'current', a number such as 7, or a digest in quotes")
+
+
 TypeName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_(),<>: ]*$")]
 """The name of a type of Spark's, such as ``decimal(10,2)`` or ``array<double>``."""
 KindName = Annotated[str, BeforeValidator(_known_kind)]
 """The name of a kind of feature."""
+VersionName = Annotated[
+    Literal["current"] | Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern="^[0-9a-f]{12,64}$")],
+    BeforeValidator(_known_version),
+]
+"""What a version of the model is called."""
 Name = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
 """A path or a table's name."""
 PathName = Annotated[Name, Holds.PATH]
@@ -193,6 +209,19 @@ class Features(Section):
         return self
 
 
+class AcceptIf(Section):
+    """What a new version of the model must keep to, to be taken into use: how it does on the rows held out."""
+
+    max_score_loss: Annotated[float, Field(ge=0)] | None = None
+    """By how much less likely than the current version the new one may find the values of held-out rows, once it has
+    seen the row: nats a value, in the mean over values and rows. Models that differ in their seed are up to 0.05 apart,
+    a badly trained one 0.2 or more; by default they are not compared. Of under 500 rows all are taken, held out or
+    not."""
+    max_share_flagged: Share | None = None
+    """The largest share of the held-out rows that the new version may flag, gross errors among them. They are meant to
+    be normal: far more than decision.false_alarm_rate says that the sample, or a threshold, is not right."""
+
+
 class Train(Section):
     """The sample the model learns from."""
 
@@ -208,13 +237,22 @@ class Train(Section):
     """auto: gross errors of the sample are set aside, and rows far from most others are left out of training, as many
     as stand out. A number leaves out up to this share of the training rows instead, those farthest from most others. 0
     trusts every row: gross errors are kept too."""
+    accept_if: AcceptIf = AcceptIf()
+    """Where model.path is a folder: what a new version must keep to."""
 
 
 class Model(Section):
     """The model file and the network's settings. Sizes left out follow from the number of columns."""
 
     path: PathName | None = None
-    """The model file, one file, conventionally ending in .vae."""
+    """The model: one file, or a folder of versions. What ends in .vae is a file; what ends in / (models/weather/), or
+    is a folder, holds versions. There train adds one, and takes it into use if train.accept_if agrees."""
+    version: VersionName = "current"
+    """Which version scores: the one in use, or always the one of a number (7) or a digest ("2795c7e0127f", as in
+    anomaly_model, in quotes)."""
+    keep: Annotated[int, Field(ge=2)] = 10
+    """So many versions are kept. Older ones are removed, but for the current one, the one before it, and a pinned
+    one."""
     hidden: list[PositiveInt] | None = Field(default=None, min_length=1)
     """Widths of the encoder's hidden layers; the decoder mirrors them."""
     latent: PositiveInt | None = None
@@ -250,6 +288,12 @@ class Decision(Section):
         values: dict[str, Any] = dump(self)
         values.pop("threshold" if self.threshold is None else "false_alarm_rate", None)
         return values
+
+    @property
+    def digest(self) -> str:
+        """Twelve digits that tell it from another decision: a run's record has them beside the model's name."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
@@ -382,6 +426,12 @@ class Config(Section):
         if self.source is None:
             raise self._lacks("source")
         return self.source
+
+    def for_model(self) -> str:
+        """Where the model is. Raises ConfigError where the config does not say."""
+        if self.model.path is None:
+            raise self._lacks("model.path")
+        return self.model.path
 
     def for_training(self) -> TrainJob:
         """What training needs. Raises ConfigError naming all that is lacking."""

@@ -15,11 +15,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_model.decisions.ranks import Ranks
+
+
+class Rule(NamedTuple):
+    """What is decided of a scored row: whether it is flagged, with how many reasons, and whether it has a score at all.
+
+    Plain values, which travel beside a model: it has one of its own, and scores the same by any other.
+    """
+
+    false_alarm_rate: float
+    """1 where there is a threshold."""
+    threshold: float | None
+    max_reasons: int
+    max_missing: float
 
 
 @dataclass(frozen=True)

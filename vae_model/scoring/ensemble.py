@@ -98,7 +98,7 @@ class Ensemble:
         distances = []
         for m in range(len(measures)):  # one after the other: of a wide table, one member's residuals are large enough
             own_NR, stop = np.empty((len(sample), len(bare.constant_R)), dtype=np.float32), 0
-            for residuals, _ in bare._residuals(sample):
+            for residuals, _ in bare.member_residuals(sample):
                 start, stop = stop, stop + len(residuals[m])
                 own_NR[start:stop] = residuals[m]
             distances.append(ResidualDistance.fit(own_NR, bare.constant_R))
@@ -109,7 +109,7 @@ class Ensemble:
         would look better than it is.
         """
         blocks, remoteness = [], []
-        for residuals, remoteness_N in self._residuals(rows):
+        for residuals, remoteness_N in self.member_residuals(rows):
             remoteness.append(remoteness_N)
             seen_N = np.maximum((~np.isnan(residuals[0])).sum(axis=1), 1)
             parts = (distance.parts(own_NR) for distance, own_NR in zip(self.distances, residuals, strict=True))
@@ -178,7 +178,7 @@ class Ensemble:
         add up to R times the score.
         """
         each = zip(self.distances, self.members, self.weights, self.ordinary.distances, strict=True)
-        return [d.scaled(self._deviation(member), weight / ordinary) for d, member, weight, ordinary in each]
+        return [d.scaled(self.deviation(member), weight / ordinary) for d, member, weight, ordinary in each]
 
     @one_thread
     def __call__(self, batch: Batch, buffers: Buffers | None = None) -> Residuals:
@@ -295,7 +295,7 @@ class Ensemble:
         has_gaps = block.inputs.table.has_gaps
         return self.landmarks(replace(block.inputs, imputed_BOW=mean_BOW) if has_gaps else block.inputs)
 
-    def _residuals(self, batch: Batch) -> Iterator[tuple[list[Array], Array]]:
+    def member_residuals(self, batch: Batch) -> Iterator[tuple[list[Array], Array]]:
         """Each member's Pearson residuals (N, R), NaN where missing, and log-distances to the landmarks (N,), block by
         block.
         """
@@ -307,12 +307,12 @@ class Ensemble:
                 mean_BOW = np.empty((size, self._shape.outputs, width), dtype=np.float32)
                 for m, expected_BOW in self._expected(block.inputs, mean_BOW):
                     differences_BRW = self._differences(block, self.members[m], expected_BOW)
-                    differences_BRW /= self._deviation(self.members[m])[:, None]
+                    differences_BRW /= self.deviation(self.members[m])[:, None]
                     found[m] = tiles.to_rows(differences_BRW, len(rows))
                 remoteness_N = tiles.values(self._remoteness(block, mean_BOW), len(rows))
             yield [found[m] for m in range(len(self.members))], remoteness_N
 
-    def _deviation(self, member: Member) -> Array:
+    def deviation(self, member: Member) -> Array:
         """(R,) divisor that turns a member's differences into Pearson residuals; 1 for constants and categories, which
         already are.
         """

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from vae_model.decisions.calibration import Rule
 from vae_model.errors import ModelFileError
 from vae_model.features.fields import REMEDY, Fields
 from vae_model.features.spec import FeatureSpec
@@ -37,11 +38,8 @@ class Header:
     calibration_rows: int
     name: str
     """The model's name with the first digits of its digest."""
-    false_alarm_rate: float
-    """1 where there is a threshold."""
-    threshold: float | None
-    max_reasons: int
-    max_missing: float
+    rule: Rule
+    """The decision that it was trained with."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -67,10 +65,12 @@ class Header:
             members,
             training.count("calibration_rows"),
             f"{config.text('name')}@{whole.text('sha256')[:12]}",
-            decision.share("false_alarm_rate") if by_rate else 1.0,
-            decision.number("threshold") if by_score else None,
-            decision.count("reasons"),
-            decision.share("max_missing"),
+            Rule(
+                decision.share("false_alarm_rate") if by_rate else 1.0,
+                decision.number("threshold") if by_score else None,
+                decision.count("reasons"),
+                decision.share("max_missing"),
+            ),
         )
 
     @property

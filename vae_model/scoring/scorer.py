@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.decisions.calibration import Calibration
+from vae_model.decisions.calibration import Calibration, Rule
 from vae_model.errors import ModelFileError
 from vae_model.features.batch import Batch
 from vae_model.features.spec import FeatureSpec
@@ -58,8 +58,7 @@ class Scorer:
     ensemble: Ensemble
     calibration: Calibration
     name: str
-    max_reasons: int
-    max_missing: float
+    rule: Rule
     _own: threading.local = field(default_factory=threading.local, repr=False, compare=False)
     """Each thread's buffers: on Sail several threads share a scorer."""
 
@@ -77,8 +76,15 @@ class Scorer:
         except ModelFileError as error:
             raise error.as_kind(ModelFileError, f"{origin} does not make sense. {error.problem}") from None
         ensemble = Ensemble.from_arrays(own.spec, own.rows, own.kinds, arrays)
-        calibration = Calibration(arrays["calibration_scores"], own.false_alarm_rate, own.threshold)
-        return cls(ensemble, calibration, own.name, own.max_reasons, own.max_missing)
+        calibration = Calibration(arrays["calibration_scores"], own.rule.false_alarm_rate, own.rule.threshold)
+        return cls(ensemble, calibration, own.name, own.rule)
+
+    def deciding(self, rule: Rule) -> Self:
+        """The same model, by its bytes and its name, and the same scores, decided on by another rule."""
+        if rule == self.rule:
+            return self
+        decided = replace(self.calibration, false_alarm_rate=rule.false_alarm_rate, threshold=rule.threshold)
+        return replace(self, calibration=decided, rule=rule)
 
     @property
     def spec(self) -> FeatureSpec:
@@ -110,10 +116,10 @@ class Scorer:
 
     def _part(self, arrays: list[pa.Array], all_reasons: bool) -> pa.StructArray:
         batch = self.spec.encode(arrays)
-        unscored = (batch.missing_N > self.max_missing) | (batch.missing_N == 1)
+        unscored = (batch.missing_N > self.rule.max_missing) | (batch.missing_N == 1)
         error, score, p_value = (np.empty(len(batch)) for _ in range(3))
         flagged = np.empty(len(batch), dtype=bool)
-        why = Reasons(self.spec, self.max_reasons)
+        why = Reasons(self.spec, self.rule.max_reasons)
         buffers = vars(self._own).setdefault("buffers", Buffers())
         for start in range(0, len(batch), BLOCK):
             block = slice(start, start + BLOCK)
@@ -154,18 +160,18 @@ def _status(batch: Batch, unscored: NDArray[np.bool_]) -> pa.Array:
 
 _KEPT = 4
 """Scorers a worker process keeps: it may be shared by several jobs."""
-_scorers: dict[str, Scorer] = {}
+_scorers: dict[tuple[str, Rule], Scorer] = {}
 
 
-def load_scorer(digest: str, model: Callable[[], bytes]) -> Scorer:
-    """The scorer of a model, built once a worker process and shared by all its batches and tasks.
+def load_scorer(digest: str, rule: Rule, model: Callable[[], bytes]) -> Scorer:
+    """The scorer of a model that decides by a rule, built once a worker process and shared by its batches and tasks.
 
-    ``digest`` is the SHA-256 of the bytes that ``model`` gives; they are not asked for again while it is known. Without
-    a lock (a forked worker could find it held): two threads at once may both build it, and get the same.
+    ``digest`` is the SHA-256 of the bytes that ``model`` gives; they are not asked for again while it is known with the
+    rule. Without a lock (a forked worker could find it held): two threads at once may both build it, and get the same.
     """
-    scorer = _scorers.get(digest)
+    scorer = _scorers.get((digest, rule))
     if scorer is None:
-        scorer = _scorers[digest] = Scorer.from_bytes(model())
+        scorer = _scorers[digest, rule] = Scorer.from_bytes(model()).deciding(rule)
         for old in list(_scorers)[:-_KEPT]:
             _scorers.pop(old, None)
     return scorer

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from vae_model import __version__
 from vae_model.config.sections import Config
 from vae_model.detector import Detector
-from vae_model.errors import NothingToScore, VaeAnomalyError
+from vae_model.errors import GateClosed, NothingToScore, VaeAnomalyError
 from vae_model.runs.identity import checked_id, derived_id, digest
 from vae_model.runs.ledger import Ledger
 from vae_model.runs.record import RunRecord, Stage, Status
@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
     from vae_model.training.loop import TrainingProgress
 
-NOT_IDENTITY: Any = {"engine": True, "runs": True, "source": {"partitions"}, "model": {"keep"}}
+NOT_IDENTITY: Any = {"engine": True, "runs": True, "source": {"partitions"}, "model": {"keep"}, "train": {"accept_if"}}
 """What a config says of how a run is done, and not of what it does: the same run may be done otherwise."""
-GATE = 3
-"""The code of errors by which a gate says no."""
 
 
 class Display(Protocol):
@@ -102,11 +100,13 @@ def run(
     what is new. Raises what ``errors`` has: InputError and NothingToScore with the output as it was, JobError.
     """
     with _recorded(spark, config, run_id, "run" if train else "score", listener or Nobody()) as state:
-        detector = None if train else decide_as_configured(Detector.load(config.for_run()[0].model_path), config)
-        prepared = prepare(spark, config, detector, full=full)  # nothing may fail after minutes of training
+        chosen = None
+        if not train or config.model.version != "current":  # such a version scores, whatever is trained
+            chosen = Detector.load(config.for_run()[0].model_path, config.model.version)
+        prepared = prepare(spark, config, chosen, full=full)  # nothing may fail after minutes of training
         state.note(source_version=prepared.version, slice=prepared.slice)
-        if detector is None:
-            detector = state.train(spark, config)
+        trained = state.train(spark, config) if train else None
+        detector = decide_as_configured(chosen or cast(Detector, trained), config)
         state.begin_by(detector)
         with state.listener.progress() as display:
             scored = score_prepared(prepared, config, detector, state.record.run_id, display.tasks)
@@ -160,7 +160,7 @@ class _Run(Recording):
         self._by(detector)
         self.note(stages=[*self.record.stages, Stage("training", round(time.monotonic() - started, 2), rows)])
         self.listener.trained(detector)
-        return decide_as_configured(detector, config)
+        return detector
 
     def scored(self, scored: Scored) -> None:
         """The rows are written."""
@@ -205,7 +205,7 @@ def _recorded(
         name=config.name,
         command=command,
         config_digest=digest(config.model_dump(mode="json", exclude=NOT_IDENTITY)),
-        decision_digest=digest(config.decision.model_dump(mode="json")),
+        decision_digest=config.decision.digest,
         source=str(config.source) if config.source else None,
         output=str(config.output) if config.output else None,
         mode=config.output.mode if config.output else None,
@@ -219,7 +219,7 @@ def _recorded(
         state.over("skipped", str(error))
         raise
     except VaeAnomalyError as error:
-        state.over("gated" if error.code == GATE else "failed", str(error), recorded=state.has_begun)
+        state.over("gated" if isinstance(error, GateClosed) else "failed", str(error), recorded=state.has_begun)
         raise
     except (KeyboardInterrupt, SystemExit):
         state.over("failed", "interrupted", recorded=state.has_begun)

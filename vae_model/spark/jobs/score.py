@@ -134,18 +134,13 @@ def _summary(scored: DataFrame, writing: Writing, scorer: Scorer) -> Summary | N
 
 
 def decide_as_configured(detector: Detector, config: Config) -> Detector:
-    """The detector, deciding as the config says now; a decision changed since training makes other bytes."""
+    """The detector, deciding as the config says now: a decision is no part of a model."""
     trained = detector.config
     if trained.features != config.features:
         log.warning("features in the config differ from the model's: the model's are used (train again)")
-    if trained.decision == config.decision:
-        return detector
-    changed = detector.with_decision(config.decision)
-    log.warning(
-        "decision in the config differs from the model's: the config's is used, as %s (trained as %s)",
-        changed.scorer.name, detector.scorer.name,
-    )  # fmt: skip
-    return changed
+    if trained.decision != config.decision:
+        log.info("decision in the config differs from the one trained with: the config's is used")
+    return detector.with_decision(config.decision)
 
 
 def _write_error(error: Exception, source: Source, output: Output) -> VaeAnomalyError:

@@ -7,20 +7,25 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from vae_model.config.sections import Config
+import pyarrow as pa
+
+from vae_model.config.sections import AcceptIf, Config
 from vae_model.detector import MIN_ROWS, Detector, choose
-from vae_model.errors import SourceError, TrainingError
+from vae_model.errors import GateClosed, ModelFileError, SourceError, TrainingError
 from vae_model.places import files
+from vae_model.runs import versions
 from vae_model.spark import frames
 from vae_model.spark.engines.progress import Tasks, watch
 from vae_model.spark.jobs.stage import log_stage
 from vae_model.spark.source import sampling
 from vae_model.spark.source.table import open_source, where
 from vae_model.training import fit
+from vae_model.training.acceptance import Comparison
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from vae_model.runs.versions import Versions
     from vae_model.training.loop import TrainingProgress
 
 log = logging.getLogger(__name__)
@@ -38,6 +43,16 @@ def train(
 
     Raises SchemaError, SourceError or TrainingError before any training where the table does not fit.
     """
+    return _train(frame, config, progress, tasks)[0]
+
+
+def _train(
+    frame: DataFrame,
+    config: Config,
+    progress: Callable[[TrainingProgress], None] | None = None,
+    tasks: Tasks | None = None,
+) -> tuple[Detector, pa.Table]:
+    """A detector, and the rows to hold it against another by: those held out, or of a small sample all."""
     chosen = choose(frames.columns(frame), config)
     normal = where(frame, config.train.normal, "train.normal")
     settings, started = config.train, time.monotonic()
@@ -74,7 +89,8 @@ def train(
     log_stage("training", training, started)
     for warning in detector.warnings:
         log.warning("%s", warning)
-    return detector
+    small = training + held_out < fit.SMALL
+    return detector, pa.concat_tables([sample.training, sample.calibration]) if small else sample.calibration
 
 
 def run_train(
@@ -83,11 +99,57 @@ def run_train(
     progress: Callable[[TrainingProgress], None] | None = None,
     tasks: Tasks | None = None,
 ) -> Detector:
-    """The training job: source to model file."""
+    """The training job: source to model file, or to a new version in a folder of them.
+
+    Raises GateClosed where the version is there, but ``train.accept_if`` keeps the current one in use.
+    """
     source, model_path = config.for_training()
+    kept = versions.place(model_path, config.model.version)
     frame = open_source(spark, source)
-    files.check_writable(model_path)
-    detector = train(frame, config, progress, tasks)
-    detector.save(model_path)
-    log.info("Model: %s in %s", detector.scorer.name, model_path)
+    if kept is None:
+        files.check_writable(model_path)
+        detector = train(frame, config, progress, tasks)
+        detector.save(model_path)
+        log.info("Model: %s in %s", detector.scorer.name, model_path)
+        return detector
+    kept.check_writable()
+    current = _current(kept, config)
+    detector, held_out = _train(frame, config, progress, tasks)
+    _adopt(kept, detector, current, held_out, config)
     return detector
+
+
+def _current(kept: Versions, config: Config) -> Detector | None:
+    """The version in use, deciding as the config says; None where there is none that could score."""
+    if kept.current() is None:
+        return None
+    try:
+        return Detector.load(f"{kept.folder}/").with_decision(config.decision)
+    except ModelFileError as error:
+        if error.transient:
+            raise
+        log.warning("The current version cannot be used, and is no measure for the next: %s", error.problem)
+        return None
+
+
+def _adopt(kept: Versions, detector: Detector, current: Detector | None, held_out: pa.Table, config: Config) -> None:
+    """Add a model to the versions and take it into use, unless it is refused. Raises GateClosed."""
+    limits, digest = config.train.accept_if, detector.header["sha256"]
+    version = kept.add(detector.to_bytes(), digest)
+    if current is None:
+        why = "trained, the first version that could be used"
+    elif limits == AcceptIf():
+        why = "trained"
+    else:
+        compared = Comparison.of(detector.scorer, current.scorer, held_out)
+        if refusal := compared.refusal(limits):
+            raise GateClosed(
+                f"The new version {version.file} is not taken into use: {current.scorer.name} stays. {refusal}",
+                hint=f"Look into the sample, or take it into use: "
+                f"`vae-anomaly models --config FILE --promote {version.digits}`.",
+            )
+        why = f"trained, {compared.describe()}"
+    kept.promote(version, digest, why)
+    log.info("Model: %s, version %s in %s: %s", detector.scorer.name, version.file, kept.folder, why)
+    for old in kept.prune(config.model.keep, config.model.version):
+        log.info("Removed version %s: model.keep is %d", old.file, config.model.keep)

@@ -9,6 +9,7 @@ from vae_model.config.sections import Config
 from vae_model.detector import Detector, choose
 from vae_model.errors import ModelFileError
 from vae_model.places import files
+from vae_model.runs import versions
 from vae_model.spark import frames
 from vae_model.spark.jobs.prepare import prepare
 from vae_model.spark.jobs.score import score
@@ -51,9 +52,10 @@ def _model(config: Config) -> Detector | None:
     if config.model.path is None:
         return None
     try:
-        return Detector.load(config.model.path)
+        return Detector.load(config.model.path, config.model.version)
     except ModelFileError as error:
         if "does not exist" not in error.problem:
             raise
-        files.check_writable(config.model.path)
-        return None
+    kept = versions.place(config.model.path)
+    kept.check_writable() if kept else files.check_writable(config.model.path)
+    return None

@@ -21,15 +21,17 @@ from vae_model.spark.workers import transport
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from vae_model.decisions.calibration import Rule
+
 RETURN_TYPE = from_arrow(COMPUTED)
 """Spark's type of the struct; as text it would be parsed by whichever Connect session is active."""
 
 
-def _arrow_scoring(digest: str, model: Callable[[], bytes], observe: Callable[[], None]) -> Any:
+def _arrow_scoring(digest: str, rule: Rule, model: Callable[[], bytes], observe: Callable[[], None]) -> Any:
     """The scorer over Arrow batches (Spark 4.1 and later)."""
 
     def score(batches: Iterator[Any]) -> Iterator[pa.Array]:
-        scorer = load_scorer(digest, model)
+        scorer = load_scorer(digest, rule, model)
         for arrays in batches:
             yield scorer(arrays if isinstance(arrays, tuple) else (arrays,))  # a single column comes bare
             observe()
@@ -37,7 +39,7 @@ def _arrow_scoring(digest: str, model: Callable[[], bytes], observe: Callable[[]
     return score
 
 
-def _pandas_scoring(digest: str, model: Callable[[], bytes], observe: Callable[[], None]) -> Any:
+def _pandas_scoring(digest: str, rule: Rule, model: Callable[[], bytes], observe: Callable[[], None]) -> Any:
     """The same through pandas, for Spark 3.5 and 4.0, which have no Arrow UDF. Its columns are ``_for_pandas``'s."""
 
     def array(family: str, given: Iterator[Any]) -> pa.Array:
@@ -47,7 +49,7 @@ def _pandas_scoring(digest: str, model: Callable[[], bytes], observe: Callable[[
         return values.cast(pa.timestamp("us", "UTC" if pa.types.is_integer(values.type) else None))
 
     def score(batches: Iterator[Any]) -> Iterator[pd.DataFrame]:
-        scorer = load_scorer(digest, model)
+        scorer = load_scorer(digest, rule, model)
         for batch in batches:
             given = iter(batch if isinstance(batch, tuple) else (batch,))
             struct = scorer([array(feature.family, given) for feature in scorer.spec.features])
@@ -88,15 +90,16 @@ def scoring_udf(
 ) -> Any:
     """The one Python evaluation: feature columns in, a struct out. The package and the model are sent to the workers.
 
-    ``data`` is the model's bytes, ``scorer`` the driver's own copy; ``observe`` is called by the workers after every
-    batch. What is pickled with the function stays under 50 KB on classic Spark, whatever the model's size.
+    ``data`` is the model's bytes, ``scorer`` the driver's own copy, whose rule decides; ``observe`` is called by the
+    workers after every batch. What is pickled with the function stays under 50 KB on classic Spark, whatever the
+    model's size.
     """
     transport.ship_package(spark)
     if use_pandas is None:
         use_pandas = not hasattr(F, "arrow_udf")
     scoring = _pandas_scoring if use_pandas else _arrow_scoring
     digest = hashlib.sha256(data).hexdigest()
-    function = scoring(digest, transport.ship_model(spark, data), observe or (lambda: None))
+    function = scoring(digest, scorer.rule, transport.ship_model(spark, data), observe or (lambda: None))
     # Spark reads the hints to learn the kind of UDF: real types, and a tuple only where there are several columns.
     one: Any = pd.Series if use_pandas else pa.Array
     several = len(scorer.names) > 1 or (use_pandas and scorer.spec.features[0].family in _SPOILED)

@@ -1,0 +1,87 @@
+"""Whether a new version of a model is taken into use: both versions are held against the rows held out of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_model.config.sections import AcceptIf
+from vae_model.features.spec import combine
+from vae_model.scoring.likelihood import log_likelihoods
+from vae_model.scoring.scorer import Scorer
+
+TRIMMED = 0.01
+"""Of the rows' differences this share is left out at each end: a gross error is many thousand times less likely than
+any other row, and would be all that is compared."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two versions say of the same rows; a figure is None where there is none."""
+
+    rows: int
+    gain: float | None
+    """By how much likelier the rows are under the new version: nats a value, of the columns that both know."""
+    flagged: float
+    """The share of the rows that the new version flags."""
+    flagged_before: float | None
+    """The share that the current one flags by the same decision; None where it needs a column that is not there."""
+
+    @classmethod
+    def of(cls, new: Scorer, current: Scorer, rows: pa.Table) -> Comparison:
+        """Hold the two against some rows, which are to be of the new version's columns."""
+        shared = {name for name, taken in new.spec.trained.items() if current.spec.trained.get(name) == taken}
+        gains_N = _values(new, rows, shared) - _values(current, rows, shared)
+        gains_N = np.sort(gains_N[~np.isnan(gains_N)])
+        cut = int(TRIMMED * len(gains_N))
+        gain = float(gains_N[cut : len(gains_N) - cut].mean()) if len(gains_N) else None
+        before = _flagged(current, rows) if shared == set(current.names) else None
+        return cls(len(rows), gain, _flagged(new, rows), before)
+
+    def refusal(self, limits: AcceptIf) -> str:
+        """Why the new version is not taken into use, in one sentence; nothing where it is."""
+        reasons = []
+        if limits.max_score_loss is not None:
+            if self.gain is None:
+                reasons.append("has no value that could be compared with the current version's")
+            elif self.gain < -limits.max_score_loss:
+                reasons.append(
+                    f"loses {-self.gain:.3g} nats a value of log-likelihood against the current version "
+                    f"(train.accept_if.max_score_loss: {limits.max_score_loss:g})"
+                )
+        if limits.max_share_flagged is not None and self.flagged > limits.max_share_flagged:
+            before = "" if self.flagged_before is None else f", the current version {self.flagged_before:.3%}"
+            limit = f"(train.accept_if.max_share_flagged: {limits.max_share_flagged:.3%})"
+            reasons.append(f"flags {self.flagged:.3%} of them{before} {limit}")
+        return f"On {self.rows:,} held-out rows it {', and '.join(reasons)}." if reasons else ""
+
+    def describe(self) -> str:
+        """The figures, in one sentence."""
+        likelier = "" if self.gain is None else f"{self.gain:+.3g} nats a value, "
+        before = "" if self.flagged_before is None else f" (the version before: {self.flagged_before:.3%})"
+        return f"on {self.rows:,} held-out rows {likelier}{self.flagged:.3%} flagged{before}"
+
+
+def _values(scorer: Scorer, rows: pa.Table, names: set[str]) -> NDArray[np.float64]:
+    """(N,) mean log-likelihood of a row's values in some columns; NaN where it has none."""
+    batch = scorer.spec.encode(_arrays(scorer, rows, names))
+    own = np.array([name in names for name in scorer.names], dtype=bool)
+    means = []
+    for values_ND in log_likelihoods(scorer.ensemble, batch):
+        known_N = (~np.isnan(values_ND[:, own])).sum(axis=1)
+        means.append(np.where(known_N, np.nansum(values_ND[:, own], axis=1) / np.maximum(known_N, 1), np.nan))
+    return np.concatenate(means)
+
+
+def _flagged(scorer: Scorer, rows: pa.Table) -> float:
+    flagged = scorer(_arrays(scorer, rows, set(scorer.names))).field("is_anomaly")
+    return float(flagged.true_count / len(rows))
+
+
+def _arrays(scorer: Scorer, rows: pa.Table, names: set[str]) -> list[pa.Array]:
+    """A scorer's columns; nothing but gaps for those that the rows have not, or have as something else."""
+    gaps = pa.nulls(len(rows))
+    return [combine(rows.column(name)) if name in names else gaps for name in scorer.names]
