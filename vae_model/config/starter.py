@@ -60,7 +60,7 @@ def starter_text(source: Source, engine: str, seen: str, advice: Sequence[Advice
         "output:",
         f"  path: scored/{name}",
         "  format: delta  # delta | parquet",
-        "  mode: replace  # replace | append",
+        "  mode: replace  # replace | append | replace_where | merge",
         *_prefix([one.counted.column.name for one in advice], output),
         "",
     ]
