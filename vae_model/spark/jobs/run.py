@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from vae_model import __version__
 from vae_model.config.sections import Config
 from vae_model.detector import Detector
-from vae_model.errors import GateClosed, NothingToScore, VaeAnomalyError
+from vae_model.errors import GateClosed, InputError, NothingToScore, VaeAnomalyError
 from vae_model.runs.identity import checked_id, derived_id, digest
 from vae_model.runs.ledger import Ledger
 from vae_model.runs.record import RunRecord, Stage, Status
@@ -218,14 +218,17 @@ def _recorded(
     except NothingToScore as error:
         state.over("skipped", str(error))
         raise
-    except VaeAnomalyError as error:
-        state.over("gated" if isinstance(error, GateClosed) else "failed", str(error), recorded=state.has_begun)
+    except GateClosed as error:
+        state.over("gated", str(error))
+        raise
+    except VaeAnomalyError as error:  # what is wrong before any work changes nothing, the runs table neither
+        state.over("failed", str(error), recorded=state.has_begun or not isinstance(error, InputError))
         raise
     except (KeyboardInterrupt, SystemExit):
-        state.over("failed", "interrupted", recorded=state.has_begun)
+        state.over("failed", "interrupted")
         raise
     except Exception as error:
-        state.over("failed", f"unexpected: {frames.reason(error)}", recorded=state.has_begun)
+        state.over("failed", f"unexpected: {frames.reason(error)}")
         raise
     state.over("succeeded")
 
