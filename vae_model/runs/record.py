@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import pyarrow as pa
 
@@ -106,6 +107,8 @@ class RunRecord:
         found: dict[str, Any] = {name: value for name, value in row.items() if name in known and value is not None}
         if not {"run_id", "name", "command", "status", "started", "heartbeat", "process"} <= found.keys():
             raise ValueError("no record of a run")
+        if found["status"] not in get_args(Status) or not re.fullmatch(marks.MARK, str(found["process"])):
+            raise ValueError("no record of a run of this version")
         for name in ("statuses", "versions"):
             if name in found:
                 found[name] = _as_dict(found[name])

@@ -21,6 +21,7 @@ class Recording:
     def __init__(self, record: RunRecord, ledger: Ledger | None) -> None:
         self.record = record
         self._ledger = ledger
+        self.has_begun = False
         self._over = threading.Event()
         self._heart: threading.Thread | None = None
 
@@ -34,25 +35,30 @@ class Recording:
         A run of the same id whose process is gone is taken over, with a warning. Raises JobError, ``transient``, where
         it goes on, and ConfigError where it went well with another config.
         """
-        if self._ledger is None:
-            return
-        before = self._ledger.find(self.record.run_id)
-        if before is not None:
-            self._check(before)
-        self._ledger.put(self.record)
-        if self._ledger.beats is not None:
-            self._heart = threading.Thread(target=self._beat, args=(self._ledger.beats,), daemon=True)
+        ledger = self._ledger
+        if ledger is not None:
+            before = ledger.find(self.record.run_id)
+            if before is not None:
+                self._check(before)
+            ledger.put(self.record)
+        self.has_begun = True
+        if ledger is not None and ledger.beats is not None:
+            self._heart = threading.Thread(target=self._beat, args=(ledger, ledger.beats), daemon=True)
             self._heart.start()
 
     def end(self, status: Status, message: str | None = None, recorded: bool = True) -> RunRecord:
-        """The record of the run, which is over; ``recorded``: in the ledger too."""
+        """The record of the run, which is over; ``recorded``: in the ledger too, unless the run has not begun and there
+        is a record of one of its id that goes on, or went well.
+        """
         self._over.set()
         if self._heart is not None:
             self._heart.join()
         self.record = self.record.ending(status, message)
         if recorded and self._ledger is not None:
             try:
-                self._ledger.put(self.record)
+                before = None if self.has_begun else self._ledger.find(self.record.run_id)
+                if before is None or not (before.is_alive or before.status == "succeeded"):
+                    self._ledger.put(self.record)
             except Exception as error:  # what the run did is done
                 log.warning("The record of the run %s could not be written: %s", self.record.run_id, error)
         return self.record
@@ -74,11 +80,9 @@ class Recording:
                 "Give another --run-id, or the config as it was.",
             )
 
-    def _beat(self, seconds: float) -> None:
+    def _beat(self, ledger: Ledger, seconds: float) -> None:
         while not self._over.wait(seconds):
-            self.note(heartbeat=datetime.now(UTC))
             try:
-                if self._ledger is not None:
-                    self._ledger.put(self.record)
+                ledger.put(replace(self.record, heartbeat=datetime.now(UTC)))
             except Exception as error:  # the next one may arrive
                 log.debug("The run's heartbeat was not written: %s", error)

@@ -132,16 +132,13 @@ class _Run(Recording):
     def __init__(self, record: RunRecord, ledger: Ledger | None, listener: Listener) -> None:
         super().__init__(record, ledger)
         self.listener = listener
-        self.has_begun = False
         self.summary: Summary | None = None
 
     def begin(self) -> None:
         """Give the run its id, if it has none yet, and write its record. Once."""
-        if self.has_begun:
-            return
-        self._name()
-        super().begin()
-        self.has_begun = True
+        if not self.has_begun:
+            self._name()
+            super().begin()
 
     def begin_by(self, detector: Detector) -> None:
         """The model is known, and with it what the run does."""
