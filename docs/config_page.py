@@ -12,14 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vae_model.config.sections import Config
+from vae_model.config.config import Config
 
 PAGE = Path(__file__).with_name("config.md")
 OPENING = """\
 # The config file
 
 This page is written by `python docs/config_page.py` from the code that checks the config. To change it, change the
-line under a field in `vae_model/config/sections.py`, and run that again.
+line under a field in `vae_model/config/`, and run that again.
 
 A config is one YAML file for one job. [conf/weather.yaml](../conf/weather.yaml) is a whole one with comments;
 `vae-anomaly init --source PATH --output FILE` writes one for a table of yours, and `vae-anomaly validate --config FILE`

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vae_model.config.config import Config
     from vae_model.config.load import load_config
-    from vae_model.config.sections import Config
     from vae_model.detector import Detector
     from vae_model.errors import VaeAnomalyError
 
@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 __all__ = ["Config", "Detector", "VaeAnomalyError", "__version__", "load_config"]
 
 _HOMES = {
-    "Config": "vae_model.config.sections",
+    "Config": "vae_model.config.config",
     "load_config": "vae_model.config.load",
     "Detector": "vae_model.detector",
     "VaeAnomalyError": "vae_model.errors",

@@ -20,9 +20,9 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from vae_model import __version__
+from vae_model.config.config import Config
 from vae_model.config.load import load_config
 from vae_model.config.parameters import from_options
-from vae_model.config.sections import Config
 from vae_model.console import LogFormat, Reporter
 from vae_model.errors import ConfigError, VaeAnomalyError
 from vae_model.places import files

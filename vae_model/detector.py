@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vae_model.config.config import Config
 from vae_model.config.load import parse_config
-from vae_model.config.sections import Config, Decision
+from vae_model.config.sections import Decision
 from vae_model.decisions.calibration import Calibration, Rule
 from vae_model.errors import ConfigError, ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from vae_model import Config, load_config
 from vae_model.config.load import parse_config
-from vae_model.config.sections import Decision, Section
+from vae_model.config.section import Section
+from vae_model.config.sections import Decision
 from vae_model.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from tests.config.test_config import sections
 from vae_model import load_config
 from vae_model.config import shape
 from vae_model.config.parameters import from_options, from_values
-from vae_model.config.sections import Holds
+from vae_model.config.section import Holds
 from vae_model.detector import ELSEWHERE
 from vae_model.errors import ConfigError
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.errors import VaeAnomalyError
 from vae_model.places import files, swap
 from vae_model.spark.engines.engine import Engine

@@ -17,7 +17,7 @@ from tests.conftest import DELTA_CONF, clean_environment
 from tests.places.test_files import SECONDS, only_allowed
 from tests.places.test_marks import other
 from tests.s3 import BUCKET, KEY_ID, SECRET
-from vae_model.config.sections import Output, Source
+from vae_model.config.tables import Output, Source
 from vae_model.errors import JobError, OutputError, SourceError, StorageError
 from vae_model.places import files, marks
 from vae_model.places.staging import STAGED

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vae_model.config.sections import Source
+from vae_model.config.tables import Source
 from vae_model.errors import EngineError, SchemaError, SourceError
 from vae_model.spark.source.table import open_source
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_model.config import shape
-from vae_model.config.sections import Config
+from vae_model.config.config import Config
 from vae_model.config.text import parse, put
 from vae_model.errors import ConfigError
 

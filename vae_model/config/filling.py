@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_model.config import shape
+from vae_model.config.config import Config
 from vae_model.config.parameters import Parameter
-from vae_model.config.sections import Config, Holds
+from vae_model.config.section import Holds
 from vae_model.config.template import Slot, check_no_statement, pieces
 from vae_model.errors import nearest
 from vae_model.places import literals

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from vae_model.config import environment, shape
+from vae_model.config.config import Config
 from vae_model.config.filling import Filling
 from vae_model.config.parameters import Parameter, Value, from_values
-from vae_model.config.sections import Config
 from vae_model.config.text import override, parse
 from vae_model.errors import ConfigError, StorageError, listed, nearest
 from vae_model.places import credentials, files

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from vae_model.config.sections import Holds, Section
+from vae_model.config.section import Holds, Section
 
 
 def options(annotation: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from vae_model.config.advice import Advice
-from vae_model.config.sections import Source
+from vae_model.config.tables import Source
 from vae_model.config.template import escaped
 from vae_model.config.text import entry, quoted
 from vae_model.features.kinds import KINDS

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.config.sections import Config
+from vae_model.config.config import Config
 from vae_model.features.categories import singles
 from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec, combine

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.spark.jobs.test_jobs import job
-from vae_model.config.sections import Source
+from vae_model.config.tables import Source
 from vae_model.errors import ConfigError, OutputError, SourceError
 from vae_model.places import identifiers
 from vae_model.spark.jobs.score import run_score

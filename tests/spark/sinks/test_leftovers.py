@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from tests.places.test_marks import other
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.errors import OutputError
 from vae_model.places import files, identifiers, marks
 from vae_model.spark import frames

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from tests.spark.conftest import ODD
 from vae_model import Detector
-from vae_model.config.sections import Output, Source
+from vae_model.config.tables import Output, Source
 from vae_model.errors import OutputError
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark import frames, score

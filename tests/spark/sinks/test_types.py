@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.errors import OutputError
 from vae_model.spark.engines.engine import Capabilities
 from vae_model.spark.engines.lookup import engine_of

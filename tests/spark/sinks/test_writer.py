@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.spark.frames import to_arrow
 from vae_model.spark.sinks import sink
 

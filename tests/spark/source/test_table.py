@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from vae_model.config.sections import Source
+from vae_model.config.tables import Source
 from vae_model.errors import SchemaError, SourceError
 from vae_model.spark import frames
 from vae_model.spark.source.table import open_source, where

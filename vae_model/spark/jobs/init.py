@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vae_model.config.advice import advise
+from vae_model.config.config import Config
 from vae_model.config.load import parse_config
-from vae_model.config.sections import Config
 from vae_model.config.starter import FILE, starter_text
 from vae_model.errors import SourceError
 from vae_model.places import files

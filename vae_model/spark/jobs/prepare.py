@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vae_model.config.sections import Config
+from vae_model.config.config import Config
 from vae_model.detector import Detector, choose
 from vae_model.errors import NothingToScore, SourceError
 from vae_model.features import schema

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from vae_model import __version__
-from vae_model.config.sections import Config
+from vae_model.config.config import Config
 from vae_model.detector import Detector
 from vae_model.errors import GateClosed, InputError, NothingToScore, VaeAnomalyError
 from vae_model.runs.identity import checked_id, derived_id, digest

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from vae_model import errors
-from vae_model.config.sections import Config, Output, Source
+from vae_model.config.config import Config
+from vae_model.config.tables import Output, Source
 from vae_model.detector import Detector
 from vae_model.errors import JobError, VaeAnomalyError
 from vae_model.features import schema

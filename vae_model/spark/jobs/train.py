@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from vae_model.config.sections import AcceptIf, Config
+from vae_model.config.config import Config
+from vae_model.config.sections import AcceptIf
 from vae_model.detector import MIN_ROWS, Detector, choose
 from vae_model.errors import GateClosed, ModelFileError, SourceError, TrainingError
 from vae_model.places import files

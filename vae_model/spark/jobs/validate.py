@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vae_model.config.sections import Config
+from vae_model.config.config import Config
 from vae_model.detector import Detector, choose
 from vae_model.errors import ModelFileError
 from vae_model.places import files

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, DecimalType, StructField, StructType
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.errors import OutputError, listed
 from vae_model.runs.stamp import CONTRACT
 from vae_model.scoring.scorer import OUTPUT

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.places import files, identifiers
 from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.lookup import engine_of

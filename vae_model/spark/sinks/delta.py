@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.errors import InputError, JobError
 from vae_model.places import files, identifiers, literals
 from vae_model.runs.stamp import FILE, Stamp

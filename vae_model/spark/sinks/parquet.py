@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.errors import JobError, OutputError
 from vae_model.places import files, identifiers, marks, merge, staging, swap
 from vae_model.places.merge import Order

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.errors import InputError
 from vae_model.places import files, identifiers
 from vae_model.places.listing import NULL_PARTITION

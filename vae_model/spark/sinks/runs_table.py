@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from vae_model.config.sections import Config, Runs
+from vae_model.config.config import Config
+from vae_model.config.tables import Runs
 from vae_model.errors import InputError
 from vae_model.places import files, identifiers
 from vae_model.runs.ledger import Folder, Ledger

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
-from vae_model.config.sections import Output, Place, Source
+from vae_model.config.tables import Output, Place, Source
 from vae_model.errors import InputError, OutputError, StorageError, nearest
 from vae_model.places import files, identifiers
 from vae_model.runs.stamp import CONTRACT, Stamp

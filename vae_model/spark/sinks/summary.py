@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.places.identifiers import quote, table
 from vae_model.scoring.scorer import Scorer
 from vae_model.spark.frames import column

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql.types import ArrayType, DataType, MapType, NullType, StringType, StructType
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.errors import OutputError
 from vae_model.spark.engines.engine import Capabilities
 from vae_model.spark.engines.lookup import engine_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from vae_model.config.sections import Output
+from vae_model.config.tables import Output
 from vae_model.runs.stamp import Stamp
 
 if TYPE_CHECKING:

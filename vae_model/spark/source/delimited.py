@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructType
 
-from vae_model.config.sections import Source
+from vae_model.config.tables import Source
 from vae_model.errors import EngineError, SchemaError, SourceError
 from vae_model.places.listing import DataFile, Listing
 from vae_model.spark.engines.lookup import engine_of

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vae_model.config.sections import Source
+from vae_model.config.tables import Source
 from vae_model.errors import SourceError
 from vae_model.places.listing import Listing
 from vae_model.spark.engines.lookup import engine_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from vae_model.config.sections import Source
+from vae_model.config.tables import Source
 from vae_model.errors import SchemaError, SourceError, nearest
 from vae_model.places.identifiers import quote
 from vae_model.spark.frames import ENGINE_ERRORS, column, is_transient, reason

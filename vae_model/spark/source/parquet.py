@@ -20,7 +20,7 @@ import pyarrow.types as pat
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType, NullType, StringType, StructType
 
-from vae_model.config.sections import Format, Source
+from vae_model.config.tables import Format, Source
 from vae_model.config.text import quoted
 from vae_model.errors import SchemaError, SourceError
 from vae_model.places.files import exists, format_of_name

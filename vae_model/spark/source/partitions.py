@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from vae_model.config.sections import Source
+from vae_model.config.tables import Source
 from vae_model.errors import SchemaError, SourceError
 from vae_model.places.files import for_engine
 from vae_model.places.listing import NULL_PARTITION, DataFile, Listing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from vae_model.config.sections import Source
+from vae_model.config.tables import Source
 from vae_model.errors import EngineError, SchemaError, SourceError, StorageError
 from vae_model.places import files, identifiers
 from vae_model.places.listing import Listing, data_files

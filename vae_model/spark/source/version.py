@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from vae_model.config.sections import Source
+from vae_model.config.tables import Source
 from vae_model.errors import InputError
 from vae_model.places import files, identifiers
 from vae_model.places.listing import data_files

@@ -1,0 +1,142 @@
+"""The config file as frozen values: its sections, and what must hold between them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from vae_model.config.section import Section
+from vae_model.config.sections import Decision, Features, Model, Train
+from vae_model.config.tables import Output, Runs, Source
+from vae_model.errors import ConfigError
+from vae_model.places import identifiers
+
+
+def _none_is_no_place(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+class TrainJob(NamedTuple):
+    """What a config must say to train."""
+
+    source: Source
+    model_path: str
+
+
+class ScoreJob(NamedTuple):
+    """What a config must say to score."""
+
+    source: Source
+    output: Output
+
+
+class Config(Section):
+    """One job: what to read, what normal is, where the model and the scored rows go."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)] = "model"
+    """Name of the model; it appears in the output column anomaly_model."""
+    engine: Literal["auto", "sail", "spark", "connect"] = "auto"
+    """auto: the Spark session that is there, else SPARK_REMOTE, else the embedded engine (sail)."""
+    source: Source | None = None
+    """The table to train on and to score."""
+    key: list[str] = Field(default_factory=list)
+    """Columns that identify a row: carried through, never a feature."""
+    features: Features = Features()
+    """Which columns the model sees."""
+    train: Train = Train()
+    """The sample the model learns from."""
+    model: Model = Model()
+    """The model file and the network."""
+    decision: Decision = Decision()
+    """When a row is an anomaly."""
+    output: Output | None = None
+    """Where the scored rows go."""
+    runs: Annotated[Runs | None, BeforeValidator(_none_is_no_place)] = None
+    """Where the record of each run goes. By default beside the output, as `<output>_runs`; `runs: none` keeps none."""
+
+    @model_validator(mode="after")
+    def _keys_are_no_features(self) -> Self:
+        both = sorted(set(self.key) & (set(self.features.include or ()) | set(self.features.kinds)))
+        if both:
+            raise ValueError(f"key columns cannot be features: {', '.join(both)}")
+        return self
+
+    @model_validator(mode="after")
+    def _modes_have_what_they_need(self) -> Self:
+        source, output = self.source, self.output
+        if output is None:
+            return self
+        if output.mode == "merge" and not self.key:
+            raise ValueError("output.mode merge needs 'key', the columns that identify a row")
+        if output.mode == "replace_where" and (output.where or (source and source.where)) is None:
+            raise ValueError("output.mode replace_where needs output.where, or source.where")
+        if source and source.incremental and output.mode not in ("append", "merge"):
+            raise ValueError(f"source.incremental goes with output.mode append or merge, and not with {output.mode}")
+        if source and source.incremental and source.incremental.lag and output.mode == "append" and not self.key:
+            raise ValueError(
+                "source.incremental.lag with output.mode append needs 'key', by which scored rows are known"
+            )
+        return self
+
+    @property
+    def runs_place(self) -> Runs | None:
+        """Where records of runs go; None where there is no such table."""
+        if self.runs is not None or "runs" in self.model_fields_set or self.output is None:
+            return self.runs
+        if self.output.path is not None:
+            return Runs(path=self.output.path.rstrip("/") + "_runs")
+        *outer, last = identifiers.parts(self.output.table or "")
+        return Runs(table=".".join(map(identifiers.quote, [*outer, last + "_runs"])))
+
+    @model_validator(mode="after")
+    def _the_model_has_a_place_of_its_own(self) -> Self:
+        """Written to the source it would be the end of the rows, and in the output's folder it would go with it."""
+        for key, place in (("source.path", self.source), ("output.path", self.output)):
+            if place is None or place.path is None or self.model.path is None:
+                continue
+            from vae_model.places import files  # brings fsspec, which `vae-anomaly --help` need not wait for
+
+            taken, own = files.canonical(place.path), files.canonical(self.model.path)
+            if own == taken or own.startswith(taken + "/"):
+                raise ValueError(f"model.path must not lie at or within {key}")
+        return self
+
+    def for_reading(self) -> Source:
+        """The source. Raises ConfigError where the config names none."""
+        if self.source is None:
+            raise self._lacks("source")
+        return self.source
+
+    def for_model(self) -> str:
+        """Where the model is. Raises ConfigError where the config does not say."""
+        if self.model.path is None:
+            raise self._lacks("model.path")
+        return self.model.path
+
+    def for_training(self) -> TrainJob:
+        """What training needs. Raises ConfigError naming all that is lacking."""
+        if self.source is None or self.model.path is None:
+            raise self._lacks("source", "model.path")
+        return TrainJob(self.source, self.model.path)
+
+    def for_scoring(self) -> ScoreJob:
+        """What scoring with a given model needs. Raises ConfigError naming all that is lacking."""
+        if self.source is None or self.output is None:
+            raise self._lacks("source", "output")
+        return ScoreJob(self.source, self.output)
+
+    def for_run(self) -> tuple[TrainJob, ScoreJob]:
+        """What a run from source to model file to output needs. Raises ConfigError naming all that is lacking."""
+        if self.source is None or self.model.path is None or self.output is None:
+            raise self._lacks("source", "model.path", "output")
+        return self.for_training(), self.for_scoring()
+
+    def _lacks(self, *paths: str) -> ConfigError:
+        """The error that names those of some dotted keys that are not set."""
+        values = {"source": self.source, "model.path": self.model.path, "output": self.output}
+        missing = [path for path in paths if values[path] is None]
+        return ConfigError(
+            "The config lacks " + " and ".join(f"'{path}'" for path in missing) + ".",
+            hint=f"Add {'it' if len(missing) == 1 else 'them'}. `vae-anomaly init` writes a complete example.",
+        )
