@@ -105,7 +105,7 @@ def _as_folder(name: str) -> Column:
 def replaced(frame: DataFrame, writing: Writing, at: staging.Folder, staged: str) -> Callable[[str], bool]:
     """Which files of a folder a run's take the place of, by their paths in it."""
     if writing.mode == "replace":
-        return staging.is_data
+        return lambda name: name != staging.STAMP  # what other writers leave beside their rows goes with them
     if writing.mode == "append":
         own = re.compile(rf"(?:.*/)?{marks.MARK}-{file_name(writing.stamp.run)}-[^/]*")
         return lambda name: bool(own.fullmatch(name))
