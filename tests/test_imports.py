@@ -23,7 +23,7 @@ DOORS = [
     ["printable"],
     ["errors", "networks", "decisions"],
     ["places", "features"],
-    ["config", "scoring"],
+    ["config", "scoring", "runs"],
     ["training"],
     ["detector"],
     ["spark"],
