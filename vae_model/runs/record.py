@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import pyarrow as pa
 
@@ -101,30 +102,23 @@ class RunRecord:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """From a row of a runs table. Columns of later versions are passed over; raises ValueError without an id."""
-        known = {one.name for one in fields(cls)}
-        values = {name: value for name, value in row.items() if name in known and value is not None}
+        """From a row of a runs table, which others may have written. Columns of later versions are passed over; raises
+        ValueError or TypeError for what is no record.
+        """
+        known = {name: _as_items(row[name]) for name in SCHEMA.names if name in row}
+        (typed,) = pa.Table.from_pylist([known], SCHEMA).to_pylist(maps_as_pydicts="strict")
+        values: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
         if not {"run_id", "name", "command", "status", "started", "heartbeat", "process"} <= values.keys():
-            raise ValueError("no record of a run")
-        maps: dict[str, Any] = {n: _as_dict(values[n]) for n in ("statuses", "versions") if n in values}
-        stages = [Stage(**{f.name: stage[f.name] for f in fields(Stage)}) for stage in values.pop("stages", [])]
-        times = {name: _utc(values[name]) for name in ("started", "ended", "heartbeat") if name in values}
-        found: dict[str, Any] = {**values, **maps, **times, "stages": stages}
-        return cls(**found)
+            raise ValueError("a column that each record has is missing")
+        if values["status"] not in get_args(Status) or not re.fullmatch(marks.MARK, values["process"]):
+            raise ValueError("its status or its process is none")
+        times = {name: values[name].astimezone(UTC) for name in ("started", "ended", "heartbeat") if name in values}
+        return cls(**{**values, **times, "stages": [Stage(**stage) for stage in values.get("stages", [])]})
 
 
 def _as_items(value: Any) -> Any:
+    """A map as Arrow takes it: a list of pairs."""
     return list(value.items()) if isinstance(value, dict) else value
-
-
-def _as_dict(value: Any) -> dict[str, Any]:
-    """A map as Spark gives it, or as Arrow does, a list of pairs."""
-    pairs: Iterable[tuple[str, Any]] = value.items() if isinstance(value, dict) else value
-    return dict(pairs)
-
-
-def _utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 _TIME = pa.timestamp("us", "UTC")

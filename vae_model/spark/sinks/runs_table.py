@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 
 from vae_model.config.sections import Config, Runs
 from vae_model.places import identifiers
-from vae_model.runs.ledger import Folder, Ledger
+from vae_model.runs.ledger import Folder, Ledger, no_record
 from vae_model.runs.record import SCHEMA, RunRecord
 from vae_model.spark.frames import from_arrow, to_arrow
 
@@ -45,10 +45,13 @@ class RunsTable:
     def _rows(self) -> DataFrame | None:
         return self._spark.table(self._table) if self._spark.catalog.tableExists(self._table) else None
 
-    @staticmethod
-    def _latest(rows: DataFrame) -> list[RunRecord]:
-        """The last state of each run, the latest start first."""
-        states = sorted(map(RunRecord.from_row, to_arrow(rows).to_pylist()), key=lambda record: record.heartbeat)
+    def _latest(self, rows: DataFrame) -> list[RunRecord]:
+        """The last state of each run, the latest start first. Raises OutputError for rows of something else."""
+        try:
+            states = [RunRecord.from_row(row) for row in to_arrow(rows).to_pylist()]
+        except (ValueError, TypeError) as error:
+            raise no_record(self._table, str(error)) from None
+        states.sort(key=lambda record: record.heartbeat)
         last = {record.run_id: record for record in states}
         return sorted(last.values(), key=lambda record: record.started, reverse=True)
 
