@@ -441,9 +441,9 @@ def test_values_are_frozen(section):
 
 
 def test_the_walk_over_sections_finds_them_all():
-    """The test below looks at the config and its six sections."""
+    """The test below looks at the config and its eight sections."""
     assert {section.__name__ for section in sections()} == {
-        "Config", "Source", "Features", "Train", "Model", "Decision", "Output"
+        "Config", "Source", "Incremental", "Features", "Train", "Model", "Decision", "Output", "Runs"
     }  # fmt: skip
 
 

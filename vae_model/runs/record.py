@@ -112,8 +112,11 @@ class RunRecord:
             raise ValueError("a column that each record has is missing")
         if values["status"] not in get_args(Status) or not re.fullmatch(marks.MARK, values["process"]):
             raise ValueError("its status or its process is none")
-        times = {name: values[name].astimezone(UTC) for name in ("started", "ended", "heartbeat") if name in values}
-        return cls(**{**values, **times, "stages": [Stage(**stage) for stage in values.get("stages", [])]})
+        times: dict[str, Any] = {
+            name: values[name].astimezone(UTC) for name in ("started", "ended", "heartbeat") if name in values
+        }
+        stages = [Stage(**stage) for stage in values.get("stages", [])]
+        return cls(**(values | times | {"stages": stages}))
 
 
 def _as_items(value: Any) -> Any:
