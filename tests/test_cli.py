@@ -295,14 +295,27 @@ def test_a_job_that_fails_while_it_runs_exits_with_1(trained, cli, monkeypatch):
 
 
 def test_a_commit_lost_to_another_writer_is_worth_another_try(trained, cli, monkeypatch):
-    """What an engine says of a conflict, of lost workers or of a server that is silent ends with exit code 4."""
+    """What an engine says of a conflict is tried again a few times, each said, and ends with exit code 4."""
 
     def fail(*_):
         raise RuntimeError("Failed to commit transaction: 0")
 
     monkeypatch.setattr(Scorer, "__call__", fail)
-    code, _, err = cli("score", "--config", trained / "pumps.yaml")
-    assert code == 4 and "Error (try again): Scoring" in err
+    monkeypatch.setattr("vae_model.spark.jobs.score.WAIT", 0.01)
+    code, _, err = cli("score", "--config", trained / "pumps.yaml", "--log", "plain")
+    assert code == 4 and f"Error (try again): Another run wrote to {trained}/scored while this one did" in err
+    assert re.findall(r"try (\d) of 5", err) == ["2", "3", "4", "5"]
+
+
+def test_lost_workers_are_worth_another_try(trained, cli, monkeypatch):
+    """What an engine says of lost workers or of a server that is silent ends with exit code 4, at once."""
+
+    def fail(*_):
+        raise RuntimeError("Connection refused")
+
+    monkeypatch.setattr(Scorer, "__call__", fail)
+    code, _, err = cli("score", "--config", trained / "pumps.yaml", "--log", "plain")
+    assert code == 4 and "Error (try again): Scoring" in err and "try 2 of" not in err
 
 
 def test_rows_that_are_written_are_no_failure(trained, cli, monkeypatch):
@@ -383,7 +396,7 @@ def test_help_names_every_command(cli):
     script = [sys.executable, "-m", "vae_model.cli"]
     shown = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True).stdout
     listed = re.findall(r"^\W*([a-z]+)  +\w", shown.partition("Commands")[2], re.MULTILINE)
-    assert sorted(listed) == ["init", "inspect", "models", "run", "score", "train", "validate"]
+    assert sorted(listed) == ["init", "inspect", "models", "run", "runs", "score", "train", "validate"]
     assert cli("run", "--confg", "x")[0] == 2
 
 

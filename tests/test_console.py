@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from vae_model.console import PYSPARK_LOGS, LogFormat, Reporter
+from vae_model.runs.record import RunRecord
 from vae_model.spark.sinks.summary import Summary
 from vae_model.spark.sinks.top_rows import Reason, TopRow
 from vae_model.training.loop import TrainingProgress
@@ -31,7 +32,14 @@ def summary(rows, flagged, top=10, sql="SELECT 1"):
     shown = [
         TopRow({"id": i}, 9.0 - i, 0.001, i < flagged, [Reason("flow", 1.0, "1", "2")]) for i in range(min(rows, top))
     ]
-    return Summary(rows, flagged, {"ok": rows}, "rows that score above 9.5", 9.5, 0.0025, 0.0025, shown, "scored", sql)
+    decision = ("rows that score above 9.5", 9.5, 0.0025, 0.0025)
+    return Summary(rows, rows if top else 0, flagged, {"ok": rows}, *decision, shown, "scored", sql)
+
+
+def tell(format_, found):
+    """Tell of a run that went well, and of its summary."""
+    record = RunRecord("a run", "m", "run", statuses=found.statuses, output="scored").ending("succeeded")
+    Reporter(format_).ended(record, found)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +52,7 @@ def summary(rows, flagged, top=10, sql="SELECT 1"):
 )
 def test_a_number_agrees_with_its_noun(capsys, rows, flagged, lines):
     """One row, one anomaly; two anomalies."""
-    Reporter(LogFormat.plain).summary(summary(rows, flagged))
+    tell(LogFormat.plain, summary(rows, flagged))
     out = capsys.readouterr().out
     for line in lines:
         assert line in out
@@ -53,7 +61,7 @@ def test_a_number_agrees_with_its_noun(capsys, rows, flagged, lines):
 @pytest.mark.parametrize("flagged", [0, 2, 10])
 def test_the_highest_rows_are_shown_flagged_or_not(capsys, flagged):
     """Each of the top rows is a line with its score, whether it is flagged, and its reasons; the rule stands above."""
-    Reporter(LogFormat.plain).summary(summary(1200, flagged))
+    tell(LogFormat.plain, summary(1200, flagged))
     rule, table = capsys.readouterr().out.split("The 10 highest scores:")
     assert "\nDecision: rows that score above 9.5.\n" in rule
     told = [line.split() for line in table.splitlines()[2:12]]
@@ -75,15 +83,15 @@ def test_the_highest_rows_are_shown_flagged_or_not(capsys, flagged):
 )
 def test_where_nothing_is_flagged_the_summary_says_why(capsys, flagged, top, words):
     """The highest score and the cut it does not reach, or that no row has a score; nothing where one is flagged."""
-    Reporter(LogFormat.plain).summary(summary(1200, flagged, top))
+    tell(LogFormat.plain, summary(1200, flagged, top))
     out = capsys.readouterr().out
     assert words in out if words else "No row is flagged" not in out
 
 
 def test_the_json_summary_says_which_rows_are_flagged(capsys):
     """A top row is told with its decision, and the summary with the cut and the rates."""
-    Reporter(LogFormat.json).summary(summary(1200, 1))
-    record = json.loads(capsys.readouterr().err)
+    tell(LogFormat.json, summary(1200, 1))
+    record = json.loads(capsys.readouterr().err.splitlines()[0])
     assert [row["is_anomaly"] for row in record["top"]] == [True] + [False] * 9
     assert (record["cut"], record["resulting_rate"], record["finest_rate"]) == (9.5, 0.0025, 0.0025)
 
@@ -116,7 +124,7 @@ def test_a_number_that_json_has_not_is_told_as_text(capsys):
 @pytest.mark.parametrize(("sql", "noted"), [("SELECT `a` FROM `t`", False), ("SELECT `a\x1b` FROM `t`", True)])
 def test_sql_that_cannot_be_copied_says_so(capsys, sql, noted):
     """A name that holds what is not shown is written with escapes, and a line says that the SQL does not run so."""
-    Reporter(LogFormat.plain).summary(summary(1, 0, sql=sql))
+    tell(LogFormat.plain, summary(1, 0, sql=sql))
     out = capsys.readouterr().out
     assert "\x1b" not in out and ("does not run" in out) == noted
 

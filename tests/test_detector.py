@@ -15,7 +15,7 @@ from vae_model.config.sections import Decision
 from vae_model.errors import InputError, ModelFileError, OutputError, SchemaError, TrainingError
 from vae_model.runs.versions import Versions
 from vae_model.scoring import model_file
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.scorer import SCORED
 from vae_model.training.fit import SMALL
 
 LEARNS = {"steps": 60, "hidden": [16]}
@@ -83,7 +83,7 @@ def refused(error, function, *arguments):
 def plain(scored):
     """Scored rows as a list of dicts, whatever holds them."""
     if isinstance(scored, pd.DataFrame):
-        scored = pa.Table.from_pandas(scored, schema=OUTPUT, preserve_index=False)
+        scored = pa.Table.from_pandas(scored, schema=SCORED, preserve_index=False)
     return scored.to_pylist()
 
 
@@ -136,7 +136,7 @@ def test_pandas_keeps_its_index(detector):
         pd.date_range("2024-01-01", periods=6, tz="UTC"),
     ):
         scored = detector.score(frame.set_axis(index, axis=0))
-        assert list(scored.columns) == OUTPUT.names
+        assert list(scored.columns) == SCORED.names
         pd.testing.assert_index_equal(scored.index, index, exact=False)
         np.testing.assert_array_equal(scored["anomaly_score"], detector.score(frame)["anomaly_score"])
 
@@ -155,9 +155,9 @@ def test_no_rows_and_one_row_are_scored(detector, numeric, rows):
     """An empty frame gives an empty table with all columns; one row gives one."""
     frame = frame_of(1, 1).iloc[:rows]
     table = pa.Table.from_pandas(frame_of(1, 1), preserve_index=False).slice(0, rows)
-    assert detector.score(table).schema.equals(OUTPUT)
+    assert detector.score(table).schema.equals(SCORED)
     for scored in (detector.score(frame), detector.score(table).to_pandas(), numeric.score(matrix_of(1)[:rows])):
-        assert list(scored.columns) == OUTPUT.names
+        assert list(scored.columns) == SCORED.names
         assert len(scored) == rows
 
 

@@ -1,6 +1,6 @@
 """The ways of scoring that ``throughput.py`` sets side by side: each reads a Parquet table and writes a scored one.
 
-Ours are the ``score`` job: all seven columns, summary and checks. The peers use one 64-32-4-32-64 network of random
+Ours are the ``score`` job: all eight columns, summary and checks. The peers use one 64-32-4-32-64 network of random
 weights (what it finds does not matter to its speed), mean squared error and a threshold.
 
 - ``loop``: what is left without an engine: two processes of pyarrow and NumPy, file by file; standardise, forward,
@@ -70,13 +70,15 @@ def ours(spark, settings, detector, plain: bool = False) -> dict:
     """The job. ``plain``: neither p-values nor reasons."""
     from vae_model.decisions import calibration
     from vae_model.scoring import scorer
-    from vae_model.spark.jobs.score import run_score
+    from vae_model.spark.jobs.prepare import prepare
+    from vae_model.spark.jobs.score import score_prepared
 
     with ExitStack() as stack:
         if plain:
             stack.enter_context(patch.object(scorer.Reasons, "add", lambda *_: None))
             stack.enter_context(patch.object(calibration.Calibration, "p_values", lambda _, scores: scores))
-        return {"anomalies": run_score(spark, settings, detector).anomalies}
+        found = score_prepared(prepare(spark, settings, detector), settings, detector, "a run")
+        return {"anomalies": found.summary.anomalies}
 
 
 # --- Peers on an engine

@@ -446,9 +446,9 @@ def test_values_are_frozen(section):
 
 
 def test_the_walk_over_sections_finds_them_all():
-    """The test below looks at the config, its six sections, and the one within a section."""
+    """The test below looks at the config, its sections, and those within a section."""
     assert {section.__name__ for section in sections()} == {
-        "Config", "Source", "Features", "Train", "AcceptIf", "Model", "Decision", "Output"
+        "Config", "Source", "Incremental", "Features", "Train", "AcceptIf", "Model", "Decision", "Output", "Runs"
     }  # fmt: skip
 
 

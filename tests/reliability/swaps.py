@@ -16,9 +16,11 @@ from pathlib import Path
 from vae_model.config.tables import Output
 from vae_model.errors import VaeAnomalyError
 from vae_model.places import files, swap
+from vae_model.runs.stamp import FILE, Stamp
 from vae_model.spark.engines.engine import Engine
-from vae_model.spark.sinks import parquet
+from vae_model.spark.sinks import parquet, sliced
 from vae_model.spark.sinks.parquet import Parquet
+from vae_model.spark.sinks.writing import Writing
 
 FILES = 3
 WAYS = ("exchange", "renames", "within", "append")
@@ -40,6 +42,10 @@ class Frame:
 
     mode = option = parquet = load = format
 
+    def select(self, *_):
+        """All of its columns."""
+        return self
+
     def save(self, path):
         """Put the files."""
         fs, inner = files.locate(path)
@@ -53,9 +59,11 @@ class Frame:
 def write(path, run, mode="replace", **frame):
     """What a job does with its output: mend it, then write to it."""
     parquet.engine_of = lambda _: Engine()
+    parquet.existing = lambda *_: None  # its columns: there are none to put in order
+    sliced.as_folders = lambda frame, _: frame
     Parquet().mend(str(path))
-    with Parquet().write(Frame(run, **frame), Output(path=str(path), format="parquet", mode=mode)):
-        pass
+    output = Output(path=str(path), format="parquet", mode=mode)
+    Parquet().write(Frame(run, **frame), Writing(output, Stamp(run)))
 
 
 def rows(folder):
@@ -69,7 +77,7 @@ def rows(folder):
 def leftovers(folder):
     """What else is in, or beside, an output, that no reader should find."""
     own = [p.name for p in folder.parent.iterdir() if p != folder]
-    return own + [p.name for p in folder.iterdir() if p.name[0] in "_." and p.name != "_SUCCESS"]
+    return own + [p.name for p in folder.iterdir() if p.name[0] in "_." and p.name not in ("_SUCCESS", FILE)]
 
 
 def at_moment(moment, act):

@@ -17,7 +17,7 @@ from tests.scoring.test_scorer import odd_rows, rows_of
 from vae_model import Config, Detector
 from vae_model.errors import ModelFileError
 from vae_model.scoring import model_file
-from vae_model.scoring.scorer import OUTPUT, Scorer
+from vae_model.scoring.scorer import SCORED, Scorer
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def forged(header=HEADER, arrays=ARRAYS, index=lambda entries: None, text=lambda
 def scored(model):
     """What a detector or a scorer makes of odd rows, without the model's own name."""
     if isinstance(model, Detector):
-        return model.score(ROWS).drop(OUTPUT.names[-1])
+        return model.score(ROWS).drop(SCORED.names[-1])
     return pa.Table.from_struct_array(model([ROWS[name].combine_chunks() for name in model.names]))
 
 
@@ -251,7 +251,7 @@ def test_bits_of_the_arrays():
             continue
         count["another model"] += 1
         for row in rows:
-            numbers = [row[column] for column in OUTPUT.names[:3]]
+            numbers = [row[column] for column in SCORED.names[:3]]
             is_scored = row["anomaly_status"] != "too_many_missing"
             assert [number is not None and math.isfinite(number) for number in numbers] == [is_scored] * 3, attempt
     print(dict(count))

@@ -14,7 +14,7 @@ from vae_model import Config, Detector
 from vae_model.networks.buffers import Buffers
 from vae_model.networks.tiles import BLOCK, to_rows
 from vae_model.scoring import scorer
-from vae_model.scoring.scorer import COMPUTED, OUTPUT, STATUSES, Scorer
+from vae_model.scoring.scorer import COMPUTED, OUTPUT, SCORED, STATUSES, Scorer
 
 VALUES = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]
 
@@ -87,9 +87,11 @@ def test_the_output_is_the_contract():
         ("anomaly_reasons", reasons),
         ("anomaly_status", pa.string()),
         ("anomaly_model", pa.string()),
+        ("anomaly_run", pa.string()),
     ]
     assert [(field.name, field.type) for field in OUTPUT] == expected
-    assert OUTPUT.names[:-1] == COMPUTED.names
+    assert OUTPUT.names[:-1] == SCORED.names
+    assert SCORED.names[:-1] == COMPUTED.names
     assert set(STATUSES) == {"ok", "unseen_category", "non_finite", "too_many_missing"}
 
 
@@ -112,7 +114,7 @@ def test_scored_rows_have_exactly_the_schema(rows):
     struct = SCORER([table[name].combine_chunks() for name in SCORER.names])
     assert struct.type == pa.struct(list(COMPUTED))
     assert len(struct) == rows
-    assert DETECTOR.score(table).schema.equals(OUTPUT)
+    assert DETECTOR.score(table).schema.equals(SCORED)
 
 
 def test_the_model_is_named_by_name_and_digest():

@@ -10,7 +10,7 @@ import pytest
 from tests.tables.makers import PASSED, ZOO, made
 from tests.tables.test_parquet import opened
 from vae_model import Config, Detector
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.scorer import SCORED
 from vae_model.spark import score
 from vae_model.spark.frames import to_arrow
 
@@ -53,8 +53,8 @@ def files(tmp_path_factory):
 
 def assert_same(found, expected):
     """Two scored tables are the same to the last bit."""
-    for name in OUTPUT.names:
-        ours, theirs = (table[name].combine_chunks().cast(OUTPUT.field(name).type) for table in (found, expected))
+    for name in SCORED.names:
+        ours, theirs = (table[name].combine_chunks().cast(SCORED.field(name).type) for table in (found, expected))
         if not ours.equals(theirs):
             pairs = zip(ours.to_pylist(), theirs.to_pylist(), strict=True)
             differing = [(i, *pair) for i, pair in enumerate(pairs) if pair[0] != pair[1]]

@@ -55,7 +55,7 @@ def is_dead(mark: str, touched: float | None, quiet: float = QUIET) -> bool:
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # a number that no process has
         return False
     except OSError:  # another user's
         return True

@@ -64,9 +64,12 @@ class Folder:
     def find(self, run_id: str) -> RunRecord | None:
         """The record of a run; None where there is none. Raises OutputError where it cannot be read."""
         try:
-            return next(self._rows(f"{file_name(run_id)}.parquet"), None)
+            found = next(self._rows(f"{file_name(run_id)}.parquet"), None)
         except FileNotFoundError:
             return None
+        if found is not None and found.run_id != run_id:
+            raise no_record(f"{self._path}/{file_name(run_id)}.parquet", f"the run {found.run_id}")
+        return found
 
     def records(self) -> list[RunRecord]:
         """All records, the latest start first; none where there is no folder."""
@@ -90,6 +93,10 @@ class Folder:
             rows = pq.read_table(io.BytesIO(files.get(path))).to_pylist()
             yield from map(RunRecord.from_row, rows)
         except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
-            raise OutputError(
-                f"{path} is no record of a run.", found=str(error), hint="Remove it, or set runs: {path: …} elsewhere."
-            ) from None
+            raise no_record(path, str(error)) from None
+
+
+def no_record(place: str, found: str) -> OutputError:
+    """The error of a file or a table that does not hold what this package has written there."""
+    hint = "Remove it, or set runs: to another place."
+    return OutputError(f"{place} is no record of a run.", "a record as this job writes it", found, hint)

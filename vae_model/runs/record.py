@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, Self, get_args
@@ -102,35 +102,27 @@ class RunRecord:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """From a row of a runs table. Columns of later versions are passed over; raises ValueError without an id."""
-        known = {one.name for one in fields(cls)}
-        found: dict[str, Any] = {name: value for name, value in row.items() if name in known and value is not None}
-        if not {"run_id", "name", "command", "status", "started", "heartbeat", "process"} <= found.keys():
-            raise ValueError("no record of a run")
-        if found["status"] not in get_args(Status) or not re.fullmatch(marks.MARK, str(found["process"])):
-            raise ValueError("no record of a run of this version")
-        for name in ("statuses", "versions"):
-            if name in found:
-                found[name] = _as_dict(found[name])
-        for name in ("started", "ended", "heartbeat"):
-            if name in found:
-                found[name] = _utc(found[name])
-        stages = [Stage(**{one.name: stage[one.name] for one in fields(Stage)}) for stage in found.pop("stages", [])]
-        return cls(**found, stages=stages)
+        """From a row of a runs table, which others may have written. Columns of later versions are passed over; raises
+        ValueError or TypeError for what is no record.
+        """
+        known = {name: _as_items(row[name]) for name in SCHEMA.names if name in row}
+        (typed,) = pa.Table.from_pylist([known], SCHEMA).to_pylist()
+        values: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
+        values |= {name: dict(values[name]) for name in ("statuses", "versions") if name in values}
+        if not {"run_id", "name", "command", "status", "started", "heartbeat", "process"} <= values.keys():
+            raise ValueError("a column that each record has is missing")
+        if values["status"] not in get_args(Status) or not re.fullmatch(marks.MARK, values["process"]):
+            raise ValueError("its status or its process is none")
+        times: dict[str, Any] = {
+            name: values[name].astimezone(UTC) for name in ("started", "ended", "heartbeat") if name in values
+        }
+        stages = [Stage(**stage) for stage in values.get("stages", [])]
+        return cls(**(values | times | {"stages": stages}))
 
 
 def _as_items(value: Any) -> Any:
+    """A map as Arrow takes it: a list of pairs."""
     return list(value.items()) if isinstance(value, dict) else value
-
-
-def _as_dict(value: Any) -> dict[str, Any]:
-    """A map as Spark gives it, or as Arrow does, a list of pairs."""
-    pairs: Iterable[tuple[str, Any]] = value.items() if isinstance(value, dict) else value
-    return dict(pairs)
-
-
-def _utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 _TIME = pa.timestamp("us", "UTC")

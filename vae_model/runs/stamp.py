@@ -57,5 +57,5 @@ class Stamp:
             and isinstance(self.model, str | None)
             and isinstance(self.position, dict | None)
             and type(self.contract) is int
-            and isinstance(self.version, int | None)
+            and (self.version is None or type(self.version) is int)
         )

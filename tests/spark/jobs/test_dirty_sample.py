@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
+from tests.spark.jobs.scoring import run_score
 from vae_model.config.load import parse_config
 from vae_model.spark.jobs.init import starter_config
-from vae_model.spark.jobs.score import run_score
 from vae_model.spark.jobs.train import run_train
 from vae_model.spark.sinks.reading import read_output
 

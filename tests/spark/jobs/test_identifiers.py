@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.spark.jobs.scoring import run_score
 from tests.spark.jobs.test_jobs import job
 from vae_model.config.tables import Source
 from vae_model.errors import ConfigError, OutputError, SourceError
 from vae_model.places import identifiers
-from vae_model.spark.jobs.score import run_score
 from vae_model.spark.sinks import sink
 from vae_model.spark.sinks.reading import read_output
 from vae_model.spark.source.table import open_source
@@ -58,7 +58,7 @@ def test_tables_by_full_name_are_read_and_written(engine, path, detector, tmp_pa
     for _ in range(2):  # replaced, not added to
         assert run_score(engine, config, detector).rows == 1200
     appended = config.model_copy(update={"output": config.output.model_copy(update={"mode": "append"})})
-    assert run_score(engine, appended, detector).rows == 1200
+    assert run_score(engine, appended, detector, "another run").rows == 1200
     assert read_output(engine, config.output).count() == 2400
     for table in (source, output):
         engine.sql(f"DROP TABLE {identifiers.table(table)}")
@@ -70,7 +70,7 @@ def test_a_short_and_a_full_name_of_one_table_are_the_same_place(engine, path, d
     full = f"{engine.catalog.currentCatalog()}.{engine.catalog.currentDatabase()}.SAME_place"
     config = job(path, tmp_path, source={"table": "same_place"}, output={"table": full})
     with pytest.raises(OutputError, match="the same place as the source"):
-        sink.check_output(engine, config.source, config.output, engine.table("same_place"))
+        sink.check_output(engine, config.source, config.output, engine.table("same_place"), [])
     engine.sql("DROP TABLE same_place")
 
 

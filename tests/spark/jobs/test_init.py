@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
+from tests.spark.jobs.scoring import run_score
 from vae_model.config.load import parse_config
 from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark.jobs.init import named_source, starter_config
-from vae_model.spark.jobs.score import run_score
 from vae_model.spark.jobs.train import run_train
 
 ROWS = 2000

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from tests.spark.conftest import SMALL
+from tests.spark.jobs.scoring import run_score
 from vae_model import Detector
 from vae_model.config.load import parse_config
 from vae_model.errors import NothingToScore, SchemaError, SourceError, TrainingError, VaeAnomalyError
 from vae_model.spark import frames, train
-from vae_model.spark.jobs.score import run_score
 from vae_model.spark.jobs.train import run_train
 from vae_model.spark.sinks.reading import read_output
 
@@ -69,7 +69,7 @@ def test_appending_counts_only_this_run(engine, path, detector, tmp_path):
     for where, rows in (("id < 700", 700), ("id >= 700", 500)):
         config = job(path, tmp_path, source={"path": path, "where": where}, output={
             "path": str(tmp_path / "scored"), "format": "delta", "mode": "append"})  # fmt: skip
-        assert run_score(engine, config, detector).rows == rows
+        assert run_score(engine, config, detector, where).rows == rows
 
 
 def test_the_decision_of_the_config_wins_and_leaves_the_model_its_name(engine, path, detector, tmp_path):

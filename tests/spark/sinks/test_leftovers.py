@@ -4,11 +4,12 @@ import pytest
 from pyspark.sql import functions as F
 
 from tests.places.test_marks import other
+from tests.spark.sinks.orders import write
 from vae_model.config.tables import Output
 from vae_model.errors import OutputError
 from vae_model.places import files, identifiers, marks
 from vae_model.spark import frames
-from vae_model.spark.sinks import first_commit, sink
+from vae_model.spark.sinks import first_commit
 from vae_model.spark.sinks.delta import Delta
 
 ELSEWHERE = {"space": "00000000", "began": "20200101t000000"}
@@ -19,12 +20,6 @@ ELSEWHERE = {"space": "00000000", "began": "20200101t000000"}
 def delta(tmp_path):
     """A Delta output where nothing is yet."""
     return Output(path=str(tmp_path / "out"), format="delta")
-
-
-def write(frame, output):
-    """Write, and count what was written."""
-    with sink.write(frame, output) as rows:
-        return rows().count()
 
 
 def failing(engine, rows=400_000):
@@ -45,7 +40,7 @@ def test_a_failed_first_write_leaves_no_delta_folder(engine, delta, tmp_path, mo
     with pytest.raises(frames.ENGINE_ERRORS, match="this row fails"):
         write(failing(engine), delta)
     assert list(tmp_path.iterdir()) == []
-    assert write(engine.range(10), delta) == 10
+    assert write(engine.range(10), delta).count() == 10
     assert not list((tmp_path / "out").glob("_vae*"))
 
 
@@ -56,7 +51,7 @@ def test_a_failed_write_into_a_table_removes_nothing(engine, delta, tmp_path):
     with pytest.raises(frames.ENGINE_ERRORS, match="this row fails"):
         write(failing(engine), delta)
     assert (tmp_path / "out" / "part-0-of-another.parquet").exists()
-    assert write(engine.range(20), delta) == 20
+    assert write(engine.range(20), delta).count() == 20
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -91,6 +86,6 @@ def test_staged_tables_of_dead_runs_are_dropped(engine, tmp_path):
     kept = {live, f"{output.table}_staged_0123abcd", f"{output.table}x_staged_{other(marks.new(), **ELSEWHERE)}"}
     for name in (dead, *kept):
         engine.range(1).write.format("parquet").saveAsTable(identifiers.table(name))
-    assert write(engine.range(10), output) == 10
+    assert write(engine.range(10), output).count() == 10
     found = {row["tableName"] for row in engine.sql("SHOW TABLES").collect() if output.table in row["tableName"]}
     assert found == {output.table, *kept}

@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from tests.spark.conftest import ODD
+from tests.spark.sinks import orders
 from vae_model import Detector
 from vae_model.config.tables import Output, Source
 from vae_model.errors import OutputError
@@ -16,8 +17,9 @@ from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark import frames, score
 from vae_model.spark.engines.engine import Capabilities
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.sinks import delta, sink
+from vae_model.spark.sinks import sink
 from vae_model.spark.sinks.reading import read_output
+from vae_model.spark.sinks.writing import Mode
 
 
 def output_at(tmp_path, kind, format_, mode="replace"):
@@ -37,10 +39,10 @@ def plain_detector(rows, config):
     return Detector(config).fit(rows.drop(columns=ODD))
 
 
-def write(frame, output):
-    """Write, and give what was written as pandas, by id."""
-    with sink.write(frame, output) as rows:
-        return frames.to_arrow(rows()).to_pandas().sort_values("id", ignore_index=True)
+def write(frame, output, run="a run"):
+    """Write as a run, and give what was written as pandas, by id."""
+    found = frames.to_arrow(orders.write(frame, output, run)).to_pandas()
+    return found.sort_values("id", ignore_index=True)
 
 
 def failing(frame, detector):
@@ -58,7 +60,7 @@ SINKS = pytest.mark.parametrize(
 def test_replace_writes_what_was_scored(frame, engine, detector, tmp_path, kind, format_):
     """What is read back from a replaced output is the scored frame, odd names and nested reasons included."""
     output = output_at(tmp_path, kind, format_)
-    scored = score(frame, detector)
+    scored = score(frame, detector, run_id="a run")
     write(scored, output)
     write(scored, output)
     expected = frames.to_arrow(scored).to_pandas().sort_values("id", ignore_index=True)
@@ -73,7 +75,7 @@ def test_append_adds_rows(frame, engine, detector, tmp_path, kind, format_):
     output = output_at(tmp_path, kind, format_, "append")
     scored = score(frame, detector)
     for times in (1, 2):
-        write(scored, output)
+        write(scored, output, f"run {times}")
         assert len(read(engine, output)) == times * 1200
 
 
@@ -102,7 +104,7 @@ def test_a_failed_job_leaves_the_previous_output_as_it_was(frame, engine, detect
 
 def check(engine, frame, path, output, source=None):
     """``check_output`` for a Parquet source."""
-    sink.check_output(engine, Source.model_validate(source or {"path": path}), output, frame)
+    sink.check_output(engine, Source.model_validate(source or {"path": path}), output, frame, ["id"])
 
 
 def test_the_output_must_not_be_the_source(engine, frame, path):
@@ -143,13 +145,13 @@ def test_appending_other_columns_is_refused(engine, frame, path, detector, tmp_p
     write(score(frame.drop("note"), detector), output_at(tmp_path, "path", format_))
     with pytest.raises(OutputError, match="its columns differ") as error:
         check(engine, frame, path, output_at(tmp_path, "path", format_, "append"))
-    assert "note: string" in str(error.value)
+    assert "column 'note' (string) is not in the output" in str(error.value)
 
 
 def test_the_odd_column_is_among_the_scored(detector):
     """The tests above do train on a column with dots, spaces, backticks and umlauts in its name."""
     assert ODD in detector.spec.names
-    assert len(OUTPUT) == 7
+    assert len(OUTPUT) == 8
 
 
 @pytest.mark.classic
@@ -188,8 +190,8 @@ def test_what_was_written_is_this_runs_rows(frame, engine, detector, tmp_path, k
     """Whoever appended before, and whatever names the columns have: the rows of a run are those it wrote."""
     output = output_at(tmp_path, kind, format_, "append")
     for low, high in ((0, 300), (300, 500), (500, 1200)):
-        scored = score(frame.where(f"id >= {low} AND id < {high}"), detector)
-        written = write(scored, output)
+        scored = score(frame.where(f"id >= {low} AND id < {high}"), detector, run_id=f"from {low}")
+        written = write(scored, output, f"from {low}")
         assert written["id"].tolist() == list(range(low, high))
         expected = frames.to_arrow(scored).to_pandas().sort_values("id", ignore_index=True)
         assert list(written.columns) == list(expected.columns)
@@ -199,14 +201,12 @@ def test_what_was_written_is_this_runs_rows(frame, engine, detector, tmp_path, k
 
 @pytest.mark.parametrize("kind", ["path", "table"])
 def test_another_writers_rows_are_not_counted(frame, engine, detector, tmp_path, kind):
-    """Rows that another job appends to a Delta table between this run's commit and its summary are not this run's."""
+    """Rows that another job appends to a table between this run's commit and its summary are not this run's."""
     output = output_at(tmp_path, kind, "delta", "append")
-    write(score(frame.where("id < 100"), detector), output)
-    with sink.write(score(frame.where("id >= 100 AND id < 300"), detector), output):
-        pass
     own, other = (score(frame.where(w), detector) for w in ("id >= 300 AND id < 400", "id >= 400"))
-    with sink.write(own, output) as rows, sink.write(other, output):
-        assert rows().count() == 100
+    rows = orders.write(own, output, "one")
+    orders.write(other, output, "other")
+    assert rows.count() == 100
 
 
 @pytest.mark.parametrize("kind", ["path", "table"])
@@ -216,23 +216,14 @@ def test_a_partitioned_table_is_added_to(frame, engine, plain_detector, tmp_path
     """
     output = output_at(tmp_path, kind, "delta", "append")
     odd = frame.drop(ODD).withColumnRenamed("note", "Location")
-    scored = score(odd, plain_detector).withColumn("part", F.when(F.col("id") % 3 == 0, F.lit("a b%")).otherwise("c"))
+    part = F.when(F.col("id") % 3 == 0, F.lit("a b%")).otherwise("c")
+    scored = score(odd, plain_detector, run_id="sooner").withColumn("part", part)
     saver = scored.where("id < 100").write.format("delta").partitionBy("part")
     saver.save(output.path) if output.path else saver.saveAsTable(output.table)
-    written = write(scored.where("id >= 100 AND id < 400"), output)
+    written = write(scored.where("id >= 100 AND id < 400"), output, "later")
     assert written["id"].tolist() == list(range(100, 400))
     assert written["part"].tolist() == ["a b%" if i % 3 == 0 else "c" for i in range(100, 400)]
     assert len(read(engine, output)) == 400
-
-
-def test_a_commit_that_is_not_found_gives_no_rows(frame, engine, detector, tmp_path, monkeypatch):
-    """A table whose log or history does not tell is never taken for the rows of this run."""
-    output = output_at(tmp_path, "path", "delta", "append")
-    write(score(frame.where("id < 100"), detector), output)
-    monkeypatch.setattr(delta, "_by_log", lambda *_: None)
-    monkeypatch.setattr(delta, "_by_history", lambda *_: None)
-    with sink.write(score(frame.where("id >= 100 AND id < 300"), detector), output) as rows:
-        assert rows() is None
 
 
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
@@ -240,18 +231,18 @@ def test_a_mode_that_an_engine_lacks_is_refused(frame, engine, tmp_path, monkeyp
     """A mode that needs what the engine cannot do, or that the format has not, is an error that lists the others."""
     output = output_at(tmp_path, "path", format_, "append")
     needy = type(sink.SINKS[format_])()
-    needy.modes = {"replace": (), "append": ("merge",)}
+    monkeypatch.setattr(needy, "modes", lambda _: {"replace": Mode((), "whole"), "append": Mode(("merge",), "added")})
     monkeypatch.setitem(sink.SINKS, format_, needy)
-    sink.check_mode(engine, output)
+    assert sink.check_mode(engine, output) == "added"
     monkeypatch.setattr(type(engine_of(engine)), "can", Capabilities(merge=False))
     with pytest.raises(OutputError) as caught:
         sink.check_mode(engine, output)
     name = engine_of(engine).name
     assert str(caught.value) == (
-        f"output.mode append cannot be had here.\n  expected: for {format_} on {name}: replace\n"
+        f"output.mode append cannot be had here.\n  expected: for {format_} paths on {name}: replace\n"
         f"  found: {name} cannot do: merge\n  to do: Change output.mode, output.format or engine."
     )
-    needy.modes = {"replace": ()}
+    monkeypatch.setattr(needy, "modes", lambda _: {"replace": Mode((), "whole")})
     with pytest.raises(OutputError, match="found: no such mode"):
         sink.check_mode(engine, output)
 
@@ -262,9 +253,9 @@ def test_a_delta_table_is_written_where_its_path_says(frame, engine, detector, t
     output = Output.model_validate({"path": str(tmp_path / name), "format": "delta"})
     if engine_of(engine).name == "Sail":
         with pytest.raises(OutputError, match="Sail cannot write Delta at"):
-            sink.check_output(engine, Source(path=str(tmp_path / "source")), output, frame)
+            sink.check_output(engine, Source(path=str(tmp_path / "source")), output, frame, ["id"])
         assert not (tmp_path / name).exists()
     else:
-        sink.check_output(engine, Source(path=str(tmp_path / "source")), output, frame)
+        sink.check_output(engine, Source(path=str(tmp_path / "source")), output, frame, ["id"])
         assert len(write(score(frame.where("id < 50"), detector), output)) == 50
         assert (tmp_path / name / "_delta_log").is_dir()

@@ -13,7 +13,7 @@ SCORED = [
     "double(id) AS reconstruction_error", "double(id) AS anomaly_score", "0.5D AS anomaly_p_value",
     "id > 7 AS is_anomaly",
     "array(named_struct('feature', 'f', 'share', 1D, 'observed', 'o', 'expected', 'e')) AS anomaly_reasons",
-    "'ok' AS anomaly_status", "'m' AS anomaly_model",
+    "'ok' AS anomaly_status", "'m' AS anomaly_model", "'r' AS anomaly_run",
 ]  # fmt: skip
 """The output columns of ten rows, of which the last two are flagged."""
 NOWHERE = Output(path="/nowhere", format="delta")
@@ -25,7 +25,7 @@ def test_keys_may_be_called_anything(engine, detector):
     keys = ["__score", "__p", "__reasons", "s", "n", "a"]
     frame = engine.range(10).selectExpr(*(f"concat('{name}', id) AS {name}" for name in keys), *SCORED)
     found = summarise(frame, NOWHERE, keys, detector.scorer)
-    assert (found.rows, found.anomalies, found.statuses) == (10, 2, {"ok": 10})
+    assert (found.rows, found.scored, found.anomalies, found.statuses) == (10, 10, 2, {"ok": 10})
     assert [one.key for one in found.top] == [{name: f"{name}{i}" for name in keys} for i in reversed(range(10))]
     assert [(one.score, one.p_value, one.is_anomaly) for one in found.top[1:3]] == [(8.0, 0.5, True), (7.0, 0.5, False)]
     assert found.top[0].reasons == [Reason("f", 1.0, "o", "e")]
@@ -59,7 +59,7 @@ def test_rows_without_a_score_are_not_among_the_highest(engine, detector, unscor
     for name in OUTPUT.names[:4]:
         scored[name] = scored[name].replace(f" AS {name}", "").join([f"if(id < {unscored}, null, ", f") AS {name}"])
     found = summarise(engine.range(10).selectExpr("id", *scored.values()), NOWHERE, ["id"], detector.scorer)
-    assert found.rows == 10
+    assert (found.rows, found.scored) == (10, 10 - unscored)
     assert [row.key["id"] for row in found.top] == [9, 8, 7, 6, 5, 4, 3][:shown]
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.spark.sinks.orders import write
 from vae_model.config.tables import Output
 from vae_model.spark.frames import to_arrow
-from vae_model.spark.sinks import sink
+from vae_model.spark.sinks.writing import RUN
 
 WIDENED = {"delta.typeChanges": [{"fromType": "integer", "toType": "long"}]}
 MARKED = {
@@ -70,8 +71,7 @@ def test_what_the_sources_fields_carry_stays_with_the_source(engine, tmp_path, f
     before = to_arrow(engine.read.format("delta").load(source))
     mark(source)
     frame = engine.read.format("delta").load(source)
-    with sink.write(frame, Output.model_validate({"path": target, "format": format_})) as rows:
-        found = rows()
+    found = write(frame, Output.model_validate({"path": target, "format": format_})).drop(RUN)
     assert found.dtypes == frame.dtypes
     after = to_arrow(found).sort_by("id").to_pylist()
     assert [str(row) for row in after] == [str(row) for row in before.sort_by("id").to_pylist()]

@@ -6,10 +6,10 @@ import re
 import numpy as np
 import pytest
 
+from tests.spark.jobs.scoring import run_score
 from tests.spark.jobs.test_jobs import job
 from tests.spark.workers.test_udf import assert_same_scores, collected, plan
 from vae_model.spark import score
-from vae_model.spark.jobs.score import run_score
 from vae_model.spark.sinks import writer
 from vae_model.spark.source import spread
 

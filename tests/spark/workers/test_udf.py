@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.spark.conftest import ODD
 from vae_model.errors import SchemaError
-from vae_model.scoring.scorer import OUTPUT, Scorer
+from vae_model.scoring.scorer import SCORED, Scorer
 from vae_model.spark import score
 from vae_model.spark.frames import ENGINE_ERRORS, column, to_arrow
 from vae_model.spark.workers import udf
@@ -67,7 +67,7 @@ def test_other_columns_pass_through_untouched(frame, detector, rows):
     """The source's columns come out first, in their order, type and value; the seven output columns follow."""
     scored = score(frame, detector)
     width = len(frame.columns)
-    assert scored.columns == [*frame.columns, *OUTPUT.names]
+    assert scored.columns == [*frame.columns, *SCORED.names]
     assert scored.dtypes[:width] == frame.dtypes
     assert [type_ for _, type_ in scored.dtypes[width:]] == [
         "double", "double", "double", "boolean",
@@ -192,7 +192,7 @@ def test_one_feature_column_is_enough(engine, path, rows, name):
 
 def test_a_prefix_goes_before_every_added_column(frame, detector):
     """Output columns carry the prefix, the source's columns do not."""
-    assert score(frame, detector, "vae_").columns == [*frame.columns, *("vae_" + name for name in OUTPUT.names)]
+    assert score(frame, detector, "vae_").columns == [*frame.columns, *("vae_" + name for name in SCORED.names)]
 
 
 def test_a_clash_with_an_output_column_is_refused(frame, detector):
@@ -274,10 +274,10 @@ def test_columns_named_like_those_of_the_plan_survive(engine, path, detector, ro
         F.lit("x").alias("__vae.anomaly_score"), F.lit(1.5).alias("anomaly_score"),
     )  # fmt: skip
     found = collected(score(odd, detector, "vae_"))
-    assert list(found.columns) == [*odd.columns, *("vae_" + name for name in OUTPUT.names)]
+    assert list(found.columns) == [*odd.columns, *("vae_" + name for name in SCORED.names)]
     assert found["__VAE"].tolist() == [2 * i for i in range(len(rows))]
     assert [value["anomaly_score"] for value in found["__vae_1"]] == list(range(len(rows)))
     assert set(found["__vae.anomaly_score"]) == {"x"}
     assert set(found["anomaly_score"]) == {1.5}
-    scores = found[["vae_" + name for name in OUTPUT.names]].set_axis(OUTPUT.names, axis=1)
+    scores = found[["vae_" + name for name in SCORED.names]].set_axis(SCORED.names, axis=1)
     assert_same_scores(scores, detector.score(rows))

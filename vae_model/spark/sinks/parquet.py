@@ -79,7 +79,8 @@ class Parquet:
             _table(frame, output.table)
         else:  # the files go where the table's are
             _folder(aligned(frame, there.schema), _folder_of_table(spark, output), writing)
-            spark.catalog.refreshTable(identifiers.table(output.table))
+            with suppress(*ENGINE_ERRORS):  # Sail, which lists the files anew for each query, has no such command
+                spark.catalog.refreshTable(identifiers.table(output.table))
 
     def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
         """What the last run left beside the files; a table by name has nothing."""

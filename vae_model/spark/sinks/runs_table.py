@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -11,7 +12,7 @@ from vae_model.config.config import Config
 from vae_model.config.tables import Runs
 from vae_model.errors import InputError
 from vae_model.places import files, identifiers
-from vae_model.runs.ledger import Folder, Ledger
+from vae_model.runs.ledger import Folder, Ledger, no_record
 from vae_model.runs.record import SCHEMA, RunRecord
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import from_arrow, to_arrow
@@ -44,17 +45,20 @@ class RunsTable:
 
     def put(self, record: RunRecord) -> None:
         """Add a row with the state of a run. Raises what the engine raises."""
-        (row,) = record.to_arrow().to_pylist(maps_as_pydicts="strict")
-        frame = self._spark.createDataFrame([tuple(row.values())], from_arrow(SCHEMA))
+        values = asdict(record)
+        frame = self._spark.createDataFrame([tuple(values[name] for name in SCHEMA.names)], from_arrow(SCHEMA))
         frame.write.format(self._format).mode("append").saveAsTable(self._table)
 
     def _rows(self) -> DataFrame | None:
         return self._spark.table(self._table) if self._spark.catalog.tableExists(self._table) else None
 
-    @staticmethod
-    def _latest(rows: DataFrame) -> list[RunRecord]:
-        """The last state of each run, the latest start first."""
-        states = sorted(map(RunRecord.from_row, to_arrow(rows).to_pylist()), key=lambda record: record.heartbeat)
+    def _latest(self, rows: DataFrame) -> list[RunRecord]:
+        """The last state of each run, the latest start first. Raises OutputError for rows of something else."""
+        try:
+            states = [RunRecord.from_row(row) for row in to_arrow(rows).to_pylist()]
+        except (ValueError, TypeError) as error:
+            raise no_record(self._table, str(error)) from None
+        states.sort(key=lambda record: record.heartbeat)
         last = {record.run_id: record for record in states}
         return sorted(last.values(), key=lambda record: record.started, reverse=True)
 

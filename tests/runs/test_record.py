@@ -1,0 +1,92 @@
+"""The record of a run: as a row of a table and as JSON it is what it was."""
+
+import json
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.places.test_marks import other
+from vae_model.places import marks
+from vae_model.runs.record import SCHEMA, SILENT, RunRecord, Stage
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+TIME = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+COUNT = st.integers(0, 2**62)
+NUMBER = st.floats(allow_nan=False)
+STAGE = st.builds(Stage, TEXT, NUMBER, st.none() | COUNT, st.none() | NUMBER)
+RECORD = st.builds(
+    RunRecord, run_id=TEXT, name=TEXT, command=TEXT, message=st.none() | TEXT, started=TIME, heartbeat=TIME,
+    ended=st.none() | TIME, slice=st.none() | TEXT, statuses=st.none() | st.dictionaries(TEXT, COUNT),
+    rows_read=st.none() | COUNT, threshold=st.none() | NUMBER, stages=st.lists(STAGE, max_size=3),
+    versions=st.dictionaries(TEXT, TEXT, max_size=3), status=st.sampled_from(["running", "skipped", "gated", "failed"]),
+)  # fmt: skip
+
+
+@given(RECORD)
+def test_a_row_of_a_table_gives_the_record_back(record):
+    """Whatever it holds, as lists of pairs or as dictionaries; columns of a later version are passed over."""
+    (row,) = record.to_arrow().to_pylist()
+    assert RunRecord.from_row(row) == record
+    (row,) = record.to_arrow().to_pylist(maps_as_pydicts="strict")
+    assert RunRecord.from_row({**row, "of_a_later_version": 1}) == record
+
+
+@given(RECORD)
+def test_json_says_all_of_it(record):
+    """Each field stands under its name, times with their offset."""
+    told = json.loads(json.dumps(record.to_json()))
+    assert list(told) == [one.name for one in fields(RunRecord)] == SCHEMA.names
+    assert datetime.fromisoformat(told["started"]) == record.started
+    assert told["statuses"] == record.statuses
+
+
+def test_a_time_without_a_zone_is_utc():
+    """As an engine gives it whose session is in UTC."""
+    record = RunRecord("a", "m", "run")
+    (row,) = record.to_arrow().to_pylist()
+    assert RunRecord.from_row({**row, "started": row["started"].replace(tzinfo=None)}).started == record.started
+
+
+@pytest.mark.parametrize("lacking", ["run_id", "name", "command", "status", "started", "heartbeat", "process"])
+def test_a_row_of_something_else_is_no_record(lacking):
+    """What each record has, a row of another table may lack."""
+    (row,) = RunRecord("a", "m", "run").to_arrow().to_pylist()
+    for value in ({}, {lacking: None}):
+        with pytest.raises(ValueError, match="is missing"):
+            RunRecord.from_row({name: one for name, one in row.items() if name != lacking} | value)
+
+
+@pytest.mark.parametrize(
+    ("process", "quiet", "status", "alive"),
+    [
+        ({}, 10 * SILENT, "running", True),  # this very process: how long it was silent does not count
+        ({"pid": "999999999"}, 0, "running", False),
+        ({"space": "00000000"}, SILENT / 2, "running", True),
+        ({"space": "00000000"}, SILENT * 2, "running", False),
+        ({}, 0, "succeeded", False),
+    ],
+)
+def test_a_run_is_alive_as_long_as_its_process(process, quiet, status, alive):
+    """Of this machine the process is looked at, of another's the time since it last said that it is alive."""
+    heartbeat = datetime.now(UTC) - timedelta(seconds=quiet)
+    record = RunRecord("a", "m", "run", status=status, heartbeat=heartbeat, process=other(marks.new(), **process))
+    assert record.is_alive == alive
+
+
+def test_an_ended_run_says_how_long_it_took():
+    """From start to end; of one that goes on that is not known."""
+    record = RunRecord("a", "m", "run")
+    assert record.seconds is None
+    record = replace(record, started=record.started - timedelta(seconds=5)).ending("failed", "why")
+    assert (record.status, record.message) == ("failed", "why")
+    assert 5 <= record.seconds < 60
+
+
+def test_the_table_has_a_type_for_each_field():
+    """Numbers, times, maps and lists are not written as text."""
+    texts = {field.name for field in SCHEMA if pa.types.is_string(field.type)}
+    assert texts.isdisjoint({"started", "ended", "heartbeat", "rows_read", "threshold", "statuses", "stages"})
