@@ -72,7 +72,6 @@ EXAMPLES = {
     "decision": "decision:\n  false_alarm_rate: 0.0005\n  reasons: 3",
     "runs": "runs:\n  table: monitoring.runs",
     "output": "output:\n  table: monitoring.weather_scored\n  format: delta\n  mode: append\n  prefix: vae_",
-    "runs": "runs:\n  path: scored/weather_runs",
 }
 """A few lines of YAML for each section."""
 

@@ -82,7 +82,7 @@ def test_every_block_of_the_docs_is_known():
         for name, text in pages.items()
         for language in re.findall(r"^```(\w+)$", text, re.MULTILINE)
     }
-    assert kinds == {("operating.md", "sh"), ("", "yaml"), ("", "text"), ("", "mermaid")}
+    assert kinds == {("operating.md", "sh"), ("", "yaml"), ("", "text"), ("", "sql"), ("", "mermaid")}
 
 
 def test_the_readme_begins_with_the_two_commands():
@@ -229,7 +229,9 @@ def test_the_walk_over_an_own_table(here, capsys):
 
 
 def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys):
-    """conf/weather.yaml prints what the README shows, … for whatever stands there, and the README's SQL finds it so."""
+    """conf/weather.yaml prints what the README shows, … for whatever stands there, and the README's SQL finds it so;
+    that of docs/operating.md finds the run of each row.
+    """
     assert guarded(lambda: app(["run", "--config", "conf/weather.yaml", "--set", "engine=sail"])) == 0
     shown = " ".join(blocks(README, "text", "Scored")[0].split())
     pattern = re.escape(shown).replace("\\ ", " ").replace("…", ".*?")
@@ -239,6 +241,9 @@ def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys)
     assert (rows[0]["origin"], rows[0]["first_reason"]) == ("EWR", "wind_speed")
     assert rows[0]["time_hour"].strftime("%m-%d %H") == "02-12 08"
     assert 5 <= len(rows) <= 52
+    joined = _sail.sql(blocks(OPERATING, "sql")[0]).collect()
+    assert len(joined) == len(rows)
+    assert {row["source_version"][:6] for row in joined} == {"files:"}
 
 
 @pytest.mark.slow
