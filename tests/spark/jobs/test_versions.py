@@ -2,12 +2,12 @@
 
 import pytest
 
+from tests.spark.jobs.scoring import run_score
 from tests.spark.jobs.test_jobs import job
 from vae_model import Detector
 from vae_model.errors import ConfigError, GateClosed, ModelFileError, OutputError
 from vae_model.runs.versions import CURRENT, Versions
 from vae_model.spark import frames
-from vae_model.spark.jobs.score import run_score
 from vae_model.spark.jobs.train import run_train
 from vae_model.spark.jobs.validate import validate
 from vae_model.spark.sinks.reading import read_output
