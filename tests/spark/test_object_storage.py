@@ -20,12 +20,14 @@ from tests.s3 import BUCKET, KEY_ID, SECRET
 from vae_model.config.tables import Output, Source
 from vae_model.errors import JobError, OutputError, SourceError, StorageError
 from vae_model.places import files, marks
-from vae_model.places.staging import STAGED
+from vae_model.places.staging import STAGED, STAMP
+from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.engine import Engine
 from vae_model.spark.engines.own import marked
 from vae_model.spark.sinks import parquet as parquet_sink
-from vae_model.spark.sinks import sink
+from vae_model.spark.sinks import sink, sliced
 from vae_model.spark.sinks.parquet import Parquet
+from vae_model.spark.sinks.writing import Writing
 from vae_model.spark.source.table import open_source
 
 ROWS = 300
@@ -173,7 +175,9 @@ def test_train_score_and_read_again(lake, engine, tmp_path):
     )
     keys = lake.keys()
     assert not [key for key in keys if STAGED in key or files.PROBE in key]
-    assert {key.partition("/")[0] for key in keys} == {"rows", "models", "delta", "parquet", "job.yaml"}
+    assert {key.partition("/")[0] for key in keys} == {
+        "rows", "models", "delta", "delta_runs", "parquet", "parquet_runs", "job.yaml"
+    }  # fmt: skip
 
     for answer in failed:
         assert answer.code == 2, answer
@@ -227,12 +231,12 @@ def test_an_engine_with_rights_of_its_own_may_write_delta(s3, caplog, monkeypatc
     delta, other = (Output(path="s3://attic/out", format=format_) for format_ in ("delta", "parquet"))
     spark, source = object(), Source(path="s3://attic/rows")
     caplog.set_level("WARNING", "vae_model")
-    sink.check_output(spark, source, delta, None)
+    sink.check_output(spark, source, delta, None, [])
     assert "there is no bucket attic" in caplog.text
     with pytest.raises(OutputError, match="there is no bucket attic"):
-        sink.check_output(spark, source, other, None)  # a folder of Parquet is swapped in by this process
+        sink.check_output(spark, source, other, None, [])  # a folder of Parquet is swapped in by this process
     with marked(spark), pytest.raises(OutputError, match="there is no bucket attic"):
-        sink.check_output(spark, source, delta, None)
+        sink.check_output(spark, source, delta, None, [])
 
 
 def test_what_lies_on_a_store_is_seen(lake):
@@ -248,7 +252,7 @@ def test_what_lies_on_a_store_is_seen(lake):
         assert files.present_format(f"{LAKE}/{path}") == format_
     assert files.present_format(f"{LAKE}/nothing") is None
     with pytest.raises(OutputError, match="same place"):
-        sink.check_output(None, Source(path=f"{LAKE}/rows"), Output(path=f"s3a://{BUCKET}/rows/"), None)
+        sink.check_output(None, Source(path=f"{LAKE}/rows"), Output(path=f"s3a://{BUCKET}/rows/"), None, [])
 
 
 # --- The swap of a Parquet folder where nothing can be renamed
@@ -277,30 +281,37 @@ class Frame:
                 raise RuntimeError("a task failed")
 
 
-def write(frame, output):
+@pytest.fixture
+def without_an_engine(monkeypatch):
+    """Frames here are no engine's, and have no columns to put in order."""
+    monkeypatch.setattr(parquet_sink, "engine_of", lambda _: Engine())
+    monkeypatch.setattr(parquet_sink, "existing", lambda *_: None)
+    monkeypatch.setattr(sliced, "as_folders", lambda frame, _: frame)
+
+
+def write(frame, output, run="a run"):
     """Write as the sink does."""
-    with Parquet().write(frame, output):
-        pass
+    Parquet().write(frame, Writing(output, Stamp(run)))
 
 
 @pytest.fixture(params=["memory", "s3"])
-def output(request, monkeypatch):
+def output(request, without_an_engine):
     """A Parquet output on a store without renames, with a previous run's rows in it."""
-    monkeypatch.setattr(parquet_sink, "engine_of", lambda _: Engine())
     if request.param == "s3":
         request.getfixturevalue("s3")
         path = f"{LAKE}/out"
     else:
         fsspec.filesystem("memory").store.clear()
         path = "memory://out"
-    write(Frame("old0.parquet", "old1.parquet", "_SUCCESS"), Output(path=path, format="parquet"))
+    write(Frame("old0.parquet", "old1.parquet", "_SUCCESS"), Output(path=path, format="parquet"), "an earlier run")
     return Output(path=path, format="parquet")
 
 
 def holds(output):
-    """What lies in the output, whatever the run's prefix; the bytes are as the names say."""
+    """What lies in the output beside a run's stamp, whatever the run's prefix; the bytes are as the names say."""
     fs, inner = files.locate(output.path)
     names = [name.removeprefix(f"{inner}/") for name in fs.find(inner)]
+    names.remove(STAMP)
     for name in names:
         assert fs.cat_file(f"{inner}/{name}") == name.rpartition("-")[2].encode()
     return sorted(name.rpartition("-")[2] for name in names)
@@ -312,11 +323,14 @@ def added(output):
 
 
 def test_the_new_rows_take_the_place_of_the_old(output):
-    """Replacing leaves the new files alone, under names of their own, and the mark of success; appending adds files."""
+    """Replacing leaves the new files alone, under names of their own, and the mark of success; appending adds a run's
+    files once.
+    """
     write(Frame("new.parquet", "_SUCCESS", "_temporary/x"), output)
     assert holds(output) == ["_SUCCESS", "new.parquet"]
-    write(Frame("new.parquet", "more.parquet"), added(output))
-    assert holds(output) == ["_SUCCESS", "more.parquet", "new.parquet", "new.parquet"]
+    for _ in range(2):
+        write(Frame("new.parquet", "more.parquet"), added(output), "another run")
+        assert holds(output) == ["_SUCCESS", "more.parquet", "new.parquet", "new.parquet"]
 
 
 @pytest.mark.slow
@@ -348,9 +362,8 @@ def test_a_swap_that_fails_is_undone(output, append, failure, monkeypatch):
 
 
 @pytest.mark.slow
-def test_someone_who_may_not_delete_is_told_what_was_left(s3, monkeypatch):
+def test_someone_who_may_not_delete_is_told_what_was_left(s3, without_an_engine, monkeypatch):
     """Previous rows that may not be deleted stay beside the new ones, and the message says so."""
-    monkeypatch.setattr(parquet_sink, "engine_of", lambda _: Engine())
     output = Output(path=f"{LAKE}/out", format="parquet")
     write(Frame("old.parquet"), output)
     with only_allowed(s3, "s3:GetObject", "s3:ListBucket", "s3:PutObject"), pytest.raises(JobError) as caught:
@@ -358,7 +371,7 @@ def test_someone_who_may_not_delete_is_told_what_was_left(s3, monkeypatch):
     message = str(caught.value)
     assert message.startswith(f"The previous rows of {LAKE}/out could not all be removed")
     assert "Access Denied" in message and "then run again" in message
-    kept = [key for key in s3.keys("out/") if STAGED not in key]
+    kept = [key for key in s3.keys("out/") if STAGED not in key and STAMP not in key]
     assert sorted(key.rpartition("-")[2] for key in kept) == ["new.parquet", "old.parquet"]
     monkeypatch.setattr(marks, "_is_running", lambda _: False)  # its process has ended
     write(Frame("newer.parquet"), output)  # with all rights again
