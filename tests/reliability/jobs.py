@@ -43,7 +43,7 @@ class Job:
     """``vae-anomaly score`` on a config, with a run's id."""
 
     settings: dict
-    run_id: str
+    run_id: str | None
     kill: Kill | None = None
 
     @property

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import REMOTE
 from tests.reliability.jobs import Ended, Job, ended, performed
 from tests.reliability.outputs import leftovers, tell
-from tests.reliability.readings import NO_DAY, configured, days, of_day, pumps, stored
+from tests.reliability.readings import NO_DAY, ROWS, configured, days, of_day, pumps, stored
 
 AT_ONCE = 2
 """Jobs that are killed at a time."""
@@ -79,9 +79,18 @@ def scene(model, tmp_path):
         found = Scene(Job(settings, RUN), Ended(0), count())
         found.undisturbed = again(found.trial())
         assert found.undisturbed.code == 0, found.undisturbed.said
+        assert found.undisturbed.after["rows"] == expected(case)
         return found
 
     return made
+
+
+def expected(case):
+    """How many rows of each run an undisturbed run leaves. It has five more of the second day than the first had."""
+    more = {"replace": ROWS + 5, "replace_where": ROWS + 5, "append": ROWS, "merge": 2 * ROWS + 5}[case.mode]
+    gone = {"replace": {"one", "two", "none"}, "replace_where": {"two"}, "append": set(), "merge": {"two"}}[case.mode]
+    others = {"one", "two", "none"} - gone if case.there != "nothing" else set()
+    return dict.fromkeys(others, ROWS) | {RUN: more}
 
 
 def outcome(scene, moments, again=ended):

@@ -19,9 +19,12 @@ MODES = [
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("run_id", ["same", None])
 @pytest.mark.parametrize(("format_", "mode"), MODES)
-def test_the_same_run_three_times(engine, model, tmp_path, format_, mode):
-    """A run id that comes three times, with another run's rows there: the same rows, and one record."""
+def test_the_same_run_three_times(engine, model, tmp_path, format_, mode, run_id):
+    """A run that comes three times, by a scheduler's id or its own, with another run's rows there: the same rows, and
+    one record.
+    """
     one, two = days(2)
     path = stored(tmp_path / "source.parquet", *map(pumps, (one, two, None)))
     within = {"partition_by": ["day"]} if (format_, mode) == ("parquet", "replace_where") else {}
@@ -29,12 +32,14 @@ def test_the_same_run_three_times(engine, model, tmp_path, format_, mode):
     (tmp_path / "place").mkdir()
     other = performed(engine, Job(configured(model, path, output, of_day(one)), "other"))
     assert other.code == 0, other.said
-    again = [performed(engine, Job(configured(model, path, output, of_day(two)), "same")) for _ in range(3)]
-    assert [(one.code, one.said) for one in again] == [(0, "")] * 3
+    again = [performed(engine, Job(configured(model, path, output, of_day(two)), run_id)) for _ in range(3)]
+    assert [(each.code, each.said) for each in again] == [(0, "")] * 3
     assert again[0].after == again[1].after == again[2].after
-    kept = {} if mode == "replace" else {"other": ROWS}
-    assert again[2].after["rows"] == kept | {"same": ROWS}
-    assert again[2].after["records"] == [["other", "succeeded"], ["same", "succeeded"]]
+    last = again[2].after
+    assert ("other" in last["rows"]) == (mode != "replace")
+    assert [*last["rows"].values()] == [ROWS] * len(last["rows"])
+    assert {"other", *last["rows"]} == {run for run, _ in last["records"]}
+    assert len(last["records"]) == 2
 
 
 BACKFILLS = [
