@@ -198,9 +198,10 @@ def ended(job, barrier=None):
         with suppress(EOFError):  # it was killed
             message = _received(ours)
             if message == "ready":
-                found.changes = _watched(process, job, ours)
+                changes = _watched(process, job, ours)
                 message = _received(ours)
-            found, found.changes = message, found.changes
+                message.changes = changes
+            found = message
         process.join(PATIENCE)
         found.code = process.exitcode or found.code
     finally:

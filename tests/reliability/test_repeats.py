@@ -19,8 +19,10 @@ MODES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run_id", ["same", None])
-@pytest.mark.parametrize(("format_", "mode"), MODES)
+@pytest.mark.parametrize(
+    ("format_", "mode", "run_id"),
+    [*((*pair, "same") for pair in MODES), ("delta", "append", None), ("parquet", "replace_where", None)],
+)
 def test_the_same_run_three_times(engine, model, tmp_path, format_, mode, run_id):
     """A run that comes three times, by a scheduler's id or its own, with another run's rows there: the same rows, and
     one record.

@@ -27,7 +27,7 @@ KINDS = {
 PAIRS = [
     (format_, kind) for format_ in ("delta", "parquet") for kind in KINDS if (format_, kind) != ("parquet", "merges")
 ]
-FEW_OR_MANY = [pytest.param(3, marks=pytest.mark.heavy), pytest.param(20, marks=pytest.mark.soak)]
+FEW_OR_MANY = [pytest.param(2, marks=pytest.mark.heavy), pytest.param(20, marks=pytest.mark.soak)]
 
 
 @pytest.fixture
