@@ -21,6 +21,7 @@ from vae_model import Config, cli
 from vae_model.errors import VaeAnomalyError
 from vae_model.places import swap
 from vae_model.spark import run
+from vae_model.spark.jobs import score
 
 CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir")
 """By which a job changes files, as ``os`` has them; whatever writes a file ends in ``pipe_file``."""
@@ -45,6 +46,8 @@ class Job:
     settings: dict
     run_id: str | None
     kill: Kill | None = None
+    tries: int = score.TRIES
+    """How often it writes where another's commit comes between."""
 
     @property
     def config(self):
@@ -110,6 +113,7 @@ def performed(spark, job, ready=lambda: None, counted=True):
     try:
         found.before = state(spark, job.config)
         ready()
+        score.TRIES = job.tries
         began, moment = time.monotonic(), job.kill.number if job.kill and job.kill.at == "call" else 0
         with _counted(found.calls, moment) if counted else nullcontext():
             run(spark, job.config, job.run_id, train=False)
@@ -119,6 +123,8 @@ def performed(spark, job, ready=lambda: None, counted=True):
         found.code, found.said = error.exit_code, str(error)
     except Exception:
         found.code, found.said = 1, traceback.format_exc()
+    finally:
+        score.TRIES = Job.tries
     return found
 
 

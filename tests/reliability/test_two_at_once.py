@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from pyspark.sql import functions as F
@@ -24,9 +25,10 @@ KINDS = {
     "replaces": ("replace", TWO, TWO, "ab"),
 }
 """The mode, the two days, and the letters of the two runs."""
-PAIRS = [
-    (format_, kind) for format_ in ("delta", "parquet") for kind in KINDS if (format_, kind) != ("parquet", "merges")
-]
+PAIRS = [(format_, kind, Job.tries) for format_ in ("delta", "parquet") for kind in KINDS]
+PAIRS = [pair for pair in PAIRS if pair[:2] != ("parquet", "merges")]
+PAIRS += [("delta", kind, 1) for kind in ("same slice", "disjoint slices", "merges", "replaces")]
+"""Format, kind, and how often one tries: with one try it is told at once."""
 FEW_OR_MANY = [pytest.param(2, marks=pytest.mark.heavy), pytest.param(20, marks=pytest.mark.soak)]
 
 
@@ -60,22 +62,24 @@ def at_once(engine, *jobs_):
 
 @SAIL_AND_CLASSIC
 @pytest.mark.parametrize("rounds", FEW_OR_MANY)
-@pytest.mark.parametrize(("format_", "kind"), PAIRS)
-def test_two_writers(engine, writer, format_, kind, rounds):
+@pytest.mark.parametrize(("format_", "kind", "tries"), PAIRS)
+def test_two_writers(engine, writer, format_, kind, tries, rounds):
     """Whoever ends well has its rows there, whole and once, but for those that the other has replaced; whoever does not
     ends with exit code 4 and the reason, and has none.
     """
     mode, *two, letters = KINDS[kind]
     base = ended(writer(format_, "append", None, "base"))
     assert base.code == 0, base.said
-    codes, before = [], base.after["rows"]
+    codes, before, rewritten = [], base.after["rows"], set()
     for number in range(rounds):
-        pair = [writer(format_, mode, day, f"{number}.{letter}") for day, letter in zip(two, letters, strict=True)]
+        ids = [f"{number}.{letter}" for letter in letters]
+        pair = [replace(writer(format_, mode, *each), tries=tries) for each in zip(two, ids, strict=True)]
         found = at_once(engine, *pair)
         codes.append(sorted(one.code for one in found))
         for one in found:
             assert one.code == 0 or (one.code == 4 and any(reason in one.said for reason in REASONS)), one.said
         won = {job.run_id for job, one in zip(pair, found, strict=True) if one.code == 0}
+        rewritten |= {day for day, run in zip(two, ids, strict=True) if run in won}
         now = state(engine, pair[0].config)
         own = {run for run in now["rows"] if run.startswith(f"{number}.")}
         assert own <= won
@@ -87,9 +91,9 @@ def test_two_writers(engine, writer, format_, kind, rounds):
             assert set(now["rows"]) == own or not own
         else:
             assert now["doubled"] == 0
-            assert sum(now["rows"].values()) == 3 * ROWS + 5 * len({*two})
+            assert sum(now["rows"].values()) == 3 * ROWS + 5 * len(rewritten)
         before = now["rows"]
-    tell(f"{format_} {kind}: exit codes of {rounds} rounds", codes)
+    tell(f"{format_} {kind}, {tries} tries: exit codes of {rounds} rounds", codes)
 
 
 @SAIL_AND_CLASSIC
