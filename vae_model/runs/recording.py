@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vae_model.errors import ConfigError, JobError
+from vae_model.places import marks
 from vae_model.runs.ledger import Ledger
 from vae_model.runs.record import RunRecord, Status
 
@@ -64,7 +65,9 @@ class Recording:
         return self.record
 
     def _check(self, before: RunRecord) -> None:
-        where = f"process {before.process.split('_')[2]} on {before.host}, since {before.started:%Y-%m-%d %H:%M:%S} UTC"
+        where = (
+            f"process {marks.process_id(before.process)} on {before.host}, since {before.started:%Y-%m-%d %H:%M:%S} UTC"
+        )
         if before.is_alive:
             raise JobError(
                 f"The run {before.run_id} is going on already.", "one at a time", where,

@@ -31,7 +31,9 @@ def writing(path: str) -> Iterator[None]:
         return
     mark = marks.new()
     with suppress(InputError, OSError):  # the engine may have rights that this process has not
-        files.put(f"{path}/{WRITING}{mark}", b"")
+        at = staging.folder(path)
+        at.fs.makedirs(at.inner, exist_ok=True)
+        at.fs.pipe_file(f"{at.inner}/{WRITING}{mark}", b"")  # in one step, for `mend` knows it by its whole name alone
     try:
         yield
     except BaseException:
