@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -30,32 +31,34 @@ def check_columns(rows: StructType, there: StructType, output: Output) -> None:
     null in the new rows, which a warning says. One that the output lacks, or has as a narrower type, is an error: not
     every engine can add or widen it, and one drops it without a word.
     """
-    names = {field.name for field in there.fields}
+    fields = {field.name: field for field in there.fields}
     own = [output.prefix + name for name in OUTPUT.names]
-    if own[-1] not in names and set(own[:-1]) <= names:
+    if own[-1] not in fields and set(own[:-1]) <= fields.keys():
         raise OutputError(
             f"The output {output} was written by an earlier version, whose rows do not say which run wrote them.",
             f"contract version {CONTRACT}, with the column {own[-1]}",
             "contract version 1",
             "Write it anew once with mode: replace, or choose another output.",
         )
-    fields = {field.name: field for field in there.fields}
     within = {name.lower() for name in output.partition_by} if output.format == "parquet" else set()
     differing = [
         problem
         for field in rows.fields
         if (problem := _problem(field, fields.get(field.name), field.name.lower() in within))
     ]
+    given = {field.name for field in rows.fields}
+    gone = [field for field in there.fields if field.name not in given]
+    differing += [f"column {field.name!r} is gone, and must not be null in the output" for field in gone
+                  if not field.nullable]  # fmt: skip
     if differing:
         raise OutputError(
             listed(f"Rows cannot be written to {output}: its columns differ.", differing),
             "columns that the output has, of its types or narrower ones",
             hint="Write the output anew with mode: replace, or give the source as a view with the output's columns.",
         )
-    if missing := [name for name in fields if name not in {field.name for field in rows.fields}]:
-        log.warning(
-            "Columns that the source has no more are null in the new rows of %s: %s", output, ", ".join(missing)
-        )
+    if gone:
+        names = ", ".join(field.name for field in gone)
+        log.warning("Columns that the source has no more are null in the new rows of %s: %s", output, names)
 
 
 def _problem(new: StructField, old: StructField | None, is_partition: bool) -> str:
@@ -77,8 +80,12 @@ def _fits(new: DataType, old: DataType) -> bool:
     return any(one in row and other in row and row.index(one) < row.index(other) for row in _WIDER)
 
 
-def aligned(frame: DataFrame, there: StructType) -> DataFrame:
-    """Rows with an output's columns, in its order and of its types; ``check_columns`` has found that they fit."""
+def aligned(frame: DataFrame, there: StructType, untyped: Iterable[str] = ()) -> DataFrame:
+    """Rows with an output's columns, in its order and of its types; ``check_columns`` has found that they fit.
+
+    ``untyped`` columns stay as they are: an engine may read what stands in the names of folders as another type.
+    """
+    there = StructType([frame.schema[field.name] if field.name in untyped else field for field in there.fields])
     types = {field.name: field.dataType.simpleString() for field in frame.schema.fields}
     return frame.select(*(_as(field, types.get(field.name)) for field in there.fields))
 
