@@ -299,7 +299,7 @@ def test_the_next_job_puts_back_what_a_killed_one_moved_away(scoring, tmp_path):
     assert code == 2, said
     assert "The previous rows are back" in said
     assert scored(tmp_path) == 250
-    assert sorted(p.name for p in tmp_path.iterdir() if "scored" in p.name) == ["scored"]
+    assert sorted(p.name for p in tmp_path.iterdir() if "scored" in p.name) == ["scored", "scored_runs"]
 
 
 @pytest.mark.heavy
@@ -326,7 +326,7 @@ def test_twenty_kills_at_random_moments_leave_old_or_new_rows(scoring, tmp_path)
     assert not found["mixed"] and found["old"]
     assert ended(scoring())[0] == 0
     assert scored(tmp_path) == 600
-    assert sorted(p.name for p in tmp_path.iterdir() if "scored" in p.name) == ["scored"]
+    assert sorted(p.name for p in tmp_path.iterdir() if "scored" in p.name) == ["scored", "scored_runs"]
 
 
 @pytest.mark.heavy
@@ -341,4 +341,4 @@ def test_the_engines_full_disk_changes_nothing(scoring, mounted, tmp_path):
     assert code == 1, said
     assert "No space left" in said
     assert len(pd.read_parquet(disk / "out")) == 250
-    assert [p.name for p in disk.iterdir()] == ["out"]
+    assert sorted(p.name for p in disk.iterdir()) == ["out", "out_runs"]
