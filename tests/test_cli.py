@@ -533,3 +533,60 @@ def test_a_pinned_version_scores_whatever_is_trained(versions, cli):
     (first,) = (versions / "models").glob("000001-*.vae")
     assert set(pd.read_parquet(versions / "scored")["anomaly_model"]) == {f"pumps@{first.stem[7:]}"}
     assert "Current: version 3" in cli("models", "--config", config)[1]
+
+
+# --- Runs and their records
+
+
+def test_runs_shows_what_ran(trained, cli):
+    """`runs` prints a line for each run, the latest first, and why one came to nothing; with --json a record a line."""
+    config = ("--config", trained / "pumps.yaml")
+    assert cli("runs", *config)[1] == "No run yet.\n"
+    cli("score", *config, "--run-id", "monday")
+    cli("score", *config, "--run-id", "tuesday", "--set", "source.where=id < 0")
+    code, out, _ = cli("runs", *config)
+    assert code == 0
+    lines = [line for line in out.splitlines() if "day" in line]
+    assert [re.search("(tues|mon)day", line)[0] for line in lines[:2]] == ["tuesday", "monday"]
+    assert re.search(r"monday +succeeded +600 +\d+ +pumps@", lines[1]) and " skipped " in lines[0]
+    assert "tuesday: There is no row to score." in out
+    code, out, _ = cli("runs", *config, "--last", "1", "--json")
+    assert [json.loads(line)["run_id"] for line in out.splitlines()] == ["tuesday"]
+    code, _, err = cli("runs", *config, "--set", "runs=none")
+    assert code == 2 and "keeps no record of runs" in err
+
+
+@pytest.mark.parametrize("command", ["train", "score", "run"])
+def test_a_scheduler_reads_the_record(trained, cli, command):
+    """`--result` writes the run's record as one JSON document, and it is the last line of `--log json`."""
+    options = ("--run-id", "it's `1`", "--result", trained / "record.json", "--log", "json")
+    code, _, err = cli(command, "--config", trained / "pumps.yaml", *options)
+    assert code == 0
+    record = json.loads((trained / "record.json").read_text())
+    assert (record["run_id"], record["status"], record["command"]) == ("it's `1`", "succeeded", command)
+    last = json.loads(err.splitlines()[-1])
+    assert {name: last[name] for name in record} == record
+    if command != "train":
+        assert (record["rows_read"], record["rows_scored"]) == (600, 600)
+        assert set(pd.read_parquet(trained / "scored")["anomaly_run"]) == {"it's `1`"}
+
+
+@pytest.mark.parametrize(
+    ("option", "status", "code"), [("source.where=id < 0", "skipped", 99), ("source.path=nowhere", "failed", 2)]
+)
+def test_a_run_that_comes_to_nothing_has_a_result_too(trained, cli, option, status, code):
+    """The record says how it ended and why; the exit code is as ever."""
+    ended = cli("score", "--config", trained / "pumps.yaml", "--set", option, "--result", trained / "r.json")
+    record = json.loads((trained / "r.json").read_text())
+    assert (ended[0], record["status"]) == (code, status)
+    assert record["message"] and record["run_id"]
+
+
+def test_validate_says_what_a_mode_promises(trained, cli):
+    """For the pair of format and mode that the config has; and where the runs are recorded."""
+    out = cli("validate", "--config", trained / "pumps.yaml")[1]
+    assert "promise Where folders can be exchanged, one step" in out and f"runs    ok: {trained}/scored_runs" in out
+    code, out, _ = cli("validate", "--config", trained / "pumps.yaml", "--set", "output.mode=append")
+    assert code == 0 and "promise A run's rows are there once" in out
+    code, _, err = cli("validate", "--config", trained / "pumps.yaml", "--set", "output.mode=merge")
+    assert code == 2 and "expected: for parquet paths on Sail: replace or append or replace_where" in err

@@ -31,32 +31,34 @@ def check_columns(rows: StructType, there: StructType, output: Output) -> None:
     null in the new rows, which a warning says. One that the output lacks, or has as a narrower type, is an error: not
     every engine can add or widen it, and one drops it without a word.
     """
-    names = {field.name for field in there.fields}
+    fields = {field.name: field for field in there.fields}
     own = [output.prefix + name for name in OUTPUT.names]
-    if own[-1] not in names and set(own[:-1]) <= names:
+    if own[-1] not in fields and set(own[:-1]) <= fields.keys():
         raise OutputError(
             f"The output {output} was written by an earlier version, whose rows do not say which run wrote them.",
             f"contract version {CONTRACT}, with the column {own[-1]}",
             "contract version 1",
             "Write it anew once with mode: replace, or choose another output.",
         )
-    fields = {field.name: field for field in there.fields}
     within = {name.lower() for name in output.partition_by} if output.format == "parquet" else set()
     differing = [
         problem
         for field in rows.fields
         if (problem := _problem(field, fields.get(field.name), field.name.lower() in within))
     ]
+    given = {field.name for field in rows.fields}
+    gone = [field for field in there.fields if field.name not in given]
+    differing += [f"column {field.name!r} is gone, and must not be null in the output" for field in gone
+                  if not field.nullable]  # fmt: skip
     if differing:
         raise OutputError(
             listed(f"Rows cannot be written to {output}: its columns differ.", differing),
             "columns that the output has, of its types or narrower ones",
             hint="Write the output anew with mode: replace, or give the source as a view with the output's columns.",
         )
-    if missing := [name for name in fields if name not in {field.name for field in rows.fields}]:
-        log.warning(
-            "Columns that the source has no more are null in the new rows of %s: %s", output, ", ".join(missing)
-        )
+    if gone:
+        names = ", ".join(field.name for field in gone)
+        log.warning("Columns that the source has no more are null in the new rows of %s: %s", output, names)
 
 
 def _problem(new: StructField, old: StructField | None, is_partition: bool) -> str:

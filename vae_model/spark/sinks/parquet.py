@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import io
 import posixpath
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+import pyarrow.parquet as pq
 
 from vae_model.config.tables import Output
 from vae_model.errors import JobError, OutputError
@@ -18,7 +21,7 @@ from vae_model.places.staging import STAMP
 from vae_model.runs.identity import file_name
 from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.frames import ENGINE_ERRORS
+from vae_model.spark.frames import ENGINE_ERRORS, to_arrow
 from vae_model.spark.sinks import sliced
 from vae_model.spark.sinks.columns import aligned
 from vae_model.spark.sinks.reading import existing, location
@@ -73,11 +76,16 @@ class Parquet:
         output, spark = writing.output, frame.sparkSession
         there = None if writing.mode == "replace" else existing(spark, output)
         if output.table is None:
-            within = output.partition_by  # what an engine makes of the folders' names is no type of theirs
-            _folder(frame if there is None else aligned(frame, there.schema, within), output.path or "", writing)
-        elif there is None:
+            rows = frame if there is None else aligned(frame, there.schema, output.partition_by)
+            _folder(rows, output.path or "", writing)
+        elif writing.mode == "replace":
             _table(frame, output.table)
-        else:  # the files go where the table's are
+        else:  # the files go where the table's are, under the run's name, by which they are found again
+            if there is None:
+                _table(frame.limit(0), output.table)
+                fs, inner = files.locate(location(spark, output))
+                fs.makedirs(inner, exist_ok=True)  # Sail makes no folder of no rows
+                there = frame
             _folder(aligned(frame, there.schema), _folder_of_table(spark, output), writing)
             with suppress(*ENGINE_ERRORS):  # Sail, which lists the files anew for each query, has no such command
                 spark.catalog.refreshTable(identifiers.table(output.table))
@@ -150,7 +158,9 @@ def _save(frame: DataFrame, staged: str, partition_by: list[str]) -> None:
     saver = writer(sliced.as_folders(frame, partition_by), "parquet").mode("error")
     with engine_of(frame.sparkSession).cancelling(frame.sparkSession):
         (saver.partitionBy(*partition_by) if partition_by else saver).save(files.for_engine(staged))
-    if not files.exists(staged) and not (partition_by and frame.isEmpty()):  # Sail makes no folder of no partition
+    if files.exists(staged):
+        return
+    if not frame.isEmpty():
         raise JobError(
             "The scored rows were written where this machine cannot see them.",
             "a path that the engine and this machine share, to put a Parquet folder in its place",
@@ -158,6 +168,10 @@ def _save(frame: DataFrame, staged: str, partition_by: list[str]) -> None:
             "On a remote Spark Connect server write Delta, a table, or a path on shared storage; the folder that was "
             "written there may be removed.",
         )
+    if not partition_by:  # Sail writes nothing of no rows: a reader is to find their columns
+        buffer = io.BytesIO()
+        pq.write_table(to_arrow(frame), buffer)
+        files.put(f"{staged}/part-0.parquet", buffer.getvalue())
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from vae_model.errors import OutputError
 from vae_model.places import files, marks, staging
 from vae_model.places.listing import NULL_PARTITION, partition_of
 from vae_model.runs.identity import file_name
+from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS, column, free_name, reason
 from vae_model.spark.sinks.writing import Writing
 
@@ -32,10 +33,12 @@ def check(frame: DataFrame, output: Output) -> None:
     """
     types = {field.name: field.dataType for field in frame.schema.fields}
     for name in output.partition_by:
-        if not isinstance(types[name], NAMED) or re.search(r"^[_.]|[=/]", name):
+        is_odd = re.search(r"^[_.]|[=/]", name) or not (name.isascii() or engine_of(frame.sparkSession).can.any_path)
+        if is_odd or not isinstance(types[name], NAMED):
             raise OutputError(
                 f"A Parquet output cannot be partitioned by the column {name!r}.",
-                "text, whole numbers, dates or booleans, and a name without = and / that does not begin with _ or .",
+                "text, whole numbers, dates or booleans, and a name without = and / that does not begin with _ or . "
+                "(on Sail, of ASCII letters alone)",
                 types[name].simpleString(),
                 "Partition by another column, or use output.format: delta.",
             )
