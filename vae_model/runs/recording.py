@@ -52,10 +52,18 @@ class Recording:
         self.record = self.record.ending(status, message)
         if recorded and self._ledger is not None:
             try:
-                self._ledger.put(self.record)
+                if status != "skipped" or not self._is_taken(self._ledger):
+                    self._ledger.put(self.record)
             except Exception as error:  # what the run did is done
                 log.warning("The record of the run %s could not be written: %s", self.record.run_id, error)
         return self.record
+
+    def _is_taken(self, ledger: Ledger) -> bool:
+        """Whether a run of the same id has done more than this one, or is just doing so."""
+        before = ledger.find(self.record.run_id)
+        if before is None or before.process == self.record.process:
+            return False
+        return before.status == "succeeded" or before.is_alive
 
     def _check(self, before: RunRecord) -> None:
         where = f"process {before.process.split('_')[2]} on {before.host}, since {before.started:%Y-%m-%d %H:%M:%S} UTC"
