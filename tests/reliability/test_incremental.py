@@ -30,7 +30,7 @@ from vae_model.spark.jobs.run import run
 config = parse_config(json.loads(sys.argv[1]))
 draw = random.Random(int(sys.argv[2]))
 with session("sail", True, False) as spark:
-    wait = draw.uniform(0.0, 0.6)
+    wait = draw.uniform(0.0, 0.4)
     threading.Thread(target=lambda: (time.sleep(wait), os.kill(os.getpid(), signal.SIGKILL)), daemon=True).start()
     try:
         run(spark, config, sys.argv[3], train=False)
@@ -41,9 +41,12 @@ os._exit(0)
 
 
 def contents(spark, config):
-    """All rows of an output but for which run wrote them."""
+    """All rows of an output but for which run wrote them.
+
+    Not to the last bit: some of Sail's threads divide with another rounding mode than others.
+    """
     rows = read_output(spark, config.output).drop("anomaly_run", "anomaly_reasons").collect()
-    return sorted(map(tuple, rows))
+    return sorted(tuple(round(value, 12) if isinstance(value, float) else value for value in row) for row in rows)
 
 
 @pytest.mark.parametrize(("by", "mode", "format_"), WAYS)
@@ -59,7 +62,7 @@ def test_small_commits_and_kills_give_what_a_full_rescore_gives(engine, tmp_path
     for number in range(COMMITS):
         job.add(*range(10 * number, 10 * number + 10), a=draw.gauss(0, 1))
         if mode == "merge" and number % 7 == 3:
-            job.sql(f"UPDATE {{}} SET a = 5 WHERE id = {draw.randrange(10 * number)}")
+            job.sql(f"UPDATE {{}} SET a = 5 WHERE id = {draw.randrange(10 * number)}")  # noqa: S608 - a number
         run_id = f"run {number}"
         if number in killed:
             command = [sys.executable, "-c", CHILD, job.config.model_dump_json(exclude_defaults=True), str(number)]
@@ -129,11 +132,11 @@ def test_of_two_commits_the_later_is_taken_back(engine, tmp_path, monkeypatch, i
                 raise KeyboardInterrupt
         settle(self, spark, writing)
 
-    monkeypatch.setattr(type(delta), "write", late)
-    monkeypatch.setattr(type(delta), "_settle", settled)
-    with pytest.raises(KeyboardInterrupt if is_killed else OvertakenError):
-        job.run("late")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(delta), "write", late)
+        patch.setattr(type(delta), "_settle", settled)
+        with pytest.raises(KeyboardInterrupt if is_killed else OvertakenError):
+            job.run("late")
     job.add(3)
     job.run("next")
     job.add(4)

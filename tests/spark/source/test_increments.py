@@ -231,7 +231,7 @@ def test_a_version_whose_log_is_gone_is_told(job, monkeypatch):
     real = delta_log.commit
 
     def cleaned(folder, version):
-        if version < 2:
+        if version == 1:
             raise FileNotFoundError(version)
         return real(folder, version)
 

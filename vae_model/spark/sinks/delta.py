@@ -9,6 +9,8 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
 from vae_model.config.sections import Output
 from vae_model.errors import InputError, JobError
 from vae_model.places import files, identifiers, literals
@@ -24,6 +26,8 @@ from vae_model.spark.sinks.writing import Mode, Writing
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
+TRIES = 10
+"""How often rows of an increment that has lost are taken back, where each time another run's commit comes between."""
 METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 """What a session's commits carry, where no writer says it: those of MERGE, and of a table that is made by name."""
 
@@ -155,11 +159,15 @@ def _stamps(spark: SparkSession, output: Output) -> Iterator[tuple[int, Stamp]]:
 
 def _undo(spark: SparkSession, output: Output, run: str) -> None:
     """Remove the rows of a run, by a commit that says that it has done only that."""
-    there = existing(spark, output)
-    if there is not None and not rows_of(there, output, run).isEmpty():
-        writing = Writing(output, Stamp(run, position={increments.UNDONE: True}))
-        with _committing(spark, writing.stamp):
-            _replace(there.limit(0), writing, _own(writing))
+    writing = Writing(output, Stamp(run, position={increments.UNDONE: True}))
+    for attempt in Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, Exception) and frames.is_conflict(error)),
+        stop=stop_after_attempt(TRIES), wait=wait_random_exponential(max=2), reraise=True,
+    ):  # fmt: skip
+        with attempt, _committing(spark, writing.stamp):
+            there = existing(spark, output)
+            if there is not None and not rows_of(there, output, run).isEmpty():  # else another has done it
+                _replace(there.limit(0), writing, _own(writing))
 
 
 def _own(writing: Writing) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -70,9 +72,10 @@ def commit(folder: str, version: int) -> list[Action]:
     return [json.loads(line) for line in files.get(_file(folder, version)).splitlines() if line.strip()]
 
 
-def metadata(folder: str, version: int) -> Metadata:
-    """What a table says of itself at a version. Raises FileNotFoundError where the log does not tell any more."""
-    for actions in (*_commits_back(folder, version), *_checkpoints_back(folder, version)):
+def metadata(folder: str, version: int | None = None) -> Metadata:
+    """What a table says of itself at a version, or now. Raises FileNotFoundError where the log does not tell."""
+    version = sys.maxsize if version is None else version
+    for actions in chain(_commits_back(folder, version), _checkpoints_back(folder, version)):
         for action in actions:
             if found := action.get("metaData"):
                 config = found.get("configuration") or {}

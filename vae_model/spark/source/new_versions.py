@@ -34,28 +34,26 @@ def by_path(spark: SparkSession, source: Source) -> Source:
 
     Raises SourceError where it is none, and EngineError where the engine cannot read it.
     """
-    folder, format_ = "", ""
+    folder, format_, about = "", "", None
     try:
         folder, format_ = place(spark, source)
-        is_delta = format_ == "delta" and bool(files.names_in(f"{folder.rstrip('/')}/_delta_log", r"\d{20}\.json"))
+        folder = folder.rstrip("/")
+        about = delta_log.metadata(folder) if format_ == "delta" else None
     except (InputError, OSError, *ENGINE_ERRORS) as error:
         log.debug("The log of %s cannot be read: %s", source, error)
-        is_delta = False
-    if not is_delta:
+    if about is None:
         raise SourceError(
             "source.incremental: {by: version} needs the log of a Delta table, which this process can read.",
             "a Delta table",
             f"{source}: {format_ or 'nothing that is known'}",
             "Use source.incremental: {column: …}, a column that grows.",
         )
-    number = int(files.names_in(f"{folder.rstrip('/')}/_delta_log", r"\d{20}\.json")[-1].partition(".")[0])
-    about = delta_log.metadata(folder.rstrip("/"), number)
     if about.configuration.get(changes.FEED) == "true" and not engine_of(spark).can.history:
         raise EngineError(
             f"{engine_of(spark).name} cannot read a Delta table with a change data feed.", "", str(source),
             "Set engine: spark.",
         )  # fmt: skip
-    return source.model_copy(update={"path": folder.rstrip("/"), "table": None, "format": "delta"})
+    return source.model_copy(update={"path": folder, "table": None, "format": "delta"})
 
 
 def find(config: Config, frame: DataFrame, version: str | None, start: dict[str, Any] | None) -> Found:
