@@ -11,6 +11,7 @@
     │   ├── StorageError     a bucket or file system is missing, denied, or does not answer
     │   └── EngineError      the engine that was asked for cannot be had here
     ├── JobError             the job failed while it ran; the message says what became of the output (exit code 1)
+    │   └── OvertakenError   another run wrote the increment that this one was to write (exit code 4)
     ├── GateClosed           a limit that the config sets was passed; what was in use stays in use (exit code 3)
     └── NothingToScore       there is no row to score; the output is as it was (exit code 99)
 
@@ -118,6 +119,10 @@ class EngineError(InputError):
 
 class JobError(VaeAnomalyError):
     """The job failed while it ran. The message says what became of the output."""
+
+
+class OvertakenError(JobError):
+    """Another run has read the same rows of the source into the output meanwhile. To try again is to begin anew."""
 
 
 class GateClosed(VaeAnomalyError):  # noqa: N818 - it is no fault

@@ -73,6 +73,10 @@ class Config(Section):
             raise ValueError("output.mode replace_where needs output.where, or source.where")
         if source and source.incremental and output.mode not in ("append", "merge"):
             raise ValueError(f"source.incremental goes with output.mode append or merge, and not with {output.mode}")
+        if source and source.incremental and source.incremental.column and output.delete_missing:
+            raise ValueError(
+                "output.delete_missing needs source.incremental: {by: version}: no column says what is gone"
+            )
         if source and source.incremental and source.incremental.lag and output.mode == "append" and not self.key:
             raise ValueError(
                 "source.incremental.lag with output.mode append needs 'key', by which scored rows are known"

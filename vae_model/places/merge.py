@@ -27,6 +27,8 @@ class Order:
     stamp: str
     tag: str = ""
     """What stands in the new files' names, after the run's mark."""
+    check: Callable[[], None] | None = None
+    """Where no other run may add files at the same time: raises, once all are in place, where one has done so."""
 
 
 def move_in(at: Folder, staged: str, mark: str, order: Order) -> None:
@@ -49,6 +51,9 @@ def move_in(at: Folder, staged: str, mark: str, order: Order) -> None:
             after = {*filter(staging.is_data, staging.contents(at)[0])}
             if not after.issuperset(moves.values()) or {*filter(order.replaces, after)} - {*before, *moves.values()}:
                 raise staging.conflict(at)
+            if order.check is not None:
+                _check_alone(at, mark)  # first: who is no more seen here has left its stamp
+                order.check()
             _note(at, staged, {"replaced": before, "stamp": order.stamp})
         except BaseException as error:
             _take_back(at, staged, moves.values(), error)
@@ -86,11 +91,7 @@ def _before(at: Folder, mark: str, order: Order) -> list[str]:
         staging.finish(at, place, other)
     if others:
         names, runs = staging.contents(at)
-    if files.renames(at.path):
-        parent = posixpath.dirname(at.inner)
-        for name in [posixpath.basename(str(name)) for name in staging.listed(at.fs, parent or "/")]:
-            if beside := marks.of(at.inner, name, "staged"):
-                runs[beside] = f"{parent}/{name}"
+    runs |= _beside(at)
     replaced = sorted(filter(order.replaces, names))
     for other, place in runs.items():
         if other == mark or not any(posixpath.basename(name).startswith(f"{other}-") for name in replaced):
@@ -98,6 +99,25 @@ def _before(at: Folder, mark: str, order: Order) -> list[str]:
         if at.fs.exists(f"{place}/{staging.ADDING}") and not at.fs.exists(f"{place}/{staging.ADDED}"):
             raise staging.conflict(at)
     return replaced
+
+
+def _beside(at: Folder) -> dict[str, str]:
+    """The staged folders beside a folder by their runs' marks, where files can be renamed."""
+    if not files.renames(at.path):
+        return {}
+    parent = posixpath.dirname(at.inner)
+    names = [posixpath.basename(str(name)) for name in staging.listed(at.fs, parent or "/")]
+    return {mark: f"{parent}/{name}" for name in names if (mark := marks.of(at.inner, name, "staged"))}
+
+
+def _check_alone(at: Folder, mark: str) -> None:
+    """Raise JobError where another run puts files among the others just now. Of two that do each says so before it
+    looks: one at least sees the other.
+    """
+    for other, place in (staging.contents(at)[1] | _beside(at)).items():
+        is_adding = other != mark and at.fs.exists(f"{place}/{staging.ADDING}") and not marks.is_dead(other, None)
+        if is_adding or (other != mark and at.fs.exists(f"{place}/{staging.ADDED}")):
+            raise staging.conflict(at)
 
 
 def _each(do: Callable[..., object], *arguments: Iterable[str]) -> None:

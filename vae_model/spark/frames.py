@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -82,6 +82,16 @@ def free_name(taken: Iterable[str], stem: str) -> str:
     folded = {name.upper().lower() for name in taken}
     names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(1)))
     return next(name for name in names if name not in folded)
+
+
+def without(rows: DataFrame, known: DataFrame, names: Sequence[str]) -> DataFrame:
+    """The rows that are not among others, by some columns; a null is a value like any other."""
+    other = free_name(rows.columns, "__known")
+    renamed = known.select(*(column(name).alias(f"{other}{i}") for i, name in enumerate(names)))
+    condition = F.lit(True)
+    for i, name in enumerate(names):
+        condition = condition & column(name).eqNullSafe(F.col(f"{other}{i}"))
+    return rows.join(renamed, condition, "left_anti")
 
 
 def columns(frame: DataFrame) -> list[Column]:

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vae_model.config.config import Config
+from vae_model.config.tables import Source
 from vae_model.detector import Detector, choose
 from vae_model.errors import NothingToScore, SourceError
 from vae_model.features import schema
 from vae_model.spark import frames
+from vae_model.spark.jobs.last import last
 from vae_model.spark.sinks import merging, sink
+from vae_model.spark.sinks.increments import AFTER
+from vae_model.spark.source import new_versions
+from vae_model.spark.source.increments import Increment, increment
 from vae_model.spark.source.table import check_clash, open_source, where
 from vae_model.spark.source.version import pinned, source_version
 from vae_model.spark.workers import libraries
@@ -36,10 +41,16 @@ class Prepared:
     """The whole output is to be replaced, whatever its mode."""
     gone: DataFrame | None = None
     """Keys of rows that are gone from the source."""
+    after: str | None = None
+    """Of what is new: the run that has read the source so far; empty where none has. None: it goes on from none."""
 
 
 def prepare(
-    spark: SparkSession, config: Config, detector: Detector | None = None, mending: bool = True, full: bool = False
+    spark: SparkSession,
+    config: Config,
+    detector: Detector | None = None,
+    mending: bool = True,
+    full: bool = False,
 ) -> Prepared:
     """The rows to score, after every check that needs no work: source, columns, predicates, output. First of all, if
     ``mending``, what a job that was killed has left of the output is put right. ``full``: everything is scored anew.
@@ -50,16 +61,22 @@ def prepare(
     source, output = config.for_scoring()
     if mending:
         sink.mend(output)
+        if source.incremental:
+            sink.undo(spark, output)
+    before = last(spark, output) if source.incremental else None
     version = source_version(spark, source)
-    frame = open_source(spark, pinned(source, version))
-    found = frames.columns(frame)
+    read = new_versions.by_path(spark, source) if source.incremental and source.incremental.by else source
+    frame = open_source(spark, pinned(read, version))
+    columns = frames.columns(frame)
     if detector is None:
-        choose(found, config)
+        choose(columns, config)
     else:
-        schema.check_fits_model(found, detector.spec.trained, config.key)
+        schema.check_fits_model(columns, detector.spec.trained, config.key)
     check_clash(frame.columns, output.prefix)
-    sink.check_output(spark, source, output, frame, config.key)
+    whole = output.model_copy(update={"mode": "replace"})
+    sink.check_output(spark, source, whole if before and full else output, frame, config.key)
     rows = where(frame, source.where, "source.where")
+    found: Increment | None = None
     slice_ = source.where if output.mode == "merge" else output.where or source.where
     if output.mode == "replace_where":
         where(frame, output.where, "output.where")
@@ -67,16 +84,27 @@ def prepare(
     try:
         if output.mode == "replace_where" and slice_ is not None:
             sink.check_slice(rows, output, slice_, is_filter=slice_ == source.where)
+        if before is not None:
+            model = detector.scorer.name if detector else None
+            found = increment(config, frame, version, before.stamp, before.there, model, full)
+            rows = found.rows
         if output.mode == "merge":
             merging.check_keys(rows, config.key)
-        empty = rows.isEmpty()
+        empty = rows.isEmpty() and (found is None or found.gone is None or found.gone.isEmpty())
     except frames.ENGINE_ERRORS as error:
         raise SourceError(
             f"The source {source} cannot be read.", found=frames.reason(error), transient=frames.is_transient(error)
         ) from error
-    if empty and not output.allow_empty:
-        raise NothingToScore(
-            "There is no row to score.",
-            found=f"{source} is empty" + (f" where {source.where}" if source.where else ""),
-        )
-    return Prepared(rows, version, source.where, slice_)
+    if empty and (found is not None or not output.allow_empty):
+        raise NothingToScore("There is no row to score.", found=_nothing(source, found))
+    if found is None or before is None:
+        return Prepared(rows, version, source.where, slice_)
+    words = "; ".join(filter(None, [source.where, found.words]))
+    after = None if found.anew else before.stamp.run if before.stamp else ""
+    position = found.position if after is None or output.mode == "merge" else {**found.position, AFTER: after}
+    return Prepared(rows, version, words, slice_, position, found.anew, found.gone, after)
+
+
+def _nothing(source: Source, found: Increment | None) -> str:
+    of = f" where {source.where}" if source.where else ""
+    return f"{source} is empty{of}" if found is None else f"nothing new in {source}{of}: {found.words}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import time
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ from vae_model.runs.record import RunRecord, Stage, Status
 from vae_model.runs.recording import Recording
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.jobs.last import is_done
 from vae_model.spark.jobs.prepare import prepare
-from vae_model.spark.jobs.score import Scored, decide_as_configured, score_prepared
+from vae_model.spark.jobs.score import Scored, decide_as_configured, read_back, score_prepared
 from vae_model.spark.jobs.train import run_train
 from vae_model.spark.sinks.runs_table import ledger
 from vae_model.spark.sinks.summary import Summary
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from vae_model.training.loop import TrainingProgress
+
+log = logging.getLogger(__name__)
 
 NOT_IDENTITY: Any = {"engine": True, "runs": True, "source": {"partitions"}, "model": {"keep"}, "train": {"accept_if"}}
 """What a config says of how a run is done, and not of what it does: the same run may be done otherwise."""
@@ -103,15 +107,26 @@ def run(
         chosen = None
         if not train or config.model.version != "current":  # such a version scores, whatever is trained
             chosen = Detector.load(config.for_run()[0].model_path, config.model.version)
-        prepared = prepare(spark, config, chosen, full=full)  # nothing may fail after minutes of training
-        state.note(source_version=prepared.version, slice=prepared.slice)
-        trained = state.train(spark, config) if train else None
-        detector = decide_as_configured(chosen or cast(Detector, trained), config)
-        state.begin_by(detector)
-        with state.listener.progress() as display:
-            scored = score_prepared(prepared, config, detector, state.record.run_id, display.tasks)
-        state.scored(scored)
+        if not full and is_done(spark, config, run_id):
+            state.done_before(spark, config, chosen)
+        else:
+            _do(state, spark, config, chosen, train, full)
     return state.record
+
+
+def _do(state: _Run, spark: SparkSession, config: Config, chosen: Detector | None, train: bool, full: bool) -> None:
+    """The work of a run: train, score by what was trained, or the version that was chosen, and write."""
+    prepared = prepare(spark, config, chosen, full=full)  # nothing may fail after minutes of training
+    state.note(source_version=prepared.version, slice=prepared.slice)
+    trained = state.train(spark, config) if train else None
+    detector = decide_as_configured(chosen or cast(Detector, trained), config)
+    if chosen is None and config.for_scoring().source.incremental:  # what is new may be everything, by another model
+        prepared = prepare(spark, config, detector, mending=False, full=full)
+        state.note(source_version=prepared.version, slice=prepared.slice)
+    state.begin_by(detector)
+    with state.listener.progress() as display:
+        scored = score_prepared(prepared, config, detector, state.record.run_id, display.tasks)
+    state.scored(scored)
 
 
 def run_training(
@@ -162,7 +177,11 @@ class _Run(Recording):
     def scored(self, scored: Scored) -> None:
         """The rows are written."""
         self.note(stages=[*self.record.stages, scored.stage])
-        self.summary = summary = scored.summary
+        self.counted(scored.summary)
+
+    def counted(self, summary: Summary | None) -> None:
+        """What the output holds of the run."""
+        self.summary = summary
         if summary is not None:
             self.note(
                 rows_read=summary.rows,
@@ -178,6 +197,14 @@ class _Run(Recording):
         self._name(*([] if self.has_begun else [self.record.started.isoformat()]))  # what came to nothing is of its own
         record = self.end(status, message, recorded)
         self.listener.ended(record, self.summary)
+
+    def done_before(self, spark: SparkSession, config: Config, detector: Detector | None) -> None:
+        """The run was cut off when its rows were written: what it did is read back."""
+        log.info("The run %s has written its rows before: it is done", self.record.run_id)
+        loaded = detector or Detector.load(config.for_run()[0].model_path, config.model.version)
+        detector = decide_as_configured(loaded, config)
+        self.begin_by(detector)
+        self.counted(read_back(spark, config, detector, self.record.run_id))
 
     def _by(self, detector: Detector) -> None:
         self.note(model=detector.scorer.name, model_digest=detector.header["sha256"])

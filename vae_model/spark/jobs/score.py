@@ -14,7 +14,7 @@ from vae_model import errors
 from vae_model.config.config import Config
 from vae_model.config.tables import Output, Source
 from vae_model.detector import Detector
-from vae_model.errors import JobError, VaeAnomalyError
+from vae_model.errors import JobError, OvertakenError, VaeAnomalyError
 from vae_model.features import schema
 from vae_model.runs.record import Stage
 from vae_model.runs.stamp import Stamp
@@ -25,7 +25,7 @@ from vae_model.spark.engines.progress import Tasks, watch
 from vae_model.spark.jobs.prepare import Prepared
 from vae_model.spark.jobs.stage import log_stage
 from vae_model.spark.sinks import sink
-from vae_model.spark.sinks.reading import written
+from vae_model.spark.sinks.reading import read_output, written
 from vae_model.spark.sinks.summary import Summary, summarise
 from vae_model.spark.sinks.writing import Writing
 from vae_model.spark.source.spread import spread
@@ -33,7 +33,8 @@ from vae_model.spark.source.table import check_clash
 from vae_model.spark.workers import libraries, transport, udf
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def score_prepared(
     rows = spread(prepared.rows, source.partitions)
     spark = rows.sparkSession
     stamp = Stamp(run_id, config.key, detector.scorer.name, prepared.position)
-    writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone)
+    writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone, prepared.after)
     peak = engine_of(spark).peak_memory(spark)
     started = time.monotonic()
     with transport.as_rows(spark):
@@ -94,7 +95,7 @@ def score_prepared(
     except frames.ENGINE_ERRORS as error:
         raise _write_error(error, source, output) from error
     ended = time.monotonic()
-    summary = _summary(scored, writing, detector.scorer)
+    summary = _summary(scored.sparkSession, scored.schema, writing, detector.scorer)
     measured = {"worker_peak_mb": peak.bytes // 2**20} if peak else {}
     return Scored(summary, log_stage("scoring", summary.rows if summary else None, started, ended, measured))
 
@@ -118,15 +119,22 @@ def _tries(output: Output) -> Retrying:
 
 def _is_conflict(error: BaseException) -> bool:
     if isinstance(error, JobError):
-        return error.transient
+        return error.transient and not isinstance(error, OvertakenError)
     return isinstance(error, frames.ENGINE_ERRORS) and frames.is_conflict(error)
 
 
-def _summary(scored: DataFrame, writing: Writing, scorer: Scorer) -> Summary | None:
+def read_back(spark: SparkSession, config: Config, detector: Detector, run_id: str) -> Summary | None:
+    """The summary of what a run has written before."""
+    output = config.for_scoring().output
+    schema = read_output(spark, output).schema
+    return _summary(spark, schema, Writing(output, Stamp(run_id, config.key)), detector.scorer)
+
+
+def _summary(spark: SparkSession, schema: StructType, writing: Writing, scorer: Scorer) -> Summary | None:
     """The summary of the rows that a run wrote; None, with a warning, where they cannot be read back."""
     output, stamp = writing.output, writing.stamp
     try:
-        rows = written(scored.sparkSession, output, stamp.run, scored.schema)
+        rows = written(spark, output, stamp.run, schema)
         return summarise(rows, output, stamp.key, scorer)
     except Exception as error:  # whatever it is: the rows are written
         log.warning("No summary: the rows are written to %s, but cannot be read back: %s", output, frames.reason(error))

@@ -9,13 +9,15 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
 from vae_model.config.tables import Output
 from vae_model.errors import InputError, JobError
 from vae_model.places import files, identifiers, literals
 from vae_model.runs.stamp import FILE, Stamp
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.sinks import commits, first_commit, merging
+from vae_model.spark.sinks import commits, first_commit, increments, merging
 from vae_model.spark.sinks.columns import aligned
 from vae_model.spark.sinks.reading import existing, location, rows_of
 from vae_model.spark.sinks.writer import writer
@@ -24,6 +26,8 @@ from vae_model.spark.sinks.writing import Mode, Writing
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
+TRIES = 10
+"""How often rows of an increment that has lost are taken back, where each time another run's commit comes between."""
 METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 """What a session's commits carry, where no writer says it: those of MERGE, and of a table that is made by name."""
 
@@ -56,6 +60,7 @@ class Delta:
                 return
             if there is None:  # two that make it at once must not replace each other's rows
                 _add(frame, _made(frame, output), writing, is_first=True)
+                self._settle(spark, writing)
                 return
             rows = aligned(frame, there.schema)
             if writing.mode == "merge":
@@ -67,19 +72,30 @@ class Delta:
                 _add(rows, writer(rows, "delta"), writing, is_first=False)
             else:
                 _replace(rows, writing, _own(writing))
+            self._settle(spark, writing)
 
     def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
         """What the last run left in the output: with its commit or, where a merge's can carry nothing, beside it."""
-        version, newest = next(commits.stamps(spark, output), (-1, None))
-        if not engine_of(spark).can.commit_metadata:
-            with suppress(OSError, InputError):
-                beside = Stamp.of(files.get(f"{location(spark, output)}/{FILE}"))
-                return beside if beside and (beside.version or 0) > version else newest
-        return newest
+        return increments.chain(_stamps(spark, output)).last
 
     def mend(self, path: str) -> None:
         """Remove what a run has left that was killed before the table's first commit."""
         first_commit.mend(path)
+
+    def undo(self, spark: SparkSession, output: Output) -> None:
+        """Remove the rows of increments that have lost, and were killed before they did so themselves."""
+        found = increments.chain(_stamps(spark, output))
+        for run in found.lost:
+            _undo(spark, output, run)
+
+    def _settle(self, spark: SparkSession, writing: Writing) -> None:
+        """After an increment was added: remove it again, and raise OvertakenError, where it has lost."""
+        if writing.after is None or writing.mode != "append":
+            return
+        found = increments.chain(_stamps(spark, writing.output))
+        if writing.stamp.run in found.lost:
+            _undo(spark, writing.output, writing.stamp.run)
+            increments.check(found.last, writing)
 
     def _stamp_beside(self, spark: SparkSession, writing: Writing) -> None:
         """After a merge whose commit carries nothing. Killed before it, the next run merges the same rows again."""
@@ -135,6 +151,34 @@ def _replace(rows: DataFrame, writing: Writing, predicate: str) -> None:
     """
     saver = writer(rows, "delta").mode("overwrite").option("replaceWhere", f"({predicate}\n) IS TRUE")
     _save(rows.sparkSession, saver, writing)
+
+
+def _stamps(spark: SparkSession, output: Output) -> Iterator[tuple[int, Stamp]]:
+    """The stamps of the newest commits, the newest first; that of a merge which stands beside the log in its place."""
+    beside = None
+    if not engine_of(spark).can.commit_metadata:
+        with suppress(OSError, InputError, *frames.ENGINE_ERRORS):  # no table, or no such file
+            beside = Stamp.of(files.get(f"{location(spark, output)}/{FILE}"))
+    for version, stamp in commits.stamps(spark, output):
+        if beside is not None and (beside.version or 0) > version:
+            yield beside.version or 0, beside
+            beside = None
+        yield version, stamp
+    if beside is not None:
+        yield beside.version or 0, beside
+
+
+def _undo(spark: SparkSession, output: Output, run: str) -> None:
+    """Remove the rows of a run, by a commit that says that it has done only that."""
+    writing = Writing(output, Stamp(run, position={increments.UNDONE: True}))
+    for attempt in Retrying(
+        retry=retry_if_exception(lambda error: isinstance(error, Exception) and frames.is_conflict(error)),
+        stop=stop_after_attempt(TRIES), wait=wait_random_exponential(max=2), reraise=True,
+    ):  # fmt: skip
+        with attempt, _committing(spark, writing.stamp):
+            there = existing(spark, output)
+            if there is not None and not rows_of(there, output, run).isEmpty():  # else another has done it
+                _replace(there.limit(0), writing, _own(writing))
 
 
 def _own(writing: Writing) -> str:

@@ -22,7 +22,7 @@ from vae_model.runs.identity import file_name
 from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS, to_arrow
-from vae_model.spark.sinks import sliced
+from vae_model.spark.sinks import increments, sliced
 from vae_model.spark.sinks.columns import aligned
 from vae_model.spark.sinks.reading import existing, location
 from vae_model.spark.sinks.writer import writer
@@ -98,12 +98,22 @@ class Parquet:
             at = staging.folder(output.path)
             for mark, place in staging.contents(at)[1].items():  # a killed run may not have come to its stamp
                 staging.finish(at, place, mark)
-            return Stamp.of(at.fs.cat_file(f"{at.inner}/{STAMP}"))
+            return _stamp(at)
         return None
+
+    def undo(self, spark: SparkSession, output: Output) -> None:
+        """Nothing: an increment knows that it has lost before its rows are there."""
 
     def mend(self, path: str) -> None:
         """Put right what a run that was killed has left at a folder."""
         staging.mend(path)
+
+
+def _stamp(at: staging.Folder) -> Stamp | None:
+    """What is left beside the files."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return Stamp.of(at.fs.cat_file(f"{at.inner}/{STAMP}"))
+    return None
 
 
 def _folder_of_table(spark: SparkSession, output: Output) -> str:
@@ -214,7 +224,8 @@ def _folder(frame: DataFrame, path: str, writing: Writing) -> None:
             if _swapped(at, staged, mark) if writing.mode == "replace" else _is_first(at, staged):
                 return
         replaced = sliced.replaced(frame, writing, at, staged)
-        merge.move_in(at, staged, mark, Order(replaced, writing.stamp.to_text(), tag))
+        check = None if writing.after is None else lambda: increments.check(_stamp(at), writing)
+        merge.move_in(at, staged, mark, Order(replaced, writing.stamp.to_text(), tag, check))
 
 
 def _for_engine(at: staging.Folder, staged: str) -> str:

@@ -20,7 +20,7 @@ from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import column, from_arrow
-from vae_model.spark.sinks import sliced
+from vae_model.spark.sinks import increments, sliced
 from vae_model.spark.sinks.columns import check_columns
 from vae_model.spark.sinks.delta import Delta
 from vae_model.spark.sinks.metadata import without_metadata
@@ -127,6 +127,11 @@ def mend(output: Output) -> None:
             SINKS[output.format].mend(output.path)
 
 
+def undo(spark: SparkSession, output: Output) -> None:
+    """Remove what increments have added that came too late and were killed before they removed it themselves."""
+    SINKS[output.format].undo(spark, output)
+
+
 def check_mode(spark: SparkSession, output: Output) -> str:
     """What a run may rely on in the output's mode. Raises OutputError where the format has no such mode, or the engine
     cannot do what the mode needs.
@@ -209,7 +214,11 @@ def _qualified(spark: SparkSession, table: str) -> list[str]:
 
 
 def write(frame: DataFrame, writing: Writing) -> None:
-    """Write the scored rows. Until all of them are scored, a reader finds the previous output."""
+    """Write the scored rows. Until all of them are scored, a reader finds the previous output.
+
+    Raises OvertakenError where another run has written what this one was to add.
+    """
+    increments.check(stamp(frame.sparkSession, writing.output) if writing.after is not None else None, writing)
     SINKS[writing.output.format].write(without_metadata(frame, writing.output.format), writing)
 
 

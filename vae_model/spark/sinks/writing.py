@@ -29,6 +29,8 @@ class Writing:
     """The whole output is replaced, whatever its mode."""
     gone: DataFrame | None = None
     """Keys of rows that are gone from the source, to be removed by ``merge``."""
+    after: str | None = None
+    """Of an increment: the run whose stamp it goes on from; empty where it is the first. None: it goes on from none."""
 
     @property
     def mode(self) -> str:
@@ -63,6 +65,9 @@ class Sink(Protocol):
 
     def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
         """What the last run left in the output; None where there is none, or no run of this job's wrote it."""
+
+    def undo(self, spark: SparkSession, output: Output) -> None:
+        """Remove the rows of increments that have lost, and were killed before they did so themselves."""
 
     def mend(self, path: str) -> None:
         """Put right what a run that was killed has left at a path, before anything looks at it."""

@@ -27,10 +27,10 @@ PINNED = "versionAsOf"
 def source_version(spark: SparkSession, source: Source) -> str | None:
     """``delta:17``, ``files:`` and 16 digits, or None where it cannot be told: of a view, say."""
     with suppress(InputError, OSError, *ENGINE_ERRORS):
-        place, format_ = _place(spark, source)
+        folder, format_ = place(spark, source)
         if format_ == "delta":
-            return f"delta:{_delta_version(spark, source, place)}"
-        found = data_files(place) if place else None
+            return f"delta:{_delta_version(spark, source, folder)}"
+        found = data_files(folder) if folder else None
         if found:
             told = [[file.inside, file.size, file.changed] for file in found.files]
             return f"files:{digest(told)[:16]}"
@@ -46,7 +46,7 @@ def pinned(source: Source, version: str | None) -> Source:
     return source.model_copy(update={"options": {**source.options, PINNED: number[1]}})
 
 
-def _place(spark: SparkSession, source: Source) -> tuple[str, str]:
+def place(spark: SparkSession, source: Source) -> tuple[str, str]:
     """Where the rows lie, and in which format; of a table, what the catalog says after its columns."""
     if source.path is not None:
         return source.path, source.format
@@ -55,15 +55,15 @@ def _place(spark: SparkSession, source: Source) -> tuple[str, str]:
     return re.sub(r"^file:/+", "/", found.get("Location", "")), found.get("Provider", "").lower()
 
 
-def _delta_version(spark: SparkSession, source: Source, place: str) -> int:
+def _delta_version(spark: SparkSession, source: Source, folder: str) -> int:
     """The newest version of a Delta table, or the one that the config asks for."""
     asked = {name.lower(): value for name, value in source.options.items()}
     if "versionasof" in asked:
         return int(asked["versionasof"])
     if engine_of(spark).can.history:
         name = (
-            identifiers.table(source.table) if source.table else f"delta.{identifiers.quote(files.for_engine(place))}"
+            identifiers.table(source.table) if source.table else f"delta.{identifiers.quote(files.for_engine(folder))}"
         )
         history = spark.sql(f"DESCRIBE HISTORY {name} LIMIT 1").select("version").collect()
         return int(history[0][0])
-    return int(files.names_in(f"{place.rstrip('/')}/_delta_log", r"\d{20}\.json")[-1].partition(".")[0])
+    return int(files.names_in(f"{folder.rstrip('/')}/_delta_log", r"\d{20}\.json")[-1].partition(".")[0])
