@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -136,7 +137,8 @@ def _commits_back(folder: str, version: int) -> Iterator[list[Action]]:
     """The commits that are in the log, from one backwards."""
     for name in reversed(files.names_in(f"{folder}/_delta_log", r"\d{20}\.json")):
         if int(name.partition(".")[0]) <= version:
-            yield commit(folder, int(name.partition(".")[0]))
+            with suppress(FileNotFoundError):  # cleaned up just now: a checkpoint tells the same
+                yield commit(folder, int(name.partition(".")[0]))
 
 
 def _checkpoints_back(folder: str, version: int) -> Iterator[list[Action]]:

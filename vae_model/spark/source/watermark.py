@@ -66,7 +66,7 @@ def find(config: Config, frame: DataFrame, start: dict[str, Any] | None, there: 
 def literal(value: Value, type_: str) -> Column:
     """A value of a column of some type, the same on each engine and in each time zone."""
     if isinstance(value, datetime):
-        kind = "TIMESTAMP" if value.tzinfo else "TIMESTAMP_NTZ"
+        kind = "timestamp" if value.tzinfo else "timestamp_ntz"
         return F.expr(f"{kind} '{value.isoformat(' ', 'microseconds')}'")
     if isinstance(value, date):
         return F.expr(literals.day(value))
