@@ -1,5 +1,7 @@
 """What killed and failed runs leave of Delta tables that were to be, and of staged tables."""
 
+from pathlib import Path
+
 import pytest
 from pyspark.sql import functions as F
 
@@ -11,6 +13,7 @@ from vae_model.places import files, identifiers, marks
 from vae_model.spark import frames
 from vae_model.spark.sinks import first_commit
 from vae_model.spark.sinks.delta import Delta
+from vae_model.spark.sinks.reading import existing
 
 ELSEWHERE = {"space": "00000000", "began": "20200101t000000"}
 """A run of another machine, long ago."""
@@ -89,3 +92,26 @@ def test_staged_tables_of_dead_runs_are_dropped(engine, tmp_path):
     assert write(engine.range(10), output).count() == 10
     found = {row["tableName"] for row in engine.sql("SHOW TABLES").collect() if output.table in row["tableName"]}
     assert found == {output.table, *kept}
+
+
+def test_of_two_first_writes_one_that_fails_leaves_the_others_files(tmp_path, monkeypatch):
+    """The second finds the first one's files there, and is as little a table yet."""
+    monkeypatch.setattr(first_commit, "LINGER", 0.3)
+    out = tmp_path / "out"
+    second = first_commit.writing(str(out))
+    with pytest.raises(ZeroDivisionError), first_commit.writing(str(out)):
+        (out / "part-0.parquet").touch()
+        second.__enter__()
+        (out / "part-1.parquet").touch()
+        raise ZeroDivisionError
+    assert (out / "part-1.parquet").exists()
+    second.__exit__(None, None, None)
+    assert not list(out.glob("_vae*"))
+
+
+@pytest.mark.parametrize("mode", ["replace", "append", "replace_where", "merge"])
+def test_a_log_without_a_commit_is_no_table_yet(engine, delta, mode):
+    """Another run has made the log's folder and has not committed: there is nothing to read, and all modes write."""
+    Path(delta.path, "_delta_log").mkdir(parents=True)
+    assert existing(engine, delta) is None
+    assert write(engine.range(10), delta.model_copy(update={"mode": mode})).count() == 10

@@ -26,7 +26,7 @@ def writing(path: str) -> Iterator[None]:
     Only before the first commit is that safe: the folder says which runs write to it. In a table that has a log, what
     no commit names may be what another writer is about to commit.
     """
-    if not files.renames(path) or files.present_format(path) is not None:
+    if not files.renames(path) or not _is_first(path):
         yield
         return
     mark = marks.new()
@@ -58,7 +58,7 @@ def mend(path: str) -> None:
         dead = {mark for mark in running if marks.is_dead(mark, at.fs.info(f"{at.inner}/{WRITING}{mark}").get("mtime"))}
         if dead == running:
             _clear(path, dead)
-        elif not _has_log(path):
+        elif not has_log(path):
             raise OutputError(
                 f"Another job writes the first rows of {path}.",
                 "one job at a time until the table is there",
@@ -73,7 +73,13 @@ def _marks(path: str) -> set[str]:
     return {name.removeprefix(WRITING) for name in files.names_in(path, rf"{WRITING}{marks.MARK}")}
 
 
-def _has_log(path: str) -> bool:
+def _is_first(path: str) -> bool:
+    """Whether there is nothing in a folder but what others write that want to be first too."""
+    return files.present_format(path) is None or (bool(_marks(path)) and not has_log(path))
+
+
+def has_log(path: str) -> bool:
+    """Whether a folder is a Delta table: a first run makes the log's folder some time before its commit."""
     try:
         return bool(files.names_in(f"{path}/_delta_log", r".*\.json"))
     except FileNotFoundError:
@@ -84,7 +90,7 @@ def _clear(path: str, ours: set[str]) -> None:
     """Remove a folder's data files where there is no log and nobody but ``ours`` has written them."""
     at = staging.folder(path)
     found = [str(name).removeprefix(f"{at.inner}/") for name in at.fs.find(at.inner)]  # before it is asked who writes
-    if ours and _marks(path) <= ours and not _has_log(path):
+    if ours and _marks(path) <= ours and not has_log(path):
         staging.remove(at, [name for name in found if re.match(r"\.?part-", posixpath.basename(name))])
 
 
@@ -92,7 +98,7 @@ def _forget(path: str, ours: set[str]) -> None:
     """Remove the marks of runs; the folder too if it is no table and nothing is in it then."""
     at = staging.folder(path)
     staging.remove(at, [f"{WRITING}{mark}" for mark in ours])
-    if ours and not _has_log(path):
+    if ours and not has_log(path):
         for folder in (*EMPTY, "/_delta_log", ""):
             with suppress(OSError):
                 at.fs.rmdir(f"{at.inner}{folder}")

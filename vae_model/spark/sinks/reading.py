@@ -15,6 +15,7 @@ from vae_model.places import files, identifiers
 from vae_model.places.listing import NULL_PARTITION
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS, column
+from vae_model.spark.sinks.first_commit import has_log
 from vae_model.spark.sinks.writing import RUN
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def existing(spark: SparkSession, output: Output) -> DataFrame | None:
     if output.table is not None:
         return read_output(spark, output) if spark.catalog.tableExists(identifiers.table(output.table)) else None
     try:
-        return read_output(spark, output) if files.present_format(output.path or "") == output.format else None
+        return read_output(spark, output) if _is_there(output.path or "", output.format) else None
     except InputError:  # this process does not get there; of a Delta table the engine says whether it is one
         if output.format != "delta":
             raise
@@ -35,6 +36,11 @@ def existing(spark: SparkSession, output: Output) -> DataFrame | None:
         _ = frame.schema
         return frame
     return None
+
+
+def _is_there(path: str, format_: str) -> bool:
+    """Whether there are rows of a format, or a table without rows."""
+    return files.present_format(path) == format_ and (format_ != "delta" or has_log(path))
 
 
 def read_output(spark: SparkSession, output: Output) -> DataFrame:
