@@ -90,32 +90,33 @@ def test_what_does_not_fit_is_refused_before_any_work(engine, tmp_path, start, k
     assert found(engine, output) == before
 
 
-@pytest.mark.parametrize(
-    ("new", "old", "fits"),
-    [
-        ("TINYINT", "SMALLINT", True), ("SMALLINT", "INT", True), ("INT", "BIGINT", True), ("BIGINT", "INT", False),
-        ("FLOAT", "DOUBLE", True), ("DOUBLE", "FLOAT", False), ("INT", "DOUBLE", False), ("BIGINT", "STRING", False),
-        ("DECIMAL(5,2)", "DECIMAL(10,2)", True), ("DECIMAL(5,2)", "DECIMAL(10,4)", True),
-        ("DECIMAL(5,2)", "DECIMAL(5,3)", False), ("DECIMAL(10,2)", "DECIMAL(5,2)", False),
-        ("DATE", "TIMESTAMP", False), ("STRING", "DATE", False),
-    ],
-)  # fmt: skip
+TYPES = [  # of the source now, of the output, and whether it fits
+    ("TINYINT", "SMALLINT", True), ("SMALLINT", "INT", True), ("INT", "BIGINT", True), ("BIGINT", "INT", False),
+    ("FLOAT", "DOUBLE", True), ("DOUBLE", "FLOAT", False), ("INT", "DOUBLE", False), ("BIGINT", "STRING", False),
+    ("DECIMAL(5,2)", "DECIMAL(10,2)", True), ("DECIMAL(5,2)", "DECIMAL(10,4)", True),
+    ("DECIMAL(5,2)", "DECIMAL(5,3)", False), ("DECIMAL(10,2)", "DECIMAL(5,2)", False),
+    ("DATE", "TIMESTAMP", False), ("STRING", "DATE", False),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
-def test_a_narrower_type_fits_and_no_other(engine, tmp_path, format_, new, old, fits):
-    """Only a type whose values the output's all holds: what fits is there with its value."""
+def test_a_narrower_type_fits_and_no_other(engine, tmp_path, format_):
+    """Only a type whose values the output's all holds: the others are named, and what fits is there with its value."""
     output = output_at(tmp_path, "path", format_, "append")
-    rows = frame_of(engine, OLD[:1])
-    save(engine, rows.withColumn("c", F.expr(f"CAST(NULL AS {old})")), output, "old")
-    typed = source(engine, OLD[:1]).withColumn(
-        "c", F.expr(f"CAST(5 AS {new})" if new != "DATE" else "DATE '2026-01-01'")
-    )
-    if not fits:
-        with pytest.raises(OutputError, match="'c' is "):
-            checked(engine, typed, output)
-        return
-    checked(engine, typed, output)
-    save(engine, rows.withColumn("c", F.expr(f"CAST(5 AS {new})")), output, "new")
-    assert {row[0] for row in read_output(engine, output).where("anomaly_run = 'new'").select("c").collect()} == {5}
+    old = [F.expr(f"CAST(NULL AS {old}) AS c{i}") for i, (_, old, _) in enumerate(TYPES)]
+    save(engine, frame_of(engine, OLD[:1]).select("*", *old), output, "old")
+    new = ["DATE '2026-01-01'" if now == "DATE" else f"CAST(5 AS {now})" for now, _, _ in TYPES]
+    moved = source(engine, OLD[:1]).select("*", *(F.expr(f"{value} AS c{i}") for i, value in enumerate(new)))
+    with pytest.raises(OutputError, match="its columns differ") as caught:
+        checked(engine, moved, output)
+    told = [f"'c{i}' is " in str(caught.value) for i in range(len(TYPES))]
+    assert told == [not fits for _, _, fits in TYPES]
+    fitting = [i for i, (_, _, fits) in enumerate(TYPES) if fits]
+    kept = [F.expr(f"{new[i]} AS c{i}") if i in fitting else old[i] for i in range(len(TYPES))]
+    checked(engine, source(engine, OLD[:1]).select("*", *kept), output)
+    save(engine, frame_of(engine, OLD[:1]).select("*", *kept), output, "new")
+    (row,) = read_output(engine, output).where("anomaly_run = 'new'").collect()
+    assert [row[f"c{i}"] for i in range(len(TYPES))] == [5 if i in fitting else None for i in range(len(TYPES))]
 
 
 @pytest.mark.parametrize(
