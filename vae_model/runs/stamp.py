@@ -31,8 +31,6 @@ class Stamp:
     position: dict[str, Any] | None = None
     """How far an incremental source was read."""
     contract: int = CONTRACT
-    version: int | None = None
-    """Of a Delta table: the commit after which it was written, where it stands in a file beside the log."""
 
     def to_text(self) -> str:
         """As JSON, on one line."""
@@ -57,5 +55,4 @@ class Stamp:
             and isinstance(self.model, str | None)
             and isinstance(self.position, dict | None)
             and type(self.contract) is int
-            and (self.version is None or type(self.version) is int)
         )

@@ -231,16 +231,18 @@ def test_a_mode_that_an_engine_lacks_is_refused(frame, engine, tmp_path, monkeyp
     """A mode that needs what the engine cannot do, or that the format has not, is an error that lists the others."""
     output = output_at(tmp_path, "path", format_, "append")
     needy = type(sink.SINKS[format_])()
-    monkeypatch.setattr(needy, "modes", lambda _: {"replace": Mode((), "whole"), "append": Mode(("merge",), "added")})
+    monkeypatch.setattr(
+        needy, "modes", lambda _: {"replace": Mode((), "whole"), "append": Mode(("replace_where",), "added")}
+    )
     monkeypatch.setitem(sink.SINKS, format_, needy)
     assert sink.check_mode(engine, output) == "added"
-    monkeypatch.setattr(type(engine_of(engine)), "can", Capabilities(merge=False))
+    monkeypatch.setattr(type(engine_of(engine)), "can", Capabilities(replace_where=False))
     with pytest.raises(OutputError) as caught:
         sink.check_mode(engine, output)
     name = engine_of(engine).name
     assert str(caught.value) == (
         f"output.mode append cannot be had here.\n  expected: for {format_} paths on {name}: replace\n"
-        f"  found: {name} cannot do: merge\n  to do: Change output.mode, output.format or engine."
+        f"  found: {name} cannot do: replace where\n  to do: Change output.mode, output.format or engine."
     )
     monkeypatch.setattr(needy, "modes", lambda _: {"replace": Mode((), "whole")})
     with pytest.raises(OutputError, match="found: no such mode"):

@@ -41,11 +41,9 @@ class Capabilities:
     """What an engine can do. Each was tried on it; a sink's mode names those that it needs."""
 
     merge: bool = True
-    """MERGE INTO a Delta table."""
+    """MERGE INTO a Delta table, at a price that does not double with each column that has one value."""
     replace_where: bool = True
     """Delta's overwrite of the rows that match a predicate."""
-    merge_reads_once: bool = True
-    """MERGE computes what it merges once, however often it looks at it."""
     replace_where_by_name: bool = True
     """``replaceWhere`` for a table by its name, and not by its path alone."""
     commit_metadata: bool = True

@@ -46,7 +46,7 @@ class Sail(Engine):
 
     name: ClassVar[str] = "Sail"
     can: ClassVar[Capabilities] = Capabilities(
-        merge_reads_once=False,
+        merge=False,
         replace_where_by_name=False,
         commit_metadata=False,
         transactions=False,

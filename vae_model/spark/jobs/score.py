@@ -83,7 +83,8 @@ def score_prepared(
     rows = spread(prepared.rows, source.partitions)
     spark = rows.sparkSession
     stamp = Stamp(run_id, config.key, detector.scorer.name, prepared.position)
-    writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone, prepared.after)
+    keys = rows.select(*map(frames.column, config.key)) if config.key else None
+    writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone, keys, prepared.after)
     peak = engine_of(spark).peak_memory(spark)
     started = time.monotonic()
     with transport.as_rows(spark):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from vae_model.config.tables import Output
-from vae_model.errors import InputError, JobError
+from vae_model.errors import JobError
 from vae_model.places import files, identifiers, literals
-from vae_model.runs.stamp import FILE, Stamp
+from vae_model.runs.stamp import Stamp
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.sinks import commits, first_commit, increments, merging
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
 TRIES = 10
-"""How often rows of an increment that has lost are taken back, where each time another run's commit comes between."""
+"""How often rows are taken back or merged, where each time another run's commit comes between."""
 METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 """What a session's commits carry, where no writer says it: those of MERGE, and of a table that is made by name."""
 
@@ -42,7 +42,7 @@ class Delta:
             "replace": Mode((), f"{whole} The output is this run's rows."),
             "append": Mode((), f"{whole} A run's rows are there once, however often it is run."),
             "replace_where": Mode(("replace_where",), f"{whole} Rows outside the slice, and nulls, stay as they are."),
-            "merge": Mode(("merge",), f"{whole} One row a key; run again, it changes nothing."),
+            "merge": Mode((), f"{whole} One row a key; run again, it changes nothing."),
         }
 
     def check(self, frame: DataFrame, output: Output) -> None:
@@ -64,8 +64,7 @@ class Delta:
                 return
             rows = aligned(frame, there.schema)
             if writing.mode == "merge":
-                merging.merge(rows, writing, _target(spark, output))
-                self._stamp_beside(spark, writing)
+                _merge(rows, writing)
             elif writing.mode == "replace_where":
                 _replace(rows, writing, writing.where or "")
             elif rows_of(there, output, writing.stamp.run).isEmpty():
@@ -75,8 +74,8 @@ class Delta:
             self._settle(spark, writing)
 
     def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
-        """What the last run left in the output: with its commit or, where a merge's can carry nothing, beside it."""
-        return increments.chain(_stamps(spark, output)).last
+        """What the last run left in the output, with its commit."""
+        return increments.chain(commits.stamps(spark, output)).last
 
     def mend(self, path: str) -> None:
         """Remove what a run has left that was killed before the table's first commit."""
@@ -84,7 +83,7 @@ class Delta:
 
     def undo(self, spark: SparkSession, output: Output) -> None:
         """Remove the rows of increments that have lost, and were killed before they did so themselves."""
-        found = increments.chain(_stamps(spark, output))
+        found = increments.chain(commits.stamps(spark, output))
         for run in found.lost:
             _undo(spark, output, run)
 
@@ -92,16 +91,10 @@ class Delta:
         """After an increment was added: remove it again, and raise OvertakenError, where it has lost."""
         if writing.after is None or writing.mode != "append":
             return
-        found = increments.chain(_stamps(spark, writing.output))
+        found = increments.chain(commits.stamps(spark, writing.output))
         if writing.stamp.run in found.lost:
             _undo(spark, writing.output, writing.stamp.run)
             increments.check(found.last, writing)
-
-    def _stamp_beside(self, spark: SparkSession, writing: Writing) -> None:
-        """After a merge whose commit carries nothing. Killed before it, the next run merges the same rows again."""
-        if not engine_of(spark).can.commit_metadata:
-            stamp = replace(writing.stamp, version=commits.newest(spark, writing.output))
-            files.put(f"{location(spark, writing.output)}/{FILE}", stamp.to_text().encode())
 
 
 def _made(frame: DataFrame, output: Output) -> DataFrameWriter:
@@ -153,19 +146,29 @@ def _replace(rows: DataFrame, writing: Writing, predicate: str) -> None:
     _save(rows.sparkSession, saver, writing)
 
 
-def _stamps(spark: SparkSession, output: Output) -> Iterator[tuple[int, Stamp]]:
-    """The stamps of the newest commits, the newest first; that of a merge which stands beside the log in its place."""
-    beside = None
-    if not engine_of(spark).can.commit_metadata:
-        with suppress(OSError, InputError, *frames.ENGINE_ERRORS):  # no table, or no such file
-            beside = Stamp.of(files.get(f"{location(spark, output)}/{FILE}"))
-    for version, stamp in commits.stamps(spark, output):
-        if beside is not None and (beside.version or 0) > version:
-            yield beside.version or 0, beside
-            beside = None
-        yield version, stamp
-    if beside is not None:
-        yield beside.version or 0, beside
+def _merge(rows: DataFrame, writing: Writing) -> None:
+    """Update rows by their key, and insert others, in one commit: by MERGE, or on Sail by writing the table anew.
+
+    What is written anew is the table of one version. Another run's commit after it makes ours fail, but for one that
+    comes in the moment in which Sail looks for the newest version: then ours lacks it, and is done again upon it.
+    """
+    spark, output = rows.sparkSession, writing.output
+    if engine_of(spark).can.merge:
+        merging.merge(rows, writing, _target(spark, output))
+        return
+    version = commits.newest(spark, output)
+    for _ in range(TRIES):
+        place = files.for_engine(location(spark, output))
+        there = spark.read.format("delta").option("versionAsOf", version).load(place)
+        _save(spark, writer(merging.merged(there, rows, writing), "delta").mode("overwrite"), writing)
+        own = next(own for own, stamp in commits.stamps(spark, output) if stamp.run == writing.stamp.run)
+        if own == version + 1:
+            return
+        version = own - 1
+    raise JobError(
+        f"Other runs wrote to {output} each time that this one merged its rows into it.",
+        hint=f"Version {version} of the table has their rows, and may have to be restored. Then run again.",
+    )
 
 
 def _undo(spark: SparkSession, output: Output, run: str) -> None:

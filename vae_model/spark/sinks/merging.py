@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from vae_model.errors import OutputError
-from vae_model.places import files, marks
+from vae_model.places import marks
 from vae_model.places.identifiers import quote
 from vae_model.spark import frames
-from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.sinks.writer import writer
 from vae_model.spark.sinks.writing import Writing
 
 if TYPE_CHECKING:
@@ -65,26 +61,20 @@ def merge(rows: DataFrame, writing: Writing, target: str) -> None:
     if writing.output.delete_missing and writing.gone is None:
         among = f" AND ({writing.where}\n) IS TRUE" if writing.where else ""
         clauses.append(f"WHEN NOT MATCHED BY SOURCE{among} THEN DELETE")
-    with _computed_once(rows) as source:
-        source.createOrReplaceTempView(view)
-        try:
-            spark.sql("\n".join(filter(None, clauses))).collect()
-        finally:
-            with suppress(*frames.ENGINE_ERRORS):
-                spark.catalog.dropTempView(view)
+    rows.createOrReplaceTempView(view)
+    try:
+        spark.sql("\n".join(filter(None, clauses))).collect()
+    finally:
+        with suppress(*frames.ENGINE_ERRORS):
+            spark.catalog.dropTempView(view)
 
 
-@contextmanager
-def _computed_once(rows: DataFrame) -> Iterator[DataFrame]:
-    """Rows that a MERGE may read several times: Spark keeps what it has computed, Sail would score them anew each time.
-
-    There they go to a temporary folder first.
-    """
-    spark = rows.sparkSession
-    if engine_of(spark).can.merge_reads_once:
-        yield rows
-        return
-    with tempfile.TemporaryDirectory(prefix="vae-anomaly-") as folder:
-        path = files.for_engine(f"{folder}/rows")
-        writer(rows, "parquet").save(path)
-        yield spark.read.schema(rows.schema).parquet(path)
+def merged(there: DataFrame, rows: DataFrame, writing: Writing) -> DataFrame:
+    """The rows of a table once others are merged into it, for an engine whose MERGE is not to be had."""
+    key = writing.stamp.key
+    kept = frames.without(there, rows if writing.keys is None else writing.keys, key)
+    if writing.gone is not None:
+        kept = frames.without(kept, writing.gone, key)
+    elif writing.output.delete_missing:
+        kept = kept.where(f"NOT (({writing.where}\n) IS TRUE)") if writing.where else kept.limit(0)
+    return kept.unionByName(rows)

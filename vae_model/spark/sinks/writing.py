@@ -29,6 +29,8 @@ class Writing:
     """The whole output is replaced, whatever its mode."""
     gone: DataFrame | None = None
     """Keys of rows that are gone from the source, to be removed by ``merge``."""
+    keys: DataFrame | None = None
+    """The keys of the rows, where they can be had without scoring them."""
     after: str | None = None
     """Of an increment: the run whose stamp it goes on from; empty where it is the first. None: it goes on from none."""
 
