@@ -159,7 +159,7 @@ def test_runs_at_the_same_moment_give_each_row_once(engine, tmp_path, format_):
         except (OvertakenError, NothingToScore) as error:
             outcomes.append(type(error).__name__)
         except JobError as error:
-            outcomes.append(f"JobError {error.exit_code}")
+            outcomes.append(f"JobError {error.exit_code}" if error.transient else str(error))
 
     for number in range(4):
         job.add(*range(5 * number + 1, 5 * number + 6))
