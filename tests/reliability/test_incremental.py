@@ -49,6 +49,7 @@ def contents(spark, config):
     return sorted(tuple(round(value, 12) if isinstance(value, float) else value for value in row) for row in rows)
 
 
+@pytest.mark.parametrize("engine", ["sail"], indirect=True)  # the runs that are killed are Sail's
 @pytest.mark.parametrize(("by", "mode", "format_"), WAYS)
 def test_small_commits_and_kills_give_what_a_full_rescore_gives(engine, tmp_path, by, mode, format_):
     """Of 50 commits, ten are scored by a run that is killed at a random moment and tried again: at the end the output
@@ -159,7 +160,7 @@ def test_runs_at_the_same_moment_give_each_row_once(engine, tmp_path, format_):
         except (OvertakenError, NothingToScore) as error:
             outcomes.append(type(error).__name__)
         except JobError as error:
-            outcomes.append(f"JobError {error.exit_code}")
+            outcomes.append(f"JobError {error.exit_code}" if error.transient else str(error))
 
     for number in range(4):
         job.add(*range(5 * number + 1, 5 * number + 6))

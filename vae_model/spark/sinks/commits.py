@@ -10,6 +10,7 @@ from vae_model.config.tables import Output
 from vae_model.places import files, identifiers
 from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.frames import ENGINE_ERRORS
 from vae_model.spark.sinks.reading import existing, location
 
 if TYPE_CHECKING:
@@ -41,8 +42,13 @@ def _commits(spark: SparkSession, output: Output) -> Iterator[tuple[int, str | N
 def _by_history(spark: SparkSession, output: Output) -> Iterator[tuple[int, str | None]]:
     path = identifiers.quote(files.for_engine(output.path or ""))
     place = identifiers.table(output.table) if output.table else f"delta.{path}"
-    history = spark.sql(f"DESCRIBE HISTORY {place} LIMIT {NEWEST}").select("version", "userMetadata")
-    yield from sorted(((int(row[0]), row[1]) for row in history.collect()), reverse=True)
+    try:
+        history = spark.sql(f"DESCRIBE HISTORY {place} LIMIT {NEWEST}").select("version", "userMetadata").collect()
+    except ENGINE_ERRORS as error:
+        if "DELTA_TABLE_ONLY_OPERATION" in str(error):  # another run is about to make the table: it has no commit yet
+            return
+        raise
+    yield from sorted(((int(row[0]), row[1]) for row in history), reverse=True)
 
 
 def _by_log(spark: SparkSession, output: Output) -> Iterator[tuple[int, str | None]]:
