@@ -17,7 +17,7 @@ test: .venv/test/ready .venv/client/ready .venv/worker/ready lint  ## Every test
 quick: .venv/test/ready lint  ## What a change breaks first, in about a minute: unit tests and the embedded engine, without the slow ones
 	@.ci/test quick
 
-test-heavy: .venv/test/ready  ## Runs that are killed or meet each other, again and again; tables drawn by the hundred
+test-heavy: .venv/test/ready .venv/client/ready  ## Runs that are killed or meet each other, again and again; tables drawn by the hundred
 	@.ci/test heavy
 
 soak: .venv/test/ready  ## The goals of runs that can be repeated and trusted, in full: 20 kills a mode, 30 days, 20 rounds of two writers

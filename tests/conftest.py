@@ -47,6 +47,15 @@ def pytest_configure(config):
             config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what -m does
+def pytest_collection_modifyitems(items):
+    """On an engine with a JVM a job takes seconds: what is thorough is heavy there."""
+    for item in items:
+        engine = getattr(item, "callspec", None) and item.callspec.params.get("engine")
+        if engine in ("spark", "connect") and item.get_closest_marker("thorough"):
+            item.add_marker(pytest.mark.heavy)
+
+
 def asked(python, code):
     """What a line of Python prints in another environment."""
     return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()

@@ -16,6 +16,8 @@ from vae_model.spark.frames import to_arrow
 from vae_model.spark.sinks.reading import read_output
 from vae_model.spark.sinks.runs_table import ledger
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def configured(path, tmp_path, detector):

@@ -9,6 +9,8 @@ from vae_model.errors import OutputError
 from vae_model.spark.sinks import sink
 from vae_model.spark.sinks.reading import read_output
 
+pytestmark = pytest.mark.thorough
+
 MODES = pytest.mark.parametrize(
     ("kind", "format_", "mode"),
     [

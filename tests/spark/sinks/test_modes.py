@@ -8,6 +8,8 @@ from vae_model.places import identifiers, literals
 from vae_model.spark.sinks import sink
 from vae_model.spark.sinks.reading import read_output
 
+pytestmark = pytest.mark.thorough
+
 SLICED = pytest.mark.parametrize(
     ("kind", "format_", "partition_by"),
     [("path", "delta", []), ("path", "delta", ["day"]), ("table", "delta", []), ("path", "parquet", ["day"])],

@@ -18,6 +18,8 @@ from vae_model.spark.jobs.run import run
 from vae_model.spark.sinks.reading import read_output
 from vae_model.spark.source import delta_log, watermark
 
+pytestmark = pytest.mark.thorough
+
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 SCHEMA = "id bigint, a double, at timestamp"
 
