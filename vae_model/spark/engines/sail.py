@@ -55,6 +55,7 @@ class Sail(Engine):
         history=False,
         streaming=False,
         artifacts=False,
+        nan_in_delta=False,
         any_path=False,
         base_path=False,
         arrow_types=True,
