@@ -441,6 +441,15 @@ def test_models_lists_the_versions(versions, cli):
     assert re.search(r"^Current: version 2, since \d{4}-\d\d-\d\d \d\d:\d\d UTC: a test\.$", out, re.MULTILINE)
 
 
+def test_models_of_a_config_with_parameters(versions, cli):
+    """The config of a daily job is filled for this command too."""
+    config = versions / "daily.yaml"
+    config.write_text((versions / "pumps.yaml").read_text().replace("name: pumps", 'name: "{{ site }}"'))
+    assert cli("models", "--config", config)[0] == 2
+    code, out, _ = cli("models", "--config", config, "--param", "site=north")
+    assert code == 0 and "Current: version 2" in out
+
+
 def test_models_as_json(versions, cli):
     """--json prints the same as one JSON document."""
     code, out, _ = cli("models", "--config", versions / "pumps.yaml", "--json")

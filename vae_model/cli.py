@@ -187,6 +187,7 @@ def inspect(model: Annotated[str, typer.Argument(help="The model file, or a fold
 def models(
     config: ConfigOption,
     set_: SetOption = [],
+    param: ParamOption = [],
     promote: Annotated[
         str | None, typer.Option("--promote", metavar="VERSION", help="Use this version: its number or digest.")
     ] = None,
@@ -195,7 +196,7 @@ def models(
 ) -> None:
     """List the versions of the model, or choose the one in use."""
     reporter = Reporter(LogFormat.auto)
-    settings = load_config(config, set_)
+    settings = load_config(config, set_, from_options(param))
     from vae_model.detector import Detector
     from vae_model.runs import versions
 

@@ -10,6 +10,8 @@ import time
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import clean_environment, running_connect_server
@@ -147,6 +149,15 @@ def test_what_the_embedded_engine_sends_is_not_compressed(no_session):
         before = psutil.net_io_counters().bytes_recv
         table = rows.toArrow()
         assert psutil.net_io_counters().bytes_recv - before > table.nbytes >= 8 * 200_000
+
+
+def test_one_value_and_nan_are_not_one_value(no_session, tmp_path):
+    """NaN beside a single other value stays NaN: Parquet's statistics pass over it, and Sail would go by them."""
+    pq.write_table(pa.table({"a": [1.0, float("nan"), 1.0]}), tmp_path / "nan.parquet")
+    with session("sail", needs_delta=False) as spark:
+        found = [row[0] for row in spark.read.parquet(f"{tmp_path}/nan.parquet").collect()]
+        assert [value == 1.0 for value in found] == [True, False, True]
+        assert spark.read.parquet(f"{tmp_path}/nan.parquet").where("isnan(a)").count() == 1
 
 
 def test_what_the_embedded_engine_puts_in_the_environment_is_taken_back(no_session, monkeypatch):

@@ -110,6 +110,7 @@ def test_nothing_to_score_is_a_skipped_run(engine, configured):
     found = Folder(before.output + "_runs").records()
     assert [record.status for record in found] == ["skipped", "skipped", "succeeded"]
     assert found[0].run_id == "the scheduler's" and "no row to score" in found[0].message
+    assert [record.slice for record in found[:2]] == ["id < 0", "id < 0"]
 
 
 def test_a_failed_run_says_why(engine, configured, monkeypatch):

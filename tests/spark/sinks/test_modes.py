@@ -59,6 +59,19 @@ def test_a_null_neither_matches_nor_is_lost(engine, tmp_path, format_, partition
     assert found(engine, output) == [row for row in expected if row[-1] == "old"]
 
 
+@pytest.mark.parametrize("mode", ["replace_where", "append", "merge"])
+@pytest.mark.parametrize("partition_by", [[], ["day"]])
+def test_nan_beside_one_value_stays_when_its_file_is_written_anew(engine, tmp_path, mode, partition_by):
+    """Sail goes by statistics, which pass over NaN, and made it the value of the rows beside it."""
+    rows = [(1, ONE, 1.0), (2, ONE, float("nan")), (3, ONE, 1.0), (4, TWO, float("nan"))]
+    output = output_at(tmp_path, "path", "delta", mode, partition_by=partition_by)
+    save(engine, frame_of(engine, rows).coalesce(1), output, "old", where="id = 3")
+    for _ in range(2):
+        save(engine, frame_of(engine, [(3, ONE, 1.0)]), output, "new", where="id = 3")
+        values = read_output(engine, output).where("anomaly_run = 'old'").select("id", F.isnan("value")).collect()
+        assert {(row[0], row[1]) for row in values} >= {(1, False), (2, True), (4, True)}
+
+
 @APPENDED
 def test_a_runs_rows_are_there_once(engine, tmp_path, kind, format_):
     """The same id again replaces its own rows, also when others were added meanwhile; other ids add."""

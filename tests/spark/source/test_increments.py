@@ -223,6 +223,39 @@ def test_an_output_without_a_position_is_replaced_only_if_asked(job):
         own.run()
 
 
+def test_a_second_source_does_not_go_on_from_the_first(job, tmp_path):
+    """A column's value in one source says nothing of another: its rows up to that would never be scored."""
+    own = job({"column": "at"})
+    own.add(1, 5)
+    own.run()
+    own.source = f"{tmp_path}/other"
+    own.add(2, 3)
+    other = own.config.source.model_copy(update={"path": own.source})
+    own.config = own.config.model_copy(update={"source": other})
+    with pytest.raises(OutputError, match=r"follows another source[.]\n.*/source, up to whose at .*\n.*/other"):
+        own.run()
+    assert own.ids == [1, 5]
+    own.run(full=True)
+    assert own.ids == [2, 3]
+
+
+@pytest.mark.parametrize("by", [{"column": "at"}, {"by": "version"}])
+def test_another_predicate_is_told(job, caplog, by):
+    """Rows that the last run's ``source.where`` has passed over are not looked at again, which is not silent."""
+    own = job(by, source={"where": "id < 5"})
+    own.add(1, 7)
+    own.run()
+    own.add(8)
+    own.config = own.config.model_copy(update={"source": own.config.source.model_copy(update={"where": None})})
+    own.run()
+    assert "source.where is another than at the last run (None, before id < 5)" in caplog.text
+    caplog.clear()
+    own.add(9)
+    own.run()
+    assert "source.where is another" not in caplog.text
+    assert own.ids == [1, *([7] if "column" in by else []), 8, 9]
+
+
 def test_a_version_whose_log_is_gone_is_told(job, monkeypatch):
     """Where a commit since the last run was cleaned up, nothing is skipped in silence."""
     own = job({"by": "version"})

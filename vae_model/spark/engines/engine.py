@@ -56,6 +56,8 @@ class Capabilities:
     """Structured Streaming with ``foreachBatch``."""
     artifacts: bool = True
     """Files and modules sent to the workers of a session."""
+    nan_in_delta: bool = True
+    """NaN read as it is from a Delta table whose statistics pass over it."""
     any_path: bool = True
     """Delta tables at paths of any letters, in the place that the path says."""
     base_path: bool = True

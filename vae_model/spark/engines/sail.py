@@ -30,12 +30,14 @@ log = logging.getLogger(__name__)
 SETTINGS = {
     "RUST_LOG": "error",
     "SAIL_EXECUTION__BATCH_SIZE": "16384",
+    "SAIL_EXECUTION__COLLECT_STATISTICS": "false",
     "SAIL_PARQUET__COMPRESSION": "snappy",
     "SAIL_PARQUET__DICTIONARY_PAGE_SIZE_LIMIT": str(1 << 17),
 }
 """The embedded engine's, where the environment has no others. Batches of twice Sail's own rows are half the trips into
 Python. Snappy is Spark's codec; Sail's own takes twice the time. A column whose values differ gives up its dictionary
 after 128 KB, not after a megabyte: looking them all up took more than half of all the writing (docs/performance.md).
+By the statistics of a Parquet file, which pass over NaN, Sail reads a column of one value and NaN as that value alone.
 """
 CHANNEL = [("grpc.compression_enabled_algorithms_bitset", 1)]
 """Nothing is compressed on its way: Sail would gzip what a client of this very process asks for, at 40 MB a second."""
@@ -53,6 +55,7 @@ class Sail(Engine):
         history=False,
         streaming=False,
         artifacts=False,
+        nan_in_delta=False,
         any_path=False,
         base_path=False,
         arrow_types=True,

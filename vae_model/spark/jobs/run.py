@@ -116,6 +116,7 @@ def run(
 
 def _do(state: _Run, spark: SparkSession, config: Config, chosen: Detector | None, train: bool, full: bool) -> None:
     """The work of a run: train, score by what was trained, or the version that was chosen, and write."""
+    state.note(slice=config.for_scoring().source.where)  # what comes to nothing was of a slice too
     prepared = prepare(spark, config, chosen, full=full)  # nothing may fail after minutes of training
     state.note(source_version=prepared.version, slice=prepared.slice)
     trained = state.train(spark, config) if train else None

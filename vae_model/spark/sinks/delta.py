@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from pyspark.sql.types import DateType, DecimalType, IntegralType, StringType, TimestampType
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from vae_model.config.tables import Output
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 TRIES = 10
 """How often rows are taken back or merged, where each time another run's commit comes between."""
+BOUNDED = (IntegralType, DecimalType, StringType, DateType, TimestampType)
+"""Types of which Delta keeps statistics, and none is NaN."""
 METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 """What a session's commits carry, where no writer says it: those of MERGE, and of a table that is made by name."""
 
@@ -104,6 +107,11 @@ def _made(frame: DataFrame, output: Output) -> DataFrameWriter:
         saver = saver.partitionBy(*output.partition_by)
     if re.search(r"[ ,;{}()\n\t=]", "".join(frame.columns)):
         saver = saver.option("delta.columnMapping.mode", "name")  # Delta refuses such names without it
+    if not engine_of(frame.sparkSession).can.nan_in_delta:
+        # Of a file of one value and NaN both bounds are that value: Sail would read, and write anew, that value alone.
+        fields = [field for field in frame.schema.fields if field.name not in output.partition_by]
+        counted = [identifiers.quote(field.name) for field in fields if isinstance(field.dataType, BOUNDED)]
+        saver = saver.option("delta.dataSkippingStatsColumns", ",".join(counted))
     return saver
 
 

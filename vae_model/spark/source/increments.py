@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vae_model.config.config import Config
-from vae_model.config.tables import Incremental
+from vae_model.config.tables import Incremental, Source
 from vae_model.errors import OutputError
+from vae_model.printable import printable
 from vae_model.runs.stamp import Stamp
 from vae_model.spark.source import new_versions, watermark
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 log = logging.getLogger(__name__)
+
+SOURCE = "source"
+"""In a position: the source that was read so far."""
+WHERE = "where"
+"""In a position: the predicate of its rows that were looked at."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ def increment(
         raise ValueError("the source is not incremental")
     start = None
     if there is not None and not full and not (stamp is None and there.isEmpty()):
-        start = _start(how, stamp, output.path or str(output))
+        start = _start(source, how, stamp, output.path or str(output))
         full = stamp is not None and _is_other_model(how, stamp, model)
     start = None if full else start
     if how.column is None:
@@ -57,11 +63,16 @@ def increment(
     else:
         rows, position, words = watermark.find(config, frame, start, there)
         gone = None
+    position |= {SOURCE: str(source), WHERE: source.where}
     return replace(Increment(rows, position, words, gone), anew=there is not None and full)
 
 
-def _start(how: Incremental, stamp: Stamp | None, output: str) -> dict[str, Any]:
-    """How far the last run came. Raises OutputError where that is not known, or not in these terms."""
+def _start(source: Source, how: Incremental, stamp: Stamp | None, output: str) -> dict[str, Any]:
+    """How far the last run came. Raises OutputError where that is not known, or not in these terms.
+
+    A value of a column says nothing of another source, whose rows up to it would never be scored; a version is of a
+    table that it names itself.
+    """
     position = (stamp.position if stamp else None) or {}
     wanted = "version" if how.column is None else "column"
     if wanted not in position or (how.column is not None and position["column"] != how.column):
@@ -73,6 +84,18 @@ def _start(how: Incremental, stamp: Stamp | None, output: str) -> dict[str, Any]
             found,
             "Run once with --full: the whole output is then replaced.",
         )
+    if how.column is not None and position.get(SOURCE, str(source)) != str(source):
+        raise OutputError(
+            f"The output {output} follows another source.",
+            printable(f"{position[SOURCE]}, up to whose {how.column} {position.get('value')} it was read"),
+            str(source),
+            "Give each source an output of its own. Or run once with --full: the whole output is then replaced.",
+        )
+    if position.get(WHERE, source.where) != source.where:
+        log.warning(
+            "source.where is another than at the last run (%s, before %s): rows that the last run has passed over are "
+            "not looked at again, but with --full", source.where, printable(str(position[WHERE])),
+        )  # fmt: skip
     return position
 
 
