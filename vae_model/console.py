@@ -195,6 +195,8 @@ class Reporter:
                 )
 
                 self.ended(RunRecord(run_id or "", "", command).ending("failed", str(error)), None)
+            if self.json:  # the record has said it, and is to be the last line
+                raise SystemExit(error.exit_code) from None
             raise
 
     def ended(self, record: RunRecord, summary: Summary | None) -> None:
@@ -206,7 +208,8 @@ class Reporter:
             if summary is not None:
                 log.info("Scored", extra={"data": asdict(summary)})
             told = {name: value for name, value in record.to_json().items() if name != "message" or value}
-            log.info("Run %s", record.status, extra={"data": told})
+            level = logging.ERROR if record.status == "failed" else logging.INFO
+            log.log(level, "Run %s", record.status, extra={"data": told})
             return
         if record.status == "succeeded" and record.command != "train":
             self._scored(record, summary)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -15,6 +17,10 @@ from vae_model.places import identifiers
 
 def _none_is_no_place(value: Any) -> Any:
     return None if value == "none" else value
+
+
+NOT_IDENTITY: Any = {"engine": True, "runs": True, "source": {"partitions"}, "model": {"keep"}, "train": {"accept_if"}}
+"""What a config says of how a run is done, and not of what it does: the same run may be done otherwise."""
 
 
 class TrainJob(NamedTuple):
@@ -105,6 +111,12 @@ class Config(Section):
             if own == taken or own.startswith(taken + "/"):
                 raise ValueError(f"model.path must not lie at or within {key}")
         return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what a run does, 64 hexadecimal digits, whatever is said of how it is done."""
+        text = json.dumps(self.model_dump(mode="json", exclude=NOT_IDENTITY), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def for_reading(self) -> Source:
         """The source. Raises ConfigError where the config names none."""

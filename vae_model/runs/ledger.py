@@ -27,8 +27,8 @@ class Ledger(Protocol):
     beats: float | None
     """Seconds after which a run that goes on says so; None where that is too dear."""
 
-    def find(self, run_id: str) -> RunRecord | None:
-        """The record of a run; None where there is none."""
+    def find(self, run_id: str, trains: bool = False) -> RunRecord | None:
+        """The record of a run that scores, or only ``trains``; None where there is none."""
 
     def records(self) -> list[RunRecord]:
         """All records, the latest start first."""
@@ -61,20 +61,23 @@ class Folder:
             )  # fmt: skip
         files.check_writable(self._path, folder=True)
 
-    def find(self, run_id: str) -> RunRecord | None:
-        """The record of a run; None where there is none. Raises OutputError where it cannot be read."""
+    def find(self, run_id: str, trains: bool = False) -> RunRecord | None:
+        """The record of a run that scores, or only ``trains``; None where there is none. Raises OutputError where it
+        cannot be read.
+        """
+        name = _file(run_id, trains)
         try:
-            found = next(self._rows(f"{file_name(run_id)}.parquet"), None)
+            found = next(self._rows(name), None)
         except FileNotFoundError:
             return None
-        if found is not None and found.run_id != run_id:
-            raise no_record(f"{self._path}/{file_name(run_id)}.parquet", f"the run {found.run_id}")
+        if found is not None and (found.run_id, found.trains) != (run_id, trains):
+            raise no_record(f"{self._path}/{name}", f"the run {found.run_id}")
         return found
 
     def records(self) -> list[RunRecord]:
         """All records, the latest start first; none where there is no folder."""
         try:
-            names = files.names_in(self._path, r"[0-9a-f]{16}\.parquet")
+            names = files.names_in(self._path, r"(train-)?[0-9a-f]{16}\.parquet")
         except FileNotFoundError:
             return []
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -85,7 +88,7 @@ class Folder:
         """Write the record of a run, whole, in the place of an earlier one. Raises OSError or StorageError."""
         buffer = io.BytesIO()
         pq.write_table(record.to_arrow(), buffer)
-        files.put(f"{self._path}/{file_name(record.run_id)}.parquet", buffer.getvalue())
+        files.put(f"{self._path}/{_file(record.run_id, record.trains)}", buffer.getvalue())
 
     def _rows(self, name: str) -> Iterator[RunRecord]:
         path = f"{self._path}/{name}"
@@ -94,6 +97,10 @@ class Folder:
             yield from map(RunRecord.from_row, rows)
         except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
             raise no_record(path, str(error)) from None
+
+
+def _file(run_id: str, trains: bool) -> str:
+    return f"{'train-' if trains else ''}{file_name(run_id)}.parquet"
 
 
 def no_record(place: str, found: str) -> OutputError:

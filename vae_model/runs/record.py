@@ -76,6 +76,11 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
+    def trains(self) -> bool:
+        """Whether it only trains a model. By one id a scheduler may train and score."""
+        return self.command == "train"
+
+    @property
     def is_alive(self) -> bool:
         """Whether the run goes on: it has not ended, and neither has its process as far as can be told."""
         return self.status == "running" and not marks.is_dead(self.process, self.heartbeat.timestamp(), SILENT)

@@ -38,7 +38,7 @@ class Recording:
         """
         ledger = self._ledger
         if ledger is not None:
-            before = ledger.find(self.record.run_id)
+            before = ledger.find(self.record.run_id, self.record.trains)
             if before is not None:
                 self._check(before)
             ledger.put(self.record)
@@ -57,7 +57,7 @@ class Recording:
         self.record = self.record.ending(status, message)
         if recorded and self._ledger is not None:
             try:
-                before = None if self.has_begun else self._ledger.find(self.record.run_id)
+                before = None if self.has_begun else self._ledger.find(self.record.run_id, self.record.trains)
                 if before is None or not (before.is_alive or before.status == "succeeded"):
                     self._ledger.put(self.record)
             except Exception as error:  # what the run did is done

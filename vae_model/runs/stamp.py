@@ -30,6 +30,10 @@ class Stamp:
     """The model, as in ``anomaly_model``."""
     position: dict[str, Any] | None = None
     """How far an incremental source was read."""
+    config: str | None = None
+    """SHA-256 of the run's config."""
+    mode: str | None = None
+    """The output's mode."""
     contract: int = CONTRACT
 
     def to_text(self) -> str:
@@ -54,5 +58,7 @@ class Stamp:
             and all(isinstance(name, str) for name in self.key)
             and isinstance(self.model, str | None)
             and isinstance(self.position, dict | None)
+            and isinstance(self.config, str | None)
+            and isinstance(self.mode, str | None)
             and type(self.contract) is int
         )

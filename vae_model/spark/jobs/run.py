@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from vae_model import __version__
 from vae_model.config.config import Config
 from vae_model.detector import Detector
 from vae_model.errors import GateClosed, InputError, NothingToScore, VaeAnomalyError
-from vae_model.runs.identity import checked_id, derived_id, digest
+from vae_model.runs.identity import checked_id, derived_id
 from vae_model.runs.ledger import Ledger
 from vae_model.runs.record import RunRecord, Stage, Status
 from vae_model.runs.recording import Recording
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.jobs.last import is_done
+from vae_model.spark.jobs.last import is_done, last
 from vae_model.spark.jobs.prepare import prepare
 from vae_model.spark.jobs.score import Scored, decide_as_configured, read_back, score_prepared
 from vae_model.spark.jobs.train import run_train
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from vae_model.training.loop import TrainingProgress
 
 log = logging.getLogger(__name__)
-
-NOT_IDENTITY: Any = {"engine": True, "runs": True, "source": {"partitions"}, "model": {"keep"}, "train": {"accept_if"}}
-"""What a config says of how a run is done, and not of what it does: the same run may be done otherwise."""
 
 
 class Display(Protocol):
@@ -203,9 +200,10 @@ class _Run(Recording):
         """The run was cut off when its rows were written: what it did is read back."""
         log.info("The run %s has written its rows before: it is done", self.record.run_id)
         loaded = detector or Detector.load(config.for_run()[0].model_path, config.model.version)
-        detector = decide_as_configured(loaded, config)
-        self.begin_by(detector)
-        self.counted(read_back(spark, config, detector, self.record.run_id))
+        scored_by = last(spark, config.for_scoring().output).stamp
+        self.note(model=scored_by.model if scored_by and scored_by.run == self.record.run_id else None)
+        self.begin()
+        self.counted(read_back(spark, config, decide_as_configured(loaded, config), self.record.run_id))
 
     def _by(self, detector: Detector) -> None:
         self.note(model=detector.scorer.name, model_digest=detector.header["sha256"])
@@ -229,7 +227,7 @@ def _recorded(
         run_id=checked_id(run_id) if run_id is not None else "",
         name=config.name,
         command=command,
-        config_digest=digest(config.model_dump(mode="json", exclude=NOT_IDENTITY)),
+        config_digest=config.digest,
         decision_digest=config.decision.digest,
         source=str(config.source) if config.source else None,
         output=str(config.output) if config.output else None,

@@ -82,7 +82,7 @@ def score_prepared(
     source, output = config.for_scoring()
     rows = spread(prepared.rows, source.partitions)
     spark = rows.sparkSession
-    stamp = Stamp(run_id, config.key, detector.scorer.name, prepared.position)
+    stamp = Stamp(run_id, config.key, detector.scorer.name, prepared.position, config.digest, output.mode)
     keys = rows.select(*map(frames.column, config.key)) if config.key else None
     writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone, keys, prepared.after)
     peak = engine_of(spark).peak_memory(spark)

@@ -22,7 +22,7 @@ from vae_model.spark.sinks import commits, first_commit, increments, merging
 from vae_model.spark.sinks.columns import aligned
 from vae_model.spark.sinks.reading import existing, location, rows_of
 from vae_model.spark.sinks.writer import writer
-from vae_model.spark.sinks.writing import Mode, Writing
+from vae_model.spark.sinks.writing import Mode, Writing, check_config
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
@@ -73,6 +73,8 @@ class Delta:
             elif rows_of(there, output, writing.stamp.run).isEmpty():
                 _add(rows, writer(rows, "delta"), writing, is_first=False)
             else:
+                run = writing.stamp.run
+                check_config(next((s for _, s in commits.stamps(spark, output) if s.run == run), None), writing)
                 _replace(rows, writing, _own(writing))
             self._settle(spark, writing)
 

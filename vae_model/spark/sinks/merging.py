@@ -22,18 +22,20 @@ GONE = "__vae_gone"
 """The column that marks keys of rows that are gone from the source."""
 
 
-def check_keys(rows: DataFrame, key: list[str]) -> None:
-    """Raise OutputError where a key stands more than once among the rows to score, showing some."""
+def check_keys(
+    rows: DataFrame, key: list[str], problem: str = "Rows cannot be merged: a key stands more than once in the source."
+) -> None:
+    """Raise OutputError where a key stands more than once among rows, showing some."""
     columns = [frames.column(name) for name in key]
     twice = rows.groupBy(*columns).agg(F.count(F.lit(1)).alias("times")).where("times > 1")
     found = twice.orderBy(F.desc("times"), *columns).limit(SHOWN).collect()
     if found:
         shown = [", ".join(f"{name} {value}" for name, value in zip(key, row, strict=False)) for row in found]
         raise OutputError(
-            "Rows cannot be merged: a key stands more than once in the source.",
+            problem,
             f"each {', '.join(key)} once",
             "; ".join(f"{text} ({row[-1]} times)" for text, row in zip(shown, found, strict=True)),
-            "Add columns to key, or leave the other rows out by source.where or in a view.",
+            "Add columns to key, or leave the other rows out: of a source by source.where or in a view.",
         )
 
 

@@ -26,7 +26,7 @@ from vae_model.spark.sinks import increments, sliced
 from vae_model.spark.sinks.columns import aligned
 from vae_model.spark.sinks.reading import existing, location
 from vae_model.spark.sinks.writer import writer
-from vae_model.spark.sinks.writing import Mode, Writing
+from vae_model.spark.sinks.writing import Mode, Writing, check_config
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -211,6 +211,8 @@ def _folder(frame: DataFrame, path: str, writing: Writing) -> None:
     the old, which are removed after that; so are files that are added, or replace a slice.
     """
     at, mark = staging.folder(path.rstrip("/")), marks.new()
+    if writing.mode == "append":
+        check_config(_stamp(at), writing)
     is_swapped = files.renames(path) and (not at.is_local or swap.is_movable(at.inner, mark))
     staged = marks.beside(at.inner, mark, "staged") if is_swapped else f"{at.inner}/{staging.STAGED}{mark}"
     with _tidied(at, staged):

@@ -32,11 +32,11 @@ class RunsTable:
     def __init__(self, spark: SparkSession, name: str, format_: str) -> None:
         self._spark, self._table, self._format = spark, identifiers.table(name), format_
 
-    def find(self, run_id: str) -> RunRecord | None:
-        """The record of a run; None where there is none."""
+    def find(self, run_id: str, trains: bool = False) -> RunRecord | None:
+        """The record of a run that scores, or only ``trains``; None where there is none."""
         rows = self._rows()
         found = [] if rows is None else self._latest(rows.where(F.col("run_id") == F.lit(run_id)))
-        return found[0] if found else None
+        return next((record for record in found if record.trains == trains), None)
 
     def records(self) -> list[RunRecord]:
         """The records of all runs, the latest start first."""
@@ -59,7 +59,7 @@ class RunsTable:
         except (ValueError, TypeError) as error:
             raise no_record(self._table, str(error)) from None
         states.sort(key=lambda record: record.heartbeat)
-        last = {record.run_id: record for record in states}
+        last = {(record.run_id, record.trains): record for record in states}
         return sorted(last.values(), key=lambda record: record.started, reverse=True)
 
 

@@ -20,7 +20,7 @@ from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import column, from_arrow
-from vae_model.spark.sinks import increments, sliced
+from vae_model.spark.sinks import increments, merging, sliced
 from vae_model.spark.sinks.columns import check_columns
 from vae_model.spark.sinks.delta import Delta
 from vae_model.spark.sinks.metadata import without_metadata
@@ -80,7 +80,7 @@ def check_output(spark: SparkSession, source: Source, output: Output, frame: Dat
         return
     own = [StructField(output.prefix + f.name, f.dataType) for f in from_arrow(OUTPUT)]
     check_columns(StructType([*frame.schema.fields, *own]), there.schema, output)
-    _check_stamp(spark, output, key)
+    _check_stamp(spark, there, output, key)
 
 
 def check_slice(rows: DataFrame, output: Output, slice_: str, is_filter: bool) -> None:
@@ -102,9 +102,11 @@ def check_slice(rows: DataFrame, output: Output, slice_: str, is_filter: bool) -
         )
 
 
-def _check_stamp(spark: SparkSession, output: Output, key: list[str]) -> None:
+def _check_stamp(spark: SparkSession, there: DataFrame, output: Output, key: list[str]) -> None:
     """Raise OutputError where the last run wrote by another contract, or for rows with another key."""
     stamp = SINKS[output.format].stamp(spark, output)
+    if output.mode == "merge" and (stamp is None or stamp.mode != output.mode):
+        merging.check_keys(there, key, f"The output {output} has a key more than once: no row is its only one.")
     if stamp is None:
         return
     for what, now, before in (("contract version", CONTRACT, stamp.contract), ("key", key, stamp.key)):

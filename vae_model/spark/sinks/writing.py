@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vae_model.config.tables import Output
+from vae_model.errors import ConfigError
 from vae_model.runs.stamp import Stamp
 
 if TYPE_CHECKING:
@@ -43,6 +44,21 @@ class Writing:
     def run_column(self) -> str:
         """The name of ``anomaly_run`` in the output."""
         return self.output.prefix + RUN
+
+
+def check_config(before: Stamp | None, writing: Writing) -> None:
+    """Raise ConfigError where a run that was to take the place of its own rows has written them by another config: they
+    are others, which would be lost.
+    """
+    now = writing.stamp
+    if before is None or before.run != now.run or None in (before.config, now.config) or before.config == now.config:
+        return
+    raise ConfigError(
+        f"The run {now.run} has written to {writing.output} before, with another config.",
+        f"the config of then (digest {str(before.config)[:12]})",
+        f"digest {str(now.config)[:12]}",
+        "Give another --run-id, such as the scheduler's with the task or the slice added, or the config as it was.",
+    )
 
 
 class Mode(NamedTuple):

@@ -28,6 +28,9 @@ def source_version(spark: SparkSession, source: Source) -> str | None:
     """``delta:17``, ``files:`` and 16 digits, or None where it cannot be told: of a view, say."""
     with suppress(InputError, OSError, *ENGINE_ERRORS):
         folder, format_ = place(spark, source)
+        asked = {name.lower(): value for name, value in source.options.items()}
+        if format_ == "delta" and "timestampasof" in asked:
+            return f"delta@{asked['timestampasof']}"
         if format_ == "delta":
             return f"delta:{_delta_version(spark, source, folder)}"
         found = data_files(folder) if folder else None
