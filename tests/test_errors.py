@@ -54,6 +54,7 @@ TREE = {
     "StorageError": ("InputError", 2),
     "EngineError": ("InputError", 2),
     "JobError": ("VaeAnomalyError", 1),
+    "OvertakenError": ("JobError", 1),
     "GateClosed": ("VaeAnomalyError", 3),
     "NothingToScore": ("VaeAnomalyError", 99),
 }

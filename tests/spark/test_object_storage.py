@@ -373,7 +373,7 @@ def test_someone_who_may_not_delete_is_told_what_was_left(s3, without_an_engine,
     assert "Access Denied" in message and "then run again" in message
     kept = [key for key in s3.keys("out/") if STAGED not in key and STAMP not in key]
     assert sorted(key.rpartition("-")[2] for key in kept) == ["new.parquet", "old.parquet"]
-    monkeypatch.setattr(marks, "_is_running", lambda _: False)  # its process has ended
+    monkeypatch.setattr(marks, "_is_running", lambda *_: False)  # its process has ended
     write(Frame("newer.parquet"), output)  # with all rights again
     assert holds(output) == ["newer.parquet"]
 

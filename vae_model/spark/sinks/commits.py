@@ -45,7 +45,7 @@ def _by_history(spark: SparkSession, output: Output) -> Iterator[tuple[int, str 
     try:
         history = spark.sql(f"DESCRIBE HISTORY {place} LIMIT {NEWEST}").select("version", "userMetadata").collect()
     except ENGINE_ERRORS as error:
-        if "DELTA_TABLE_ONLY_OPERATION" in str(error):  # another run is about to make the table: it has no commit yet
+        if "[DELTA_TABLE_ONLY_OPERATION" in str(error):  # another run is about to make the table: it has no commit yet
             return
         raise
     yield from sorted(((int(row[0]), row[1]) for row in history), reverse=True)
