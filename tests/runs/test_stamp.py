@@ -11,7 +11,7 @@ from vae_model.runs.stamp import CONTRACT, Stamp
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 STAMP = st.builds(
     Stamp, TEXT, st.lists(TEXT, max_size=3), st.none() | TEXT, st.none() | st.dictionaries(TEXT, st.integers()),
-    st.integers(1, 9),
+    st.none() | TEXT, st.none() | TEXT, st.integers(1, 9),
 )  # fmt: skip
 
 
