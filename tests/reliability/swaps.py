@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from unittest.mock import patch
 
 from vae_model.config.tables import Output
 from vae_model.errors import VaeAnomalyError
@@ -58,12 +59,14 @@ class Frame:
 
 def write(path, run, mode="replace", **frame):
     """What a job does with its output: mend it, then write to it."""
-    parquet.engine_of = lambda _: Engine()
-    parquet.existing = lambda *_: None  # its columns: there are none to put in order
-    sliced.as_folders = lambda frame, _: frame
-    Parquet().mend(str(path))
-    output = Output(path=str(path), format="parquet", mode=mode)
-    Parquet().write(Frame(run, **frame), Writing(output, Stamp(run)))
+    with (
+        patch.object(parquet, "engine_of", lambda _: Engine()),
+        patch.object(parquet, "existing", lambda *_: None),  # its columns: there are none to put in order
+        patch.object(sliced, "as_folders", lambda frame, _: frame),
+    ):
+        Parquet().mend(str(path))
+        output = Output(path=str(path), format="parquet", mode=mode)
+        Parquet().write(Frame(run, **frame), Writing(output, Stamp(run)))
 
 
 def rows(folder):
