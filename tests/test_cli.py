@@ -591,6 +591,15 @@ def test_a_run_that_comes_to_nothing_has_a_result_too(trained, cli, option, stat
     assert record["message"] and record["run_id"]
 
 
+@pytest.mark.parametrize("option", ["source.where=id < 0", "source.path=nowhere", "model.path=nowhere.vae"])
+def test_the_record_of_a_failure_is_the_last_line_of_a_json_log(trained, cli, option):
+    """No other text comes after it, nor stands between the lines."""
+    code, _, err = cli("score", "--config", trained / "pumps.yaml", "--set", option, "--log", "json", "--run-id", "a")
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert code in (2, 99) and lines[-1]["run_id"] == "a" and lines[-1]["status"] in ("failed", "skipped")
+    assert lines[-1]["message"].split("\\n")[0]
+
+
 def test_validate_says_what_a_mode_promises(trained, cli):
     """For the pair of format and mode that the config has; and where the runs are recorded."""
     out = cli("validate", "--config", trained / "pumps.yaml")[1]

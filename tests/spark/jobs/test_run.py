@@ -7,14 +7,17 @@ import pytest
 
 from tests.places.test_marks import other
 from tests.spark.jobs.test_jobs import job
+from vae_model.config.tables import Source
 from vae_model.errors import ConfigError, JobError, NothingToScore, OutputError, SourceError
 from vae_model.places import marks
 from vae_model.runs.ledger import Folder
 from vae_model.runs.record import RunRecord
 from vae_model.spark import run
 from vae_model.spark.frames import to_arrow
+from vae_model.spark.jobs.run import run_training
 from vae_model.spark.sinks.reading import read_output
 from vae_model.spark.sinks.runs_table import ledger
+from vae_model.spark.source.version import source_version
 
 pytestmark = pytest.mark.thorough
 
@@ -227,3 +230,49 @@ def test_an_empty_slice_is_emptied_where_that_is_allowed(engine, configured):
     assert (record.status, record.rows_read, record.anomalies) == ("succeeded", 0, 0)
     left = content(engine, configured())
     assert left and not any(row["flag"] for row in left)
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+def test_without_records_a_runs_own_rows_are_safe_from_another_config(engine, configured, format_):
+    """Two tasks that share an id, and no runs table: the second is refused, and the first one's rows stay."""
+    output = {"mode": "append", "format": format_}
+    go(engine, configured("id < 100", output, runs="none"), "shared")
+    with pytest.raises(ConfigError, match=r"The run shared has written to .* before, with another config"):
+        go(engine, configured("id >= 100 AND id < 150", output, runs="none"), "shared")
+    assert [row["id"] for row in content(engine, configured(output=output))] == [*range(100)]
+
+
+def test_training_and_scoring_may_share_an_id(engine, configured, tmp_path):
+    """Each has a record of its own, and neither is in the way of the other, whatever the config."""
+    settings = configured(
+        train={"normal": "id >= 20", "rows": 500}, model={"path": str(tmp_path / "m.vae"), "steps": 20}
+    )
+    run_training(engine, settings, "today")
+    go(engine, settings, "today")
+    run_training(engine, settings, "today")
+    records = Folder(settings.output.path + "_runs").records()
+    assert {(record.run_id, record.command, record.status) for record in records} == {
+        ("today", "train", "succeeded"), ("today", "score", "succeeded")
+    }  # fmt: skip
+
+
+def test_a_merge_looks_at_an_output_that_others_wrote(engine, configured):
+    """A key that appends have written twice is told before any work; after a merge nobody looks again."""
+    for run_id in ("one", "two"):
+        go(engine, configured("id < 5", {"mode": "append"}), run_id)
+    merging = configured("id < 9", {"mode": "merge"})
+    with pytest.raises(
+        OutputError, match=r"has a key more than once[^\n]*\n  expected: each id once\n  found: id 0 \(2 times\)"
+    ):
+        go(engine, merging)
+    go(engine, configured("id < 5"))
+    assert go(engine, merging).rows_read == 9
+    assert [row["id"] for row in content(engine, merging)] == [*range(9)]
+
+
+def test_a_table_read_as_it_was_at_a_time_has_that_as_its_version(engine, tmp_path):
+    """What is read is not the newest version."""
+    engine.range(3).write.format("delta").save(str(tmp_path / "t"))
+    source = {"path": str(tmp_path / "t"), "format": "delta", "options": {"timestampAsOf": "2100-01-01"}}
+    assert source_version(engine, Source.model_validate(source)) == "delta@2100-01-01"
+    assert source_version(engine, Source.model_validate({**source, "options": {}})) == "delta:0"
