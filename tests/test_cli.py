@@ -557,7 +557,7 @@ def test_runs_shows_what_ran(trained, cli):
     assert code == 0
     lines = [line for line in out.splitlines() if "day" in line]
     assert [re.search("(tues|mon)day", line)[0] for line in lines[:2]] == ["tuesday", "monday"]
-    assert re.search(r"monday +succeeded +600 +\d+ +pumps@", lines[1]) and " skipped " in lines[0]
+    assert re.search(r"monday +score +succeeded +600 +\d+ +pumps@", lines[1]) and " skipped " in lines[0]
     assert "tuesday: There is no row to score." in out
     code, out, _ = cli("runs", *config, "--last", "1", "--json")
     assert [json.loads(line)["run_id"] for line in out.splitlines()] == ["tuesday"]

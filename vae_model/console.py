@@ -246,7 +246,18 @@ class Reporter:
         if not records:
             self.line("No run yet.")
             return
-        columns = ("started (UTC)", "run", "status", "rows", "anomalies", "model", "source version", "slice", "seconds")
+        columns = (
+            "started (UTC)",
+            "run",
+            "command",
+            "status",
+            "rows",
+            "anomalies",
+            "model",
+            "source version",
+            "slice",
+            "seconds",
+        )
         self.out.print(_table(columns, map(_run_cells, records)))
         for record in records:
             if record.message and record.status != "succeeded":
@@ -332,7 +343,17 @@ def _run_cells(record: RunRecord) -> list[str]:
     started = f"{record.started:%Y-%m-%d %H:%M:%S}"
     numbers = ("" if number is None else f"{number:,}" for number in (record.rows_read, record.anomalies))
     seconds = f"{record.seconds:.1f}" if record.seconds else ""
-    cells = (started, record.run_id, status, *numbers, record.model, record.source_version, record.slice, seconds)
+    cells = (
+        started,
+        record.run_id,
+        record.command,
+        status,
+        *numbers,
+        record.model,
+        record.source_version,
+        record.slice,
+        seconds,
+    )
     return [cell or "" for cell in cells]
 
 
@@ -348,7 +369,7 @@ def _table(headers: Iterable[str], rows: Iterable[Iterable[object]], title: str 
     """A table of any cells. Its left edge keeps what is folded within a cell from standing where a line begins."""
     table = Table(title=title, title_justify="left", box=None)
     for header in headers:
-        table.add_column(Text(printable(header)))
+        table.add_column(Text(printable(header)), overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
