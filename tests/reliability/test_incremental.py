@@ -17,7 +17,7 @@ from vae_model.spark.jobs.run import run
 from vae_model.spark.sinks import sink
 from vae_model.spark.sinks.reading import read_output
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 COMMITS, KILLS = 50, 10
 WAYS = [({"by": "version"}, "append", "delta"), ({"by": "version"}, "merge", "delta"),
         ({"column": "at"}, "append", "parquet")]  # fmt: skip
