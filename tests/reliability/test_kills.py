@@ -3,6 +3,7 @@
 import random
 import shutil
 import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -48,6 +49,8 @@ class Scene:
     job: Job
     undisturbed: Ended
     numbers: count
+    earlier: Callable[[Job], Job] | None = None
+    """Has the same run done before, on an earlier version of a source of its own."""
 
     def trial(self):
         """The same job on a copy of the output."""
@@ -55,7 +58,8 @@ class Scene:
         if self.job.folder.exists():
             shutil.copytree(self.job.folder, folder)
         output = self.job.settings["output"] | {"path": str(folder / "out")}
-        return Job(self.job.settings | {"output": output}, self.job.run_id)
+        job = Job(self.job.settings | {"output": output}, self.job.run_id)
+        return job if self.earlier is None else self.earlier(job)
 
 
 @pytest.fixture
@@ -73,10 +77,15 @@ def scene(model, tmp_path):
                 assert ended(Job(settings, name)).code == 0
         where = {"append": of_day(THREE), "merge": None}.get(case.mode, of_day(TWO))
         settings = configured(model, second, output | {"mode": case.mode}, where, engine)
-        if case.there == "its own":  # without a record: that of another output's would be of another config
-            earlier = configured(model, first, output | {"mode": "append"}, of_day(TWO)) | {"runs": "none"}
-            assert ended(Job(earlier, RUN)).code == 0
-        found = Scene(Job(settings, RUN), Ended(0), count())
+
+        def earlier(job):
+            own = stored(tmp_path / f"{job.folder.name}.parquet", pumps(THREE, 1))
+            own_settings = job.settings | {"source": job.settings["source"] | {"path": own}}
+            assert ended(Job(own_settings | {"runs": "none"}, RUN)).code == 0
+            stored(own, pumps(TWO, 1), pumps(THREE))
+            return Job(own_settings, RUN)
+
+        found = Scene(Job(settings, RUN), Ended(0), count(), earlier if case.there == "its own" else None)
         found.undisturbed = again(found.trial())
         assert found.undisturbed.code == 0, found.undisturbed.said
         assert found.undisturbed.after["rows"] == expected(case)
