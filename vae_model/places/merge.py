@@ -61,7 +61,8 @@ def move_in(at: Folder, staged: str, mark: str, order: Order) -> None:
                 raise staging.unchanged(at, error) from error
             raise
         _remove_replaced(at, before)
-        staging.put_stamp(at, order.stamp)
+        with suppress(FileNotFoundError):  # another run has put a folder of its own there: its stamp counts
+            staging.put_stamp(at, order.stamp)
         if "_SUCCESS" in new:  # what some schedulers wait for
             with suppress(Exception):  # the rows are in place
                 at.place(f"{staged}/_SUCCESS", f"{at.inner}/_SUCCESS")
