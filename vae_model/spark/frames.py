@@ -31,7 +31,7 @@ READ_ERRORS = (*ENGINE_ERRORS, pa.ArrowException, ValueError, OverflowError)
 as a year beyond 9999."""
 _CONFLICT = re.compile(
     r"Concurrent\w*Exception|DELTA_CONCURRENT|(Protocol|Metadata)ChangedException|DELTA_(PROTOCOL|METADATA)_CHANGED"
-    r"|Failed to commit transaction|Metadata changed since last commit"
+    r"|Failed to commit transaction|Metadata changed since last commit|Missing commit file: expected version"
 )
 """What engines say of a commit that another writer's came before."""
 _TRANSIENT = re.compile(

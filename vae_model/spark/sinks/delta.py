@@ -167,16 +167,17 @@ def _merge(rows: DataFrame, writing: Writing) -> None:
         merging.merge(rows, writing, _target(spark, output))
         return
     version = commits.newest(spark, output)
-    for _ in range(TRIES):
+    expected = version + 1
+    for _ in range(2):
         place = files.for_engine(location(spark, output))
         there = spark.read.format("delta").option("versionAsOf", version).load(place)
         _save(spark, writer(merging.merged(there, rows, writing), "delta").mode("overwrite"), writing)
         own = next(own for own, stamp in commits.stamps(spark, output) if stamp.run == writing.stamp.run)
-        if own == version + 1:
+        if own == expected:
             return
-        version = own - 1
+        version, expected = own - 1, own + 1  # once more, upon what ours lacks, and right after it
     raise JobError(
-        f"Other runs wrote to {output} each time that this one merged its rows into it.",
+        f"Other runs wrote to {output} in the moments in which this one merged its rows into it, twice.",
         hint=f"Version {version} of the table has their rows, and may have to be restored. Then run again.",
     )
 
