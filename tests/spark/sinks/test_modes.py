@@ -1,11 +1,13 @@
 """The promise of each mode, on Delta and Parquet, by path and by name, on each engine."""
 
 import pytest
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from tests.spark.sinks.days import OLD, ONE, THREE, TWO, by, found, frame_of, output_at, save
+from vae_model.errors import JobError
 from vae_model.places import identifiers, literals
-from vae_model.spark.sinks import sink
+from vae_model.spark.sinks import commits, delta, sink
 from vae_model.spark.sinks.reading import read_output
 
 pytestmark = pytest.mark.thorough
@@ -197,3 +199,36 @@ def test_the_output_says_which_run_wrote_last(engine, tmp_path, kind, format_, m
         stamp = sink.stamp(engine, output)
         assert (stamp.run, stamp.key, stamp.contract) == (run, ["id"], 2) if stamped else stamp is None
     assert read_output(engine, output).columns[-1] == "anomaly_run" or partition_by
+
+
+@pytest.mark.parametrize("engine", ["sail"], indirect=True)  # others have MERGE
+def test_a_merge_that_another_commit_came_before_is_done_upon_that(engine, tmp_path, monkeypatch):
+    """Where Sail's newest version is a later one than ours looked at, the other run's rows are there all the same."""
+    output = output_at(tmp_path, "path", "delta", "merge")
+    save(engine, frame_of(engine, OLD[:2]), output, "old")
+    save(engine, frame_of(engine, OLD[2:]), output, "another")
+    newest = commits.newest(engine, output)
+    monkeypatch.setattr(commits, "newest", lambda *_: newest - 1)
+    save(engine, frame_of(engine, [(1, ONE, 0.0)]), output, "new")
+    assert found(engine, output) == [(1, ONE, 0.0, "new"), *by("old", OLD[1:2]), *by("another", OLD[2:])]
+
+
+@pytest.mark.parametrize("engine", ["sail"], indirect=True)
+@pytest.mark.parametrize("conflict", [True, False])
+def test_a_merge_that_would_lose_anothers_rows_says_so(engine, tmp_path, monkeypatch, conflict):
+    """Where that is overtaken in its turn, nothing is begun anew in silence: the version to restore is named."""
+    output = output_at(tmp_path, "path", "delta", "merge")
+    save(engine, frame_of(engine, OLD), output, "old")
+    calls = iter([9, PySparkException("Failed to commit transaction: 0") if conflict else 12])
+
+    def rewritten(*_):
+        version = next(calls)
+        if isinstance(version, Exception):
+            raise version
+        return version
+
+    monkeypatch.setattr(delta, "_rewritten", rewritten)
+    with pytest.raises(JobError, match="Version 8 of the table has rows that it lacks now") as caught:
+        save(engine, frame_of(engine, NEW), output, "new")
+    assert caught.value.exit_code == 1
+    assert ("Failed to commit" in str(caught.value)) == conflict

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
 TRIES = 10
-"""How often rows are taken back or merged, where each time another run's commit comes between."""
+"""How often rows of an increment that has lost are taken back, where each time another run's commit comes between."""
 BOUNDED = (IntegralType, DecimalType, StringType, DateType, TimestampType)
 """Types of which Delta keeps statistics, and none is NaN."""
 METADATA = "spark.databricks.delta.commitInfo.userMetadata"
@@ -160,26 +160,38 @@ def _merge(rows: DataFrame, writing: Writing) -> None:
     """Update rows by their key, and insert others, in one commit: by MERGE, or on Sail by writing the table anew.
 
     What is written anew is the table of one version. Another run's commit after it makes ours fail, but for one that
-    comes in the moment in which Sail looks for the newest version: then ours lacks it, and is done again upon it.
+    comes in the moment in which Sail looks for the newest version: then ours lacks it, and is done again upon it, right
+    after ours. Raises JobError where that cannot be: begun anew, it would be upon a table that lacks the other's rows.
     """
     spark, output = rows.sparkSession, writing.output
     if engine_of(spark).can.merge:
         merging.merge(rows, writing, _target(spark, output))
         return
     version = commits.newest(spark, output)
-    expected = version + 1
-    for _ in range(2):
-        place = files.for_engine(location(spark, output))
-        there = spark.read.format("delta").option("versionAsOf", version).load(place)
-        _save(spark, writer(merging.merged(there, rows, writing), "delta").mode("overwrite"), writing)
-        own = next(own for own, stamp in commits.stamps(spark, output) if stamp.run == writing.stamp.run)
-        if own == expected:
+    own = _rewritten(rows, writing, version)
+    if own == version + 1:
+        return
+    try:
+        again, found = _rewritten(rows, writing, own - 1), "another commit between the two"
+        if again == own + 1:
             return
-        version, expected = own - 1, own + 1  # once more, upon what ours lacks, and right after it
+    except frames.ENGINE_ERRORS as error:
+        found = frames.reason(error)
     raise JobError(
-        f"Other runs wrote to {output} in the moments in which this one merged its rows into it, twice.",
-        hint=f"Version {version} of the table has their rows, and may have to be restored. Then run again.",
+        f"Other runs wrote to {output} just when this one merged its rows into it, and when it did so once more.",
+        "one commit after the other",
+        found,
+        f"Version {own - 1} of the table has rows that it lacks now: restore it, then run again.",
     )
+
+
+def _rewritten(rows: DataFrame, writing: Writing, version: int) -> int:
+    """Write a table anew: its rows at a version with others merged into them. The version that this makes."""
+    spark, output = rows.sparkSession, writing.output
+    place = files.for_engine(location(spark, output))
+    there = spark.read.format("delta").option("versionAsOf", version).load(place)
+    _save(spark, writer(merging.merged(there, rows, writing), "delta").mode("overwrite"), writing)
+    return next(own for own, stamp in commits.stamps(spark, output) if stamp.run == writing.stamp.run)
 
 
 def _undo(spark: SparkSession, output: Output, run: str) -> None:
