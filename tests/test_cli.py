@@ -600,6 +600,13 @@ def test_the_record_of_a_failure_is_the_last_line_of_a_json_log(trained, cli, op
     assert lines[-1]["message"].split("\\n")[0]
 
 
+def test_a_result_that_cannot_be_written_is_told_before_any_work(trained, cli):
+    """Not by a run that is done and cannot say so."""
+    code, out, err = cli("score", "--config", trained / "pumps.yaml", "--result", trained / "pumps.yaml" / "r.json")
+    assert code == 2 and out == "" and "cannot be written" in err
+    assert not (trained / "scored").exists()
+
+
 def test_validate_says_what_a_mode_promises(trained, cli):
     """For the pair of format and mode that the config has; and where the runs are recorded."""
     out = cli("validate", "--config", trained / "pumps.yaml")[1]

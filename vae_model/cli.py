@@ -146,12 +146,11 @@ def runs(
 
         reporter.runs(Folder(place.path).records()[:last], json_)
         return
-    from vae_model.spark.sinks.runs_table import ledger_at
+    from vae_model.spark.sinks.runs_table import ledger
 
     with _session(settings) as spark:
-        reporter.runs(
-            ledger_at(spark, place, settings.output.format if settings.output else "delta").records()[:last], json_
-        )
+        kept = ledger(spark, settings)
+        reporter.runs(kept.records()[:last] if kept else [], json_)
 
 
 @app.command()
@@ -249,15 +248,16 @@ def run_job(
         needed = settings.for_training() if job == "train" else settings.for_run()[0]
         from vae_model.detector import Detector
 
-        if job == "score" or (job == "run" and settings.model.version != "current"):
-            Detector.load(needed.model_path, settings.model.version)
+        model = None
+        if job == "score" or (job == "run" and settings.model.is_pinned):
+            model = Detector.load(needed.model_path, settings.model.version)
         with _session(settings) as spark:
             from vae_model.spark.jobs.run import run, run_training
 
             if job == "train":
                 run_training(spark, settings, run_id, reporter)
             else:
-                run(spark, settings, run_id, train=job == "run", full=full, listener=reporter)
+                run(spark, settings, run_id, train=job == "run", full=full, listener=reporter, model=model)
 
 
 def _session(settings: Config) -> Any:

@@ -185,14 +185,17 @@ class Reporter:
 
     @contextmanager
     def recording(self, command: str, run_id: str | None) -> Iterator[None]:
-        """Around a run: where it ends before it has a record, what went wrong becomes one."""
+        """Around a run: where it ends before it has a record, what went wrong becomes one.
+
+        Raises OutputError, before any work, where the file that is to have the record cannot be written.
+        """
+        if self._result is not None:
+            files.check_writable(self._result)
         try:
             yield
         except VaeAnomalyError as error:
             if not self._has_ended:
-                from vae_model.runs.record import (
-                    RunRecord,  # brings pyarrow, which `vae-anomaly --help` need not wait for
-                )
+                from vae_model.runs.record import RunRecord  # brings pyarrow, for which --help need not wait
 
                 self.ended(RunRecord(run_id or "", "", command).ending("failed", str(error)), None)
             if self.json:  # the record has said it, and is to be the last line

@@ -17,7 +17,8 @@ from unittest.mock import patch
 from vae_model.config.tables import Output
 from vae_model.errors import VaeAnomalyError
 from vae_model.places import files, swap
-from vae_model.runs.stamp import FILE, Stamp
+from vae_model.places.staging import STAMP
+from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.engine import Engine
 from vae_model.spark.sinks import parquet, sliced
 from vae_model.spark.sinks.parquet import Parquet
@@ -80,7 +81,7 @@ def rows(folder):
 def leftovers(folder):
     """What else is in, or beside, an output, that no reader should find."""
     own = [p.name for p in folder.parent.iterdir() if p != folder]
-    return own + [p.name for p in folder.iterdir() if p.name[0] in "_." and p.name not in ("_SUCCESS", FILE)]
+    return own + [p.name for p in folder.iterdir() if p.name[0] in "_." and p.name not in ("_SUCCESS", STAMP)]
 
 
 def at_moment(moment, act):

@@ -95,6 +95,11 @@ class Model(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-2
     """Peak of the learning-rate schedule."""
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether one version scores, whatever is trained and taken into use."""
+        return self.version != "current"
+
 
 class Decision(Section):
     """When a row is called an anomaly: by a rate of false alarms, or by a fixed score, one of the two."""

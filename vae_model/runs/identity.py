@@ -13,8 +13,6 @@ from vae_model.printable import printable
 
 LONGEST = 250
 """Characters in a run's id; Airflow's have as many."""
-DIGITS = 12
-"""Of a digest that a person sees, as in ``anomaly_model``."""
 
 
 def digest(value: Any) -> str:

@@ -11,11 +11,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from vae_model.places import staging
-
 CONTRACT = 2
 """Version of the output columns: 2 has ``anomaly_run``, 1 had not."""
-FILE = staging.STAMP
 _KEY = "vae_anomaly"
 
 

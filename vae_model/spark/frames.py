@@ -21,7 +21,7 @@ from vae_model.places import credentials, identifiers
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
 ENGINE_ERRORS = (PySparkException, Py4JError)
@@ -75,6 +75,16 @@ _FAMILIES = {
 def column(name: str) -> SparkColumn:
     """A column of any name; dots in it are letters, not fields."""
     return F.col(identifiers.quote(name))
+
+
+def table_place(spark: SparkSession, table: str) -> tuple[str, str]:
+    """The folder of a table and its format, as the catalog has them; empty where it says none.
+
+    It is what the table's description says after its columns, one of which may have any name.
+    """
+    described = spark.sql(f"DESCRIBE TABLE EXTENDED {identifiers.table(table)}").collect()
+    found = {str(row[0]): str(row[1]) for row in described}
+    return re.sub(r"^file:/+", "/", found.get("Location", "")).rstrip("/"), found.get("Provider", "").lower()
 
 
 def free_name(taken: Iterable[str], stem: str) -> str:

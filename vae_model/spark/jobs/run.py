@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -92,22 +91,24 @@ def run(
     train: bool = True,
     full: bool = False,
     listener: Listener | None = None,
+    model: Detector | None = None,
 ) -> RunRecord:
     """Do a config's job: train (or, with ``train=False``, load the model), score the source, write the output. The
     record of the run says what came of it; it is in the runs table too.
+
+    ``model`` is the one to score by, where it is loaded already.
 
     ``run_id`` is the id that a scheduler gives the run, the same for each try; without it the id is derived from
     config, model, source version and slice. ``full`` scores everything anew where ``source.incremental`` would score
     what is new. Raises what ``errors`` has: InputError and NothingToScore with the output as it was, JobError.
     """
     with _recorded(spark, config, run_id, "run" if train else "score", listener or Nobody()) as state:
-        chosen = None
-        if not train or config.model.version != "current":  # such a version scores, whatever is trained
-            chosen = Detector.load(config.for_run()[0].model_path, config.model.version)
+        if model is None and (not train or config.model.is_pinned):
+            model = Detector.load(config.for_model(), config.model.version)
         if not full and is_done(spark, config, run_id):
-            state.done_before(spark, config, chosen)
+            state.done_before(spark, config, model)
         else:
-            _do(state, spark, config, chosen, train, full)
+            _do(state, spark, config, model, train, full)
     return state.record
 
 
@@ -157,7 +158,6 @@ class _Run(Recording):
         """The model is known, and with it what the run does."""
         self._by(detector)
         self.begin()
-        self.note(heartbeat=datetime.now(UTC))
 
     def train(self, spark: SparkSession, config: Config) -> Detector:
         """Train. A run without an id of its own begins when its model is known, which is a part of what it is."""
@@ -199,7 +199,7 @@ class _Run(Recording):
     def done_before(self, spark: SparkSession, config: Config, detector: Detector | None) -> None:
         """The run was cut off when its rows were written: what it did is read back."""
         log.info("The run %s has written its rows before: it is done", self.record.run_id)
-        loaded = detector or Detector.load(config.for_run()[0].model_path, config.model.version)
+        loaded = detector or Detector.load(config.for_model(), config.model.version)
         scored_by = last(spark, config.for_scoring().output).stamp
         self.note(model=scored_by.model if scored_by and scored_by.run == self.record.run_id else None)
         self.begin()

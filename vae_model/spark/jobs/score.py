@@ -96,7 +96,7 @@ def score_prepared(
     except frames.ENGINE_ERRORS as error:
         raise _write_error(error, source, output) from error
     ended = time.monotonic()
-    summary = _summary(scored.sparkSession, scored.schema, writing, detector.scorer)
+    summary = _summary(spark, config, run_id, scored.schema, detector.scorer)
     measured = {"worker_peak_mb": peak.bytes // 2**20} if peak else {}
     return Scored(summary, log_stage("scoring", summary.rows if summary else None, started, ended, measured))
 
@@ -126,17 +126,15 @@ def _is_conflict(error: BaseException) -> bool:
 
 def read_back(spark: SparkSession, config: Config, detector: Detector, run_id: str) -> Summary | None:
     """The summary of what a run has written before."""
-    output = config.for_scoring().output
-    schema = read_output(spark, output).schema
-    return _summary(spark, schema, Writing(output, Stamp(run_id, config.key)), detector.scorer)
+    schema = read_output(spark, config.for_scoring().output).schema
+    return _summary(spark, config, run_id, schema, detector.scorer)
 
 
-def _summary(spark: SparkSession, schema: StructType, writing: Writing, scorer: Scorer) -> Summary | None:
+def _summary(spark: SparkSession, config: Config, run_id: str, schema: StructType, scorer: Scorer) -> Summary | None:
     """The summary of the rows that a run wrote; None, with a warning, where they cannot be read back."""
-    output, stamp = writing.output, writing.stamp
+    output = config.for_scoring().output
     try:
-        rows = written(spark, output, stamp.run, schema)
-        return summarise(rows, output, stamp.key, scorer)
+        return summarise(written(spark, output, run_id, schema), output, config.key, scorer)
     except Exception as error:  # whatever it is: the rows are written
         log.warning("No summary: the rows are written to %s, but cannot be read back: %s", output, frames.reason(error))
         log.debug("How reading back failed", exc_info=True)

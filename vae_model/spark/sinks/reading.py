@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from vae_model.errors import InputError
 from vae_model.places import files, identifiers
 from vae_model.places.listing import NULL_PARTITION
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.frames import ENGINE_ERRORS, column
+from vae_model.spark.frames import ENGINE_ERRORS, column, table_place
 from vae_model.spark.sinks.first_commit import has_log
 from vae_model.spark.sinks.writing import RUN
 
@@ -75,13 +74,5 @@ def _typed(field: StructField) -> Column:
 
 
 def location(spark: SparkSession, output: Output) -> str:
-    """The folder of an output: its path, or where the catalog says that its table lies.
-
-    By what the table's description says after its columns, one of which may have any name.
-    """
-    if output.path is not None:
-        return output.path.rstrip("/")
-    described = [(str(row[0]), str(row[1])) for row in spark.sql(
-        f"DESCRIBE TABLE EXTENDED {identifiers.table(output.table or '')}").collect()]  # fmt: skip
-    found = next(value for name, value in reversed(described) if name == "Location")
-    return re.sub(r"^file:/+", "/", found).rstrip("/")
+    """The folder of an output: its path, or where the catalog says that its table lies."""
+    return output.path.rstrip("/") if output.path is not None else table_place(spark, output.table or "")[0]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from vae_model.config.config import Config
-from vae_model.config.tables import Runs
 from vae_model.errors import InputError
 from vae_model.places import files, identifiers
 from vae_model.runs.ledger import Folder, Ledger, no_record
@@ -71,19 +70,14 @@ def ledger(spark: SparkSession, config: Config) -> Ledger | None:
     place = config.runs_place
     if place is None:
         return None
+    if place.table is not None:
+        return RunsTable(spark, place.table, config.output.format if config.output else "delta")
+    folder = Folder(place.path or "")
     try:
-        return ledger_at(spark, place, config.output.format if config.output else "delta")
+        folder.check()
+        return folder
     except InputError as error:
         if config.runs is not None or is_ours(spark) or files.protocol(place.path or "") == "file":
             raise
         log.warning("This run will have no record (runs: {table: …} would): %s", str(error).replace("\n ", ""))
         return None
-
-
-def ledger_at(spark: SparkSession, place: Runs, format_: str) -> Ledger:
-    """The runs table at a place; raises OutputError where a folder is not one."""
-    if place.table is not None:
-        return RunsTable(spark, place.table, format_)
-    folder = Folder(place.path or "")
-    folder.check()
-    return folder

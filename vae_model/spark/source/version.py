@@ -13,7 +13,7 @@ from vae_model.places import files, identifiers
 from vae_model.places.listing import data_files
 from vae_model.runs.identity import digest
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.frames import ENGINE_ERRORS
+from vae_model.spark.frames import ENGINE_ERRORS, table_place
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -50,12 +50,8 @@ def pinned(source: Source, version: str | None) -> Source:
 
 
 def place(spark: SparkSession, source: Source) -> tuple[str, str]:
-    """Where the rows lie, and in which format; of a table, what the catalog says after its columns."""
-    if source.path is not None:
-        return source.path, source.format
-    described = spark.sql(f"DESCRIBE TABLE EXTENDED {identifiers.table(source.table or '')}").collect()
-    found = {str(row[0]): str(row[1]) for row in described}  # of two of a name the last counts: no column's
-    return re.sub(r"^file:/+", "/", found.get("Location", "")), found.get("Provider", "").lower()
+    """Where the rows lie, and in which format."""
+    return table_place(spark, source.table) if source.table is not None else (source.path or "", source.format)
 
 
 def _delta_version(spark: SparkSession, source: Source, folder: str) -> int:

@@ -40,9 +40,9 @@ def find(config: Config, frame: DataFrame, start: dict[str, Any] | None, there: 
     how = source.incremental
     name = how.column if how and how.column else ""
     rows, type_ = where(frame, source.where, "source.where"), _type(frame, name)
-    newest = _newest(source, rows, name, type_)
+    newest: Any = _newest(source, rows, name, type_)  # of the one type that the position has too
     before = None if start is None else _from_text(str(start.get("value")), type_)
-    if before is not None and (newest is None or newest < before):  # type: ignore[operator] # of one type
+    if before is not None and (newest is None or newest < before):
         newest = before
     position = {"column": name, "value": None if newest is None else _to_text(newest)}
     if newest is None:
