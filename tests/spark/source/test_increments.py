@@ -13,10 +13,11 @@ from pyspark.sql import functions as F
 from vae_model import Config, Detector
 from vae_model.config.load import parse_config
 from vae_model.errors import NothingToScore, OutputError, SourceError
+from vae_model.places import delta_log
 from vae_model.spark.jobs import run as running
 from vae_model.spark.jobs.run import run
 from vae_model.spark.sinks.reading import read_output
-from vae_model.spark.source import delta_log, watermark
+from vae_model.spark.source import watermark
 
 pytestmark = pytest.mark.thorough
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vae_model.config.tables import Output
-from vae_model.places import files, identifiers
+from vae_model.places import delta_log, files, identifiers
 from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS
@@ -52,11 +51,8 @@ def _by_history(spark: SparkSession, output: Output) -> Iterator[tuple[int, str 
 
 
 def _by_log(spark: SparkSession, output: Output) -> Iterator[tuple[int, str | None]]:
-    """By the files of the log (https://github.com/delta-io/delta/blob/master/PROTOCOL.md, "Delta Log Entries": one
-    action a line, the name is the version).
-    """
-    log = f"{location(spark, output)}/_delta_log"
-    for name in reversed(files.names_in(log, r"\d{20}\.json")[-NEWEST:]):
-        actions = (json.loads(line) for line in files.get(f"{log}/{name}").splitlines() if line.strip())
-        told: dict[str, str] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
-        yield int(name.partition(".")[0]), told.get("userMetadata")
+    folder = location(spark, output)
+    for version in reversed(delta_log.versions(folder)[-NEWEST:]):
+        told = (action["commitInfo"] for action in delta_log.commit(folder, version) if "commitInfo" in action)
+        info: dict[str, str] = next(told, {})
+        yield version, info.get("userMetadata")

@@ -123,7 +123,7 @@ def _folder_of_table(spark: SparkSession, output: Output) -> str:
     if not spark.catalog.tableExists(identifiers.table(output.table or "")):
         return ""
     path = location(spark, output)
-    if not files.exists(path):
+    if not path or not files.exists(path):
         raise OutputError(
             f"Rows cannot be appended to the Parquet table {output}.",
             "files that this machine reaches, to put a run's rows there once and no more",

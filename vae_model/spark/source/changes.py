@@ -26,9 +26,9 @@ from pyspark.sql.types import (
 
 from vae_model.errors import EngineError
 from vae_model.places import files
+from vae_model.places.delta_log import File, Metadata
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS, column, free_name, reason
-from vae_model.spark.source.delta_log import File, Metadata
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

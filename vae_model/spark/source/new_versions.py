@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from vae_model.config.config import Config
 from vae_model.config.tables import Source
 from vae_model.errors import EngineError, InputError, SourceError
-from vae_model.places import files
+from vae_model.places import delta_log, files
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS, column, without
-from vae_model.spark.source import changes, delta_log
+from vae_model.spark.source import changes
 from vae_model.spark.source.table import where
 from vae_model.spark.source.version import place
 

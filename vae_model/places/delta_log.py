@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -68,15 +67,21 @@ class Changes:
     """Those of ``added`` whose rows the table has in other files by now."""
 
 
-def commit(folder: str, version: int) -> list[Action]:
-    """The actions of a commit. Raises FileNotFoundError where it is no more in the log."""
-    return [json.loads(line) for line in files.get(_file(folder, version)).splitlines() if line.strip()]
+def versions(folder: str) -> list[int]:
+    """The versions whose commits are in the log, in order. Raises FileNotFoundError where there is no log."""
+    return [int(name.partition(".")[0]) for name in files.names_in(f"{folder}/_delta_log", r"\d{20}\.json")]
+
+
+def commit(folder: str, version: int) -> Iterator[Action]:
+    """The actions of a commit, one by one. Raises FileNotFoundError where it is no more in the log."""
+    data = files.get(f"{folder}/_delta_log/{version:020d}.json")
+    return (json.loads(line) for line in data.splitlines() if line.strip())
 
 
 def metadata(folder: str, version: int | None = None) -> Metadata:
     """What a table says of itself at a version, or now. Raises FileNotFoundError where the log does not tell."""
     version = sys.maxsize if version is None else version
-    for actions in chain(_commits_back(folder, version), _checkpoints_back(folder, version)):
+    for actions in _backwards(folder, version):
         for action in actions:
             if found := action.get("metaData"):
                 config = found.get("configuration") or {}
@@ -91,7 +96,7 @@ def changes(folder: str, after: int, last: int) -> Changes:
     Raises FileNotFoundError where a commit is no more in the log.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        commits = list(pool.map(lambda version: commit(folder, version), range(after + 1, last + 1)))
+        commits = list(pool.map(lambda version: list(commit(folder, version)), range(after + 1, last + 1)))
     numbered = list(zip(range(after + 1, last + 1), commits, strict=True))
     # Where rows that were moved have changed after that, it is no more known which: the move counts as a change too.
     return _sum(numbered, after, last, moves=False) or _sum(numbered, after, last, moves=True) or Changes([], [], [])
@@ -133,25 +138,17 @@ def _described(told: Action, seen: int) -> File:
     return File(path, partition_of(told["path"]) if values is None else dict(values), unique, seen)
 
 
-def _commits_back(folder: str, version: int) -> Iterator[list[Action]]:
-    """The commits that are in the log, from one backwards."""
-    for name in reversed(files.names_in(f"{folder}/_delta_log", r"\d{20}\.json")):
-        if int(name.partition(".")[0]) <= version:
+def _backwards(folder: str, version: int) -> Iterator[Iterable[Action]]:
+    """What the log says up to a version, the newest first: its commits, and what the checkpoints say of the table."""
+    names = files.names_in(f"{folder}/_delta_log", r"\d{20}\.(json|checkpoint(\.[\w-]+){0,2}\.parquet)")
+    for name in sorted(names, reverse=True):  # of one version the commit before the checkpoint
+        number, _, kind = name.partition(".")
+        if int(number) <= version:
             with suppress(FileNotFoundError):  # cleaned up just now: a checkpoint tells the same
-                yield commit(folder, int(name.partition(".")[0]))
+                yield commit(folder, int(number)) if kind == "json" else _checkpoint(f"{folder}/_delta_log/{name}")
 
 
-def _checkpoints_back(folder: str, version: int) -> Iterator[list[Action]]:
-    """What the checkpoints up to a version say of the table, the newest first; those of one file."""
-    for name in reversed(files.names_in(f"{folder}/_delta_log", r"\d{20}\.checkpoint(\.[\w-]+)?\.parquet")):
-        if int(name.partition(".")[0]) <= version:
-            read = pq.read_table(io.BytesIO(files.get(f"{folder}/_delta_log/{name}")), columns=["metaData"])
-            yield [
-                {"metaData": {**row["metaData"], "configuration": dict(row["metaData"].get("configuration") or [])}}
-                for row in read.to_pylist()
-                if row["metaData"]
-            ]
-
-
-def _file(folder: str, version: int) -> str:
-    return f"{folder}/_delta_log/{version:020d}.json"
+def _checkpoint(path: str) -> list[Action]:
+    """What a checkpoint says of the table; of one in several files, one of them does."""
+    told = pq.read_table(io.BytesIO(files.get(path)), columns=["metaData"]).column("metaData").to_pylist()
+    return [{"metaData": one | {"configuration": dict(one.get("configuration") or [])}} for one in told if one]
