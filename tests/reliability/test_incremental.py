@@ -41,12 +41,8 @@ os._exit(0)
 
 
 def contents(spark, config):
-    """All rows of an output but for which run wrote them.
-
-    Not to the last bit: some of Sail's threads divide with another rounding mode than others.
-    """
-    rows = read_output(spark, config.output).drop("anomaly_run", "anomaly_reasons").collect()
-    return sorted(tuple(round(value, 12) if isinstance(value, float) else value for value in row) for row in rows)
+    """All rows of an output, to the last bit, but for which run wrote them."""
+    return sorted(map(tuple, read_output(spark, config.output).drop("anomaly_run", "anomaly_reasons").collect()))
 
 
 @pytest.mark.parametrize("engine", ["sail"], indirect=True)  # the runs that are killed are Sail's
@@ -61,7 +57,8 @@ def test_small_commits_and_kills_give_what_a_full_rescore_gives(engine, tmp_path
     killed = sorted(draw.sample(range(COMMITS), KILLS))
     codes = []
     for number in range(COMMITS):
-        job.add(*range(10 * number, 10 * number + 10), a=draw.gauss(0, 1))
+        # Of a Delta file of one value Sail reads the log's statistics instead, whose last bit may be another.
+        job.add(*range(10 * number, 10 * number + 10), a=[draw.gauss(0, 1) for _ in range(10)])
         if mode == "merge" and number % 7 == 3:
             job.sql(f"UPDATE {{}} SET a = 5 WHERE id = {draw.randrange(10 * number)}")  # noqa: S608 - a number
         run_id = f"run {number}"

@@ -53,8 +53,10 @@ class Job:
         model.save(f"{folder}/m.vae")
 
     def add(self, *ids, minute=None, a=0.5):
-        """Rows in a commit of their own; a row's time is its number."""
-        rows = [(i, a, START + dt.timedelta(minutes=i if minute is None else minute)) for i in ids]
+        """Rows in a commit of their own, of one value or each of its own; a row's time is its number."""
+        values = a if isinstance(a, list) else [a] * len(ids)
+        times = [START + dt.timedelta(minutes=i if minute is None else minute) for i in ids]
+        rows = list(zip(ids, values, times, strict=True))
         self.spark.createDataFrame(rows, SCHEMA).coalesce(1).write.format("delta").mode("append").save(self.source)
 
     def sql(self, text):
