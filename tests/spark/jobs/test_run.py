@@ -274,5 +274,5 @@ def test_a_table_read_as_it_was_at_a_time_has_that_as_its_version(engine, tmp_pa
     """What is read is not the newest version."""
     engine.range(3).write.format("delta").save(str(tmp_path / "t"))
     source = {"path": str(tmp_path / "t"), "format": "delta", "options": {"timestampAsOf": "2100-01-01"}}
-    assert source_version(engine, Source.model_validate(source)) == "delta@2100-01-01"
-    assert source_version(engine, Source.model_validate({**source, "options": {}})) == "delta:0"
+    assert source_version(engine, Source.model_validate(source), None) == "delta@2100-01-01"
+    assert source_version(engine, Source.model_validate({**source, "options": {}}), None) == "delta:0"

@@ -16,7 +16,7 @@ from vae_model.spark.sinks import merging, sink
 from vae_model.spark.sinks.increments import AFTER
 from vae_model.spark.source import new_versions
 from vae_model.spark.source.increments import Increment, increment
-from vae_model.spark.source.table import check_clash, open_source, where
+from vae_model.spark.source.table import check_clash, listed, open_source, where
 from vae_model.spark.source.version import pinned, source_version
 from vae_model.spark.workers import libraries
 
@@ -64,9 +64,10 @@ def prepare(
         if source.incremental:
             sink.undo(spark, output)
     before = last(spark, output) if source.incremental else None
-    version = source_version(spark, source)
+    listing = listed(spark, source)
+    version = source_version(spark, source, listing)
     read = new_versions.by_path(spark, source) if source.incremental and source.incremental.by else source
-    frame = open_source(spark, pinned(read, version))
+    frame = open_source(spark, pinned(read, version), listing)
     columns = frames.columns(frame)
     if detector is None:
         choose(columns, config)

@@ -26,6 +26,7 @@ from vae_model.spark.jobs.score import Scored, decide_as_configured, read_back, 
 from vae_model.spark.jobs.train import run_train
 from vae_model.spark.sinks.runs_table import ledger
 from vae_model.spark.sinks.summary import Summary
+from vae_model.spark.source.table import listed
 from vae_model.spark.source.version import source_version
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def run_training(
     """Train on a config's source and write the model file, as a run with a record."""
     with _recorded(spark, config, run_id, "train", listener or Nobody()) as state:
         source, _ = config.for_training()
-        state.note(source_version=source_version(spark, source), slice=config.train.normal)
+        state.note(source_version=source_version(spark, source, listed(spark, source)), slice=config.train.normal)
         state.begin()
         state.train(spark, config)
     return state.record

@@ -26,15 +26,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def open_source(spark: SparkSession, source: Source) -> DataFrame:
-    """The source as a DataFrame, its schema known: the same columns and values on every engine.
+def open_source(spark: SparkSession, source: Source, listing: Listing | None = None) -> DataFrame:
+    """The source as a DataFrame, its schema known: the same columns and values on every engine. ``listing``: its files,
+    where they are ``listed`` already.
 
     Raises SourceError where it cannot be opened, SchemaError where a column cannot be read, and EngineError where the
     engine has no such format.
     """
     if source.format == "orc" and source.table is None and not engine_of(spark).can.orc:
         raise EngineError(f"{engine_of(spark).name} does not read ORC: {source}.", hint="Set engine: spark.")
-    listing = _list(spark, source)
+    listing = listing or listed(spark, source)
     if listing:
         partitions.check(source, listing)
     reader = READERS.get(source.format) if listing else None
@@ -77,7 +78,7 @@ def _read(spark: SparkSession, source: Source, listing: Listing | None) -> DataF
     return partitions.typed(frame, listing) if listing and source.format != "delta" else frame
 
 
-def _list(spark: SparkSession, source: Source) -> Listing | None:
+def listed(spark: SparkSession, source: Source) -> Listing | None:
     """The files of the source, where it is files and this process can see them.
 
     Raises SourceError where the bucket is missing, denied or out of reach, and the engine is our own, which has the

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vae_model.config.tables import Source
 from vae_model.errors import InputError
 from vae_model.places import delta_log, files, identifiers
-from vae_model.places.listing import data_files
+from vae_model.places.listing import Listing, data_files
 from vae_model.runs.identity import digest
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS, table_place
@@ -24,8 +24,11 @@ PINNED = "versionAsOf"
 """The reader's option that reads a Delta table as it was at a version."""
 
 
-def source_version(spark: SparkSession, source: Source) -> str | None:
-    """``delta:17``, ``files:`` and 16 digits, or None where it cannot be told: of a view, say."""
+def source_version(spark: SparkSession, source: Source, listing: Listing | None) -> str | None:
+    """``delta:17``, ``files:`` and 16 digits, or None where it cannot be told: of a view, say.
+
+    ``listing`` has the files at the source's path.
+    """
     with suppress(InputError, OSError, *ENGINE_ERRORS):
         folder, format_ = place(spark, source)
         if format_ == "delta":
@@ -33,7 +36,7 @@ def source_version(spark: SparkSession, source: Source) -> str | None:
             if "timestampasof" in asked:
                 return f"delta@{asked['timestampasof']}"
             return f"delta:{asked.get('versionasof') or _newest(spark, source, folder)}"
-        found = data_files(folder) if folder else None
+        found = data_files(folder) if source.table and folder else listing
         if found:
             told = [[file.inside, file.size, file.changed] for file in found.files]
             return f"files:{digest(told)[:16]}"
