@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from vae_model.console import PYSPARK_LOGS, LogFormat, Reporter
+from vae_model.console.logs import PYSPARK_LOGS, LogFormat
+from vae_model.console.reporter import Reporter
 from vae_model.runs.record import RunRecord
 from vae_model.spark.sinks.summary import Summary
 from vae_model.spark.sinks.top_rows import Reason, TopRow

@@ -23,7 +23,8 @@ from vae_model import __version__
 from vae_model.config.config import Config
 from vae_model.config.load import load_config
 from vae_model.config.parameters import from_options
-from vae_model.console import LogFormat, Reporter
+from vae_model.console.logs import LogFormat
+from vae_model.console.reporter import Reporter
 from vae_model.errors import ConfigError, VaeAnomalyError
 from vae_model.places import files
 from vae_model.printable import printable
