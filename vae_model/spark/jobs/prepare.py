@@ -13,7 +13,7 @@ from vae_model.features import schema
 from vae_model.spark import frames
 from vae_model.spark.jobs.last import last
 from vae_model.spark.sinks import merging, sink
-from vae_model.spark.sinks.increments import AFTER
+from vae_model.spark.sinks.chain import AFTER
 from vae_model.spark.source import new_versions
 from vae_model.spark.source.increments import Increment, increment
 from vae_model.spark.source.table import check_clash, listed, open_source, where

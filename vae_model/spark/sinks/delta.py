@@ -18,7 +18,7 @@ from vae_model.places import files, identifiers, literals
 from vae_model.runs.stamp import Stamp
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.sinks import commits, first_commit, increments, merging
+from vae_model.spark.sinks import chain, commits, first_commit, merging
 from vae_model.spark.sinks.columns import aligned
 from vae_model.spark.sinks.reading import existing, location, rows_of
 from vae_model.spark.sinks.writer import writer
@@ -80,7 +80,7 @@ class Delta:
 
     def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
         """What the last run left in the output, with its commit."""
-        return increments.chain(commits.stamps(spark, output)).last
+        return chain.of(commits.stamps(spark, output)).last
 
     def mend(self, path: str) -> None:
         """Remove what a run has left that was killed before the table's first commit."""
@@ -88,7 +88,7 @@ class Delta:
 
     def undo(self, spark: SparkSession, output: Output) -> None:
         """Remove the rows of increments that have lost, and were killed before they did so themselves."""
-        found = increments.chain(commits.stamps(spark, output))
+        found = chain.of(commits.stamps(spark, output))
         for run in found.lost:
             _undo(spark, output, run)
 
@@ -96,10 +96,10 @@ class Delta:
         """After an increment was added: remove it again, and raise OvertakenError, where it has lost."""
         if writing.after is None or writing.mode != "append":
             return
-        found = increments.chain(commits.stamps(spark, writing.output))
+        found = chain.of(commits.stamps(spark, writing.output))
         if writing.stamp.run in found.lost:
             _undo(spark, writing.output, writing.stamp.run)
-            increments.check(found.last, writing)
+            chain.check(found.last, writing)
 
 
 def _made(frame: DataFrame, output: Output) -> DataFrameWriter:
@@ -196,7 +196,7 @@ def _rewritten(rows: DataFrame, writing: Writing, version: int) -> int:
 
 def _undo(spark: SparkSession, output: Output, run: str) -> None:
     """Remove the rows of a run, by a commit that says that it has done only that."""
-    writing = Writing(output, Stamp(run, position={increments.UNDONE: True}))
+    writing = Writing(output, Stamp(run, position={chain.UNDONE: True}))
     for attempt in Retrying(
         retry=retry_if_exception(lambda error: isinstance(error, Exception) and frames.is_conflict(error)),
         stop=stop_after_attempt(TRIES), wait=wait_random_exponential(max=2), reraise=True,

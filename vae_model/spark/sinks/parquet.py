@@ -22,7 +22,7 @@ from vae_model.runs.identity import file_name
 from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS, to_arrow
-from vae_model.spark.sinks import increments, sliced
+from vae_model.spark.sinks import chain, sliced
 from vae_model.spark.sinks.columns import aligned
 from vae_model.spark.sinks.reading import existing, location
 from vae_model.spark.sinks.writer import writer
@@ -226,7 +226,7 @@ def _folder(frame: DataFrame, path: str, writing: Writing) -> None:
             if _swapped(at, staged, mark) if writing.mode == "replace" else _is_first(at, staged):
                 return
         replaced = sliced.replaced(frame, writing, at, staged)
-        check = None if writing.after is None else lambda: increments.check(_stamp(at), writing)
+        check = None if writing.after is None else lambda: chain.check(_stamp(at), writing)
         merge.move_in(at, staged, mark, Order(replaced, writing.stamp.to_text(), tag, check))
 
 

@@ -20,7 +20,7 @@ from vae_model.scoring.scorer import OUTPUT
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import column, from_arrow
-from vae_model.spark.sinks import increments, merging, sliced
+from vae_model.spark.sinks import chain, merging, sliced
 from vae_model.spark.sinks.columns import check_columns
 from vae_model.spark.sinks.delta import Delta
 from vae_model.spark.sinks.metadata import without_metadata
@@ -220,7 +220,7 @@ def write(frame: DataFrame, writing: Writing) -> None:
 
     Raises OvertakenError where another run has written what this one was to add.
     """
-    increments.check(stamp(frame.sparkSession, writing.output) if writing.after is not None else None, writing)
+    chain.check(stamp(frame.sparkSession, writing.output) if writing.after is not None else None, writing)
     SINKS[writing.output.format].write(without_metadata(frame, writing.output.format), writing)
 
 

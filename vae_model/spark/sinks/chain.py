@@ -32,7 +32,7 @@ class Chain(NamedTuple):
     """Runs that have lost, and may have rows in the output."""
 
 
-def chain(stamps: Iterable[tuple[int, Stamp]]) -> Chain:
+def of(stamps: Iterable[tuple[int, Stamp]]) -> Chain:
     """The chain that stamps make, the newest of them first. No more are looked at than need be."""
     seen: list[tuple[int, Stamp]] = []
     undone: set[str] = set()
