@@ -35,6 +35,15 @@ def test_a_row_of_a_table_gives_the_record_back(record):
     assert RunRecord.from_row({**row, "of_a_later_version": 1}) == record
 
 
+def test_a_row_has_exactly_the_types_of_the_table():
+    """Spark takes no whole number in a column of fractions, and a map only as a dict."""
+    record = RunRecord("a", "b", "run", threshold=5, stages=[Stage("score", 1, 10, 10)], statuses={"ok": 10})
+    row = dict(zip(SCHEMA.names, record.to_row(), strict=True))
+    found = (row["threshold"], row["stages"][0]["seconds"], row["stages"][0]["rows_per_second"])
+    assert [type(value) for value in found] == [float] * 3
+    assert row["statuses"] == {"ok": 10} and row["ended"] is None and row["started"] == record.started
+
+
 @given(RECORD)
 def test_json_says_all_of_it(record):
     """Each field stands under its name, times with their offset."""

@@ -105,6 +105,11 @@ class RunRecord:
         values = asdict(self)
         return pa.Table.from_pylist([{name: _as_items(value) for name, value in values.items()}], SCHEMA)
 
+    def to_row(self) -> tuple[Any, ...]:
+        """As a row of a runs table: exactly the types of ``SCHEMA``, for Spark takes no 5 for 5.0."""
+        (typed,) = self.to_arrow().to_pylist()
+        return tuple(dict(value) if name in _MAPS and value is not None else value for name, value in typed.items())
+
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """From a row of a runs table, which others may have written. Columns of later versions are passed over; raises
@@ -113,7 +118,7 @@ class RunRecord:
         known = {name: _as_items(row[name]) for name in SCHEMA.names if name in row}
         (typed,) = pa.Table.from_pylist([known], SCHEMA).to_pylist()
         values: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
-        values |= {name: dict(values[name]) for name in ("statuses", "versions") if name in values}
+        values |= {name: dict(values[name]) for name in _MAPS if name in values}
         if not {"run_id", "name", "command", "status", "started", "heartbeat", "process"} <= values.keys():
             raise ValueError("a column that each record has is missing")
         if values["status"] not in get_args(Status) or not re.fullmatch(marks.MARK, values["process"]):
@@ -130,6 +135,7 @@ def _as_items(value: Any) -> Any:
     return list(value.items()) if isinstance(value, dict) else value
 
 
+_MAPS = ("statuses", "versions")
 _TIME = pa.timestamp("us", "UTC")
 _STAGE = pa.struct(
     [("stage", pa.string()), ("seconds", pa.float64()), ("rows", pa.int64()), ("rows_per_second", pa.float64())]

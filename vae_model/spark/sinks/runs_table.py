@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -44,8 +43,7 @@ class RunsTable:
 
     def put(self, record: RunRecord) -> None:
         """Add a row with the state of a run. Raises what the engine raises."""
-        values = asdict(record)
-        frame = self._spark.createDataFrame([tuple(values[name] for name in SCHEMA.names)], from_arrow(SCHEMA))
+        frame = self._spark.createDataFrame([record.to_row()], from_arrow(SCHEMA))
         frame.write.format(self._format).mode("append").saveAsTable(self._table)
 
     def _rows(self) -> DataFrame | None:
