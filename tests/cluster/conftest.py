@@ -264,8 +264,8 @@ def trained(standalone, place, package):
 
 @pytest.fixture(scope="session")
 def reference(trained, place):
-    """The rows of the undisturbed run."""
-    return delta_rows(place / "scored")
+    """The rows of the undisturbed run, without its id."""
+    return delta_rows(place / "scored").drop_columns(["anomaly_run"])
 
 
 @pytest.fixture
@@ -283,6 +283,11 @@ def score(cluster, trained, place, package, tmp_path):
 def parquet_rows(folder):
     """The rows of a Parquet folder by key."""
     return by_key(pq.read_table(folder))
+
+
+def scored_rows(folder):
+    """The rows of a scored Parquet folder by key, without the id of their run."""
+    return parquet_rows(folder).drop_columns(["anomaly_run"])
 
 
 def delta_rows(folder):

@@ -15,9 +15,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.cluster.conftest import FILES, ROWS, end_group, parquet_rows, parts, previous_output, wait_until
+from tests.cluster.conftest import FILES, ROWS, end_group, parts, previous_output, scored_rows, wait_until
 from tests.conftest import WORKER, asked, free_port
 from vae_model import Detector
+from vae_model.runs.ledger import Folder
 
 pytestmark = [pytest.mark.cluster, pytest.mark.classic]
 
@@ -123,7 +124,7 @@ def test_score_without_py_files_brings_its_own_package(score, reference, tmp_pat
     submission = score(package=None)
     assert submission.wait() == 0, submission.text[-3000:]
     assert executors_of(submission.scoring_tasks()) == {"0", "1"}
-    assert parquet_rows(tmp_path / "scored").equals(reference)
+    assert scored_rows(tmp_path / "scored").equals(reference)
 
 
 def test_an_executor_killed_while_scoring_changes_nothing(slowly, cluster, reference, tmp_path):
@@ -134,7 +135,7 @@ def test_an_executor_killed_while_scoring_changes_nothing(slowly, cluster, refer
     slowly.end()
     assert submission.wait() == 0, submission.text[-3000:]
     assert submission.events("ExecutorRemoved") and submission.failed_tasks()
-    assert parquet_rows(tmp_path / "scored").equals(reference)
+    assert scored_rows(tmp_path / "scored").equals(reference)
 
 
 def test_a_python_worker_killed_while_scoring_changes_nothing(slowly, reference, tmp_path):
@@ -145,7 +146,7 @@ def test_a_python_worker_killed_while_scoring_changes_nothing(slowly, reference,
     slowly.end()
     assert submission.wait() == 0, submission.text[-3000:]
     assert "Python worker exited unexpectedly" in json.dumps(submission.failed_tasks())
-    assert parquet_rows(tmp_path / "scored").equals(reference)
+    assert scored_rows(tmp_path / "scored").equals(reference)
 
 
 def test_a_task_that_fails_once_changes_nothing(score, reference, tmp_path):
@@ -155,7 +156,7 @@ def test_a_task_that_fails_once_changes_nothing(score, reference, tmp_path):
     assert submission.wait() == 0, submission.text[-3000:]
     (failed,) = submission.failed_tasks()
     assert "this task fails once" in json.dumps(failed)
-    assert parquet_rows(tmp_path / "scored").equals(reference)
+    assert scored_rows(tmp_path / "scored").equals(reference)
 
 
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
@@ -174,7 +175,7 @@ def test_a_killed_driver_leaves_the_previous_output(format_, slowly, cluster, pl
 
 @pytest.mark.parametrize("who", ["python", "group"])
 def test_an_interrupted_driver_tidies_up(who, slowly, cluster, place, tmp_path):
-    """SIGINT, to the driver or as Ctrl-C to all of spark-submit, ends the job soon, without a trace or a stack."""
+    """SIGINT, to the driver or as Ctrl-C to all of spark-submit, ends the job; its record is all that it leaves."""
     target = tmp_path / "scored"
     read = previous_output("parquet", place, target)
     before = read(target)
@@ -186,7 +187,11 @@ def test_an_interrupted_driver_tidies_up(who, slowly, cluster, place, tmp_path):
         end_group(submission.process, signal.SIGINT)
     assert submission.wait(30) != 0
     wait_until(cluster.idle, 30, "the master drops the application")
-    wait_until(lambda: sorted(path.name for path in tmp_path.iterdir()) == ["score", "scored"], 10, "nothing is left")
+    left = ["score", "scored", "scored_runs"]
+    wait_until(lambda: sorted(path.name for path in tmp_path.iterdir()) == left, 10, "nothing else is left")
+    (record,) = Folder(f"{target}_runs").records()
+    assert not record.is_alive  # the JVM, interrupted too, may end the driver before it has written more
+    assert record.status == "failed" or who == "group"
     assert read(target).equals(before)
     assert "Traceback" not in submission.text
 
