@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
@@ -64,6 +65,18 @@ def test_columns_that_differ_only_in_case_are_refused(engine, tmp_path):
     pd.DataFrame({"x": [1.0], "X": [2.0]}).to_parquet(tmp_path / "twins.parquet")
     with pytest.raises(SchemaError, match=r"Columns that differ only in case, or not at all: x, X\."):
         open_source(engine, Source.model_validate({"path": str(tmp_path / "twins.parquet")}))
+
+
+@pytest.mark.parametrize("how", [{"coerce_timestamps": "us"}, {"coerce_timestamps": "ms"}, {"version": "2.4"}, {}])
+@pytest.mark.parametrize("zone", ["UTC", None])
+def test_times_are_read_in_the_unit_that_the_file_has(engine, tmp_path, how, zone):
+    """Nanoseconds that the writer has turned into a coarser unit, as pandas did for years, are no nanoseconds, though
+    the Arrow schema beside them says so: Spark would have read the year 1970.
+    """
+    at = dt.datetime(2024, 5, 14, 18, tzinfo=dt.UTC if zone else None)
+    pq.write_table(pa.table({"at": pa.array([at], pa.timestamp("ns", zone))}), tmp_path / "times.parquet", **how)
+    found = open_source(engine, Source.model_validate({"path": str(tmp_path / "times.parquet")}))
+    assert frames.to_arrow(found).column("at").to_pylist() == [at]
 
 
 def test_families_of_spark_types(engine):

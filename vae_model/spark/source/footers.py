@@ -79,14 +79,23 @@ def finer_than_microseconds(file: Any, of: Sequence[Field]) -> list[str]:
 
 def _written(footer: pq.FileMetaData) -> list[pa.DataType]:
     """The columns' types as the writer had them, where it has left its Arrow schema; else as the file has them. Arrow
-    itself does not restore all of them.
+    itself does not restore all of them. Nanoseconds that the writer has turned into a coarser unit, as pandas did by
+    default with Arrow before 13, are what the file has.
     """
     of_file = footer.schema.to_arrow_schema()
     text = (footer.metadata or {}).get(b"ARROW:schema")
     if text is None:
         return list(of_file.types)
     left = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
-    return list(left.types if left.names == of_file.names else of_file.types)
+    if left.names != of_file.names:
+        return list(of_file.types)
+    return [_as_stored(*both) for both in zip(left.types, of_file.types, strict=True)]
+
+
+def _as_stored(left: pa.DataType, stored: pa.DataType) -> pa.DataType:
+    if _is_nanoseconds(left) and pat.is_timestamp(stored):
+        return pa.timestamp(stored.unit, left.tz)
+    return left
 
 
 def _leaves(type_: pa.DataType) -> int:
