@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from vae_model.console import tables
 from vae_model.console.logs import PYSPARK_LOGS, LogFormat
 from vae_model.console.reporter import Reporter
 from vae_model.runs.record import RunRecord
@@ -137,3 +138,9 @@ def test_an_engines_words_are_not_written_beside_the_error(capsys, name):
     Reporter(LogFormat.plain)
     logger.exception("no column `\x1b[2J`", errorClass="UNRESOLVED_COLUMN")
     assert capsys.readouterr().err == ""
+
+
+def test_a_tables_title_obeys_no_name(capsys):
+    """It may hold a folder's name, or a column's: what moves the cursor, or is rich's own markup, is shown."""
+    Reporter(LogFormat.plain).out.print(tables.table(("a",), [["b"]], "Versions in m\x1b[2J[red]x"))
+    assert capsys.readouterr().out.startswith(r"Versions in m\x1b[2J[red]x")

@@ -51,7 +51,7 @@ def _run(record: RunRecord) -> list[str]:
 
 def table(headers: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None) -> Table:
     """A table of any cells. Its left edge keeps what is folded within a cell from standing where a line begins."""
-    made = Table(title=title, title_justify="left", box=None)
+    made = Table(title=None if title is None else Text(printable(title)), title_justify="left", box=None)
     for header in headers:
         made.add_column(Text(printable(header)), overflow="fold")
     for row in rows:
