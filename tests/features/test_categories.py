@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vae_model.errors import SchemaError
 from vae_model.features import categories
 from vae_model.features.categories import MAX_BYTES, MAX_SLOTS, MIN_COUNT, SHOWN, Categories, codes, vocabulary
-from vae_model.features.feature import Feature
+from vae_model.features.feature import Expectation, Feature
 
 
 def test_values_are_ordered_by_frequency_then_name():
@@ -121,6 +121,7 @@ def test_long_text_is_no_category():
     long = pa.array(["y" * 2_000_000])
     slot, unseen = Categories().encode(feature, long)
     assert unseen.all() and slot.tolist() == [feature.slots]
-    observed, expected = Categories().words(feature, long[0], np.array([0.0]), np.array([1.0], np.float32))
+    first = np.zeros(1)
+    observed, expected, _ = Categories().words(feature, long[0], Expectation(first, first, first, first))
     assert (observed, expected[-1], len(expected)) == ("y" * (SHOWN - 1) + "…", "…", SHOWN)
     assert len(Categories().describe(feature)) < 500

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_model.errors import ModelFileError
-from vae_model.features.feature import Chosen
+from vae_model.features.feature import Chosen, Expectation
 from vae_model.features.floats import as_float64, offset_of
 from vae_model.features.spec import FeatureSpec
 
@@ -148,7 +148,10 @@ def test_arrays_have_an_offset_for_each_element():
     found = spec.encode([array]).x_NF
     assert np.isnan(found[0]).all()
     np.testing.assert_allclose(found[1:], plain.encode([pa.array(steps.tolist())]).x_NF, atol=1e-5)
-    words = spec.kinds[0].words(spec.features[0], array[1], np.array([5.4, 7.0]), np.array([2.0, 1.0]))
+    usual_U = np.array([5.4, 7.0])
+    words = spec.kinds[0].words(
+        spec.features[0], array[1], Expectation(usual_U, usual_U, usual_U, np.array([2.0, 1.0]))
+    )
     assert words[0] == f"[0]: {rows[0][0]}"
     assert words[1].startswith("[0]: 4611686018427")
 

@@ -12,7 +12,7 @@ from vae_model.config.sections import Features
 from vae_model.errors import SchemaError
 from vae_model.features.categories import Categories, SlotKind
 from vae_model.features.families import FAMILIES, family
-from vae_model.features.feature import MISSING, Chosen, Feature
+from vae_model.features.feature import MISSING, Chosen, Expectation, Feature, Words
 from vae_model.features.kinds import KINDS, default_kind
 from vae_model.features.spec import FeatureSpec
 from vae_model.features.units import UnitsKind
@@ -111,14 +111,20 @@ def test_a_kind_describes_what_was_fitted(name, one):
     assert "\n" not in line
 
 
+def expectation(expected, around=0.0, parts=None):
+    """What a model expects of units, give or take the same of each."""
+    value_U = np.array(expected, float)
+    parts_U = np.array(parts or [1] * len(value_U), np.float32)
+    return Expectation(value_U, value_U - around, value_U + around, parts_U)
+
+
 @pytest.mark.parametrize(("name", "one"), PAIRS)
 def test_a_kind_gives_words(name, one):
     """What was observed and what was expected are two texts that are not empty."""
     spec = fit(name, one)
     (feature,), (kind,) = spec.features, spec.kinds
-    expected_U = np.array(feature.center or [0.0])
-    words = kind.words(feature, EXAMPLES[one][0], expected_U, np.ones(len(expected_U), np.float32))
-    assert all(isinstance(text, str) and text for text in words)
+    observed, expected, _ = kind.words(feature, EXAMPLES[one][0], expectation(feature.center or [0.0]))
+    assert observed and expected
 
 
 @pytest.mark.parametrize(("name", "one"), PAIRS)
@@ -126,9 +132,8 @@ def test_a_kind_has_words_for_what_is_missing(name, one):
     """A null is observed as missing; what was expected is still said."""
     spec = fit(name, one)
     (feature,), (kind,) = spec.features, spec.kinds
-    expected_U = np.array(feature.center or [0.0])
     gap = pa.scalar(None, EXAMPLES[one].type)
-    observed, expected = kind.words(feature, gap, expected_U, np.ones(len(expected_U), np.float32))
+    observed, expected, _ = kind.words(feature, gap, expectation(feature.center or [0.0]))
     assert observed == MISSING
     assert expected and MISSING not in expected
 
@@ -138,13 +143,13 @@ def test_a_kind_has_words_for_what_is_missing(name, one):
 )
 def test_the_gap_in_an_array_in_words(value, observed):
     """Of an array, the element that is missing is named, and what was expected of it."""
-    feature = Feature("c", "vector", "array", scale=(1.0, 1.0))
-    words = KINDS["vector"].words(feature, pa.scalar(value), np.array([0, 0.5]), np.array([1, 2], np.float32))
-    assert words == (observed, "[1]: 0.5")
+    feature = Feature("c", "vector", "array", scale=(1.0, 1.0), low=(-2, -2), high=(2, 2))
+    words = KINDS["vector"].words(feature, pa.scalar(value), expectation([0, 0.5], parts=[1, 2]))
+    assert words == (observed, "[1]: 0.5", "")
 
 
 WORDS = {
-    ("numeric", "integer"): (pa.scalar(7), [4.4], [1], {"scale": (2.0,)}, ("7", "4")),
+    ("numeric", "integer"): (pa.scalar(7), [4.4], [1], {"scale": (2.0,), "decimals": 0}, ("7", "4")),
     ("numeric", "float"): (pa.scalar(7.25), [4.4], [1], {"scale": (2.0,)}, ("7.25", "4.4")),
     ("boolean", "boolean"): (pa.scalar(True), [0], [1], {"values": ("false", "true"), "slots": 2}, ("true", "false")),
     ("categorical", "string"): (pa.scalar("x"), [1], [1], {"values": ("a", "b"), "slots": 1}, ("x", "(a rare value)")),
@@ -165,8 +170,8 @@ WORDS = {
 def test_the_words_of_a_kind(pair):
     """Numbers in digits, categories by their values; of moments and arrays, what deviates most."""
     (name, one), (value, expected, parts, fitted, words) = pair, WORDS[pair]
-    feature = Feature("c", name, one, **fitted)
-    assert KINDS[name].words(feature, value, np.array(expected, float), np.array(parts, np.float32)) == words
+    feature = Feature("c", name, one, **{"low": (-100.0,) * 6, "high": (100.0,) * 6} | fitted)
+    assert KINDS[name].words(feature, value, expectation(expected, parts=parts))[:2] == words
 
 
 def test_the_config_knows_every_kind():
@@ -190,11 +195,11 @@ class Shapes(UnitsKind):
         """The mean of both."""
         return "about {:.0f} letters, {:.0f} of them digits".format(*feature.center)
 
-    def words(self, feature, value, expected_U, parts_U):
+    def words(self, feature, value, expected):
         """The one that deviates most."""
-        unit = int(np.argmax(parts_U))
+        unit = int(np.argmax(expected.parts_U))
         found = str(value), sum(map(str.isdigit, str(value)))
-        return f"{('length', 'digits')[unit]} of {found[0]}", f"{expected_U[unit]:.0f}"
+        return Words(f"{('length', 'digits')[unit]} of {found[0]}", f"{expected.value_U[unit]:.0f}")
 
 
 class Initials(Categories):

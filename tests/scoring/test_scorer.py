@@ -99,7 +99,8 @@ def test_explaining_adds_reasons_and_changes_nothing_else():
     """Every row that has a score has reasons, those of flagged rows as before; all other columns are the same."""
     arrays = [ODD[name].combine_chunks() for name in SCORER.names]
     before, after = (pa.Table.from_struct_array(one) for one in (SCORER(arrays), SCORER.explain(arrays)))
-    assert after.drop("anomaly_reasons").equals(before.drop("anomaly_reasons"))
+    assert after.drop(["anomaly_reasons", "reason"]).equals(before.drop("anomaly_reasons"))
+    assert [text is not None for text in after["reason"].to_pylist()] == after["anomaly_score"].is_valid().to_pylist()
     has_score = [score is not None for score in after["anomaly_score"].to_pylist()]
     assert [bool(reasons) for reasons in after["anomaly_reasons"].to_pylist()] == has_score
     flagged = before["is_anomaly"].fill_null(False)
@@ -325,7 +326,9 @@ def test_few_scorers_are_kept(monkeypatch):
 
 @pytest.mark.slow
 def test_a_large_batch_is_scored_in_blocks():
-    """However large a batch, what grows with it is the output: a few numbers a row, not the network's."""
+    """However large a batch, what grows with it is the output, not what the network makes of it: a few numbers a row,
+    and the reasons of the few that are flagged.
+    """
     import tracemalloc
 
     scorer, table = SCORER, rows_of(BLOCK, 2)
@@ -339,7 +342,7 @@ def test_a_large_batch_is_scored_in_blocks():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     bytes_a_row = (peaks[1] - peaks[0]) / (72 * BLOCK)
-    assert bytes_a_row < 50
+    assert bytes_a_row < 80
 
 
 @pytest.mark.slow

@@ -6,7 +6,14 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from vae_model.config.section import KindName, PathName, Predicate, Section, Share, VersionName
 
@@ -108,8 +115,9 @@ class Decision(Section):
     """Share of normal rows that may be flagged: a row is flagged when its p-value is at most this."""
     threshold: float | None = None
     """A fixed score instead: a row is flagged when its anomaly_score is at least this."""
-    reasons: PositiveInt = 5
-    """How many columns anomaly_reasons names at most. Reasons are given for flagged rows."""
+    reasons: NonNegativeInt = 5
+    """How many columns anomaly_reasons names at most. Reasons are given for flagged rows, and take longer than their
+    scores; 0 for none."""
     max_missing: Share = 0.5
     """A row with a larger share of its features missing is not scored (anomaly_status: too_many_missing)."""
 

@@ -87,6 +87,10 @@ class Calibration:
     def _ranks(self) -> Ranks:
         return Ranks.of(self.scores)
 
+    def score_of(self, p_value: float) -> float:
+        """The score that this share of the held-out rows are above, about."""
+        return float(self.scores[round((1 - p_value) * (len(self.scores) - 1))])
+
     def p_values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) p-values; NaN scores give NaN."""
         at_least = len(self.scores) - self._ranks(scores)

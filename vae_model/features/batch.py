@@ -5,8 +5,9 @@ Shapes: N rows, F numeric units, C categories.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,11 @@ class Batch:
     def take(self, rows: slice | NDArray[np.intp]) -> Batch:
         """Some of the rows."""
         return Batch(*(part[rows] for part in vars(self).values()))
+
+    @classmethod
+    def of(cls, several: Sequence[Self]) -> Self:
+        """The rows of several, one after the other."""
+        return cls(*(np.concatenate(own) for own in zip(*(vars(one).values() for one in several), strict=True)))
 
     def blocks(self, size: int) -> Iterator[Batch]:
         """The rows in order, ``size`` at a time."""

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_model.errors import SchemaError
-from vae_model.features.feature import MISSING, Feature, Fit, Kind
+from vae_model.features.feature import MISSING, Expectation, Feature, Fit, Kind, Words
 
 MAX_SLOTS = 127
 """At most this many values get a slot of their own in the network."""
@@ -77,14 +77,12 @@ class Categories(SlotKind):
         shown = ", ".join(map(shortened, feature.values[:6])) + (", …" if count > 6 else "")
         return f"{count} values ({shown})" + (f", {pooled} rare ones pooled" if pooled else "")
 
-    def words(
-        self, feature: Feature, value: pa.Scalar, expected_U: NDArray[np.float64], parts_U: NDArray[np.float32]
-    ) -> tuple[str, str]:
+    def words(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> Words:
         """The value, and the likeliest other one."""
-        slot = int(expected_U[0])
-        expected = feature.values[slot] if slot < feature.slots else "(a rare value)"
+        slot = int(expected.value_U[0])
+        likeliest = feature.values[slot] if slot < feature.slots else "(a rare value)"
         observed = shortened(self.in_words(value.as_py())) if value.is_valid else MISSING
-        return observed, shortened(expected)
+        return Words(observed, shortened(likeliest))
 
     def in_words(self, value: Any) -> str:
         """One value of the column."""

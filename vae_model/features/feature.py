@@ -61,13 +61,20 @@ class Feature:
     """Gini impurity of a category in training, 0 where it was constant."""
     missing: float = 0.0
     """Share of the training rows in which the value, or a part of it, was missing or infinite."""
+    low: tuple[float, ...] = ()
+    """Smallest finite training value of each unit: nothing below it is expected."""
+    high: tuple[float, ...] = ()
+    """Largest finite training value of each unit."""
+    decimals: int | None = None
+    """How many decimals the column's numbers have; None where they are not rounded, and of what is no number."""
     offset: tuple[str, ...] = ()
     """Of each unit, a number in decimal digits that is taken off all values, exactly, before anything else, ``center``
     included; empty where floats tell the values apart."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values; without an offset where there is none, as most models have none."""
-        return {name: value for name, value in asdict(self).items() if name != "offset" or value}
+        """As JSON values; without an offset or decimals where there are none, as in most models."""
+        optional = {"offset": self.offset or None, "decimals": self.decimals}
+        return {name: value for name, value in asdict(self).items() if optional.get(name, value) is not None}
 
     @property
     def is_constant(self) -> bool:
@@ -105,6 +112,29 @@ class Fit(NamedTuple):
     """Why nothing can be learnt from it."""
 
 
+class Expectation(NamedTuple):
+    """What the model expects of one value of a column."""
+
+    value_U: NDArray[np.float64]
+    """Of each unit its value before standardisation; of a category the number of its likeliest other slot."""
+    low_U: NDArray[np.float64]
+    """Where the interval begins that holds a unit at ``intervals.LEVEL``, before standardisation."""
+    high_U: NDArray[np.float64]
+    """Where it ends."""
+    parts_U: NDArray[np.float32]
+    """Each unit's part of the row's score: the one with the largest part deviates most."""
+
+
+class Words(NamedTuple):
+    """A value of a column and what was expected of it, in words."""
+
+    observed: str
+    """``MISSING`` of a null or a NaN."""
+    expected: str
+    interval: str = ""
+    """The range that is expected, "3 to 22"; empty of what is no number."""
+
+
 class Kind(ABC):
     """A kind of feature.
 
@@ -137,12 +167,5 @@ class Kind(ABC):
         """What was fitted, in one line that a person can check."""
 
     @abstractmethod
-    def words(
-        self, feature: Feature, value: pa.Scalar, expected_U: NDArray[np.float64], parts_U: NDArray[np.float32]
-    ) -> tuple[str, str]:
-        """Observed and expected in words, as a reason why a row was flagged.
-
-        ``value`` is what the column holds. ``expected_U`` is what the model expects: of each unit its value before
-        standardisation, of a category the number of its likeliest other slot. ``parts_U`` is each unit's part of the
-        row's score: the unit with the largest part deviates most. What is observed of a null or a NaN is ``MISSING``.
-        """
+    def words(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> Words:
+        """Observed and expected in words, as a reason why a row was flagged; ``value`` is what the column holds."""

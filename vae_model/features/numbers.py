@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.features.feature import MISSING, Feature, Fit, is_missing
+from vae_model.features.digits import about, decimals_of, told_apart
+from vae_model.features.feature import Expectation, Feature, Fit, Words
 from vae_model.features.floats import EXACT, as_float64, offset_of
 from vae_model.features.units import UnitsKind
-
-DIGITS = 6
-"""What is not whole is written with so many digits, or with as many as tell it from what it is held against."""
 
 
 class Numbers(UnitsKind):
@@ -28,8 +25,9 @@ class Numbers(UnitsKind):
     interchangeable = True
 
     def fit(self, bare: Feature, array: pa.Array) -> Fit:
-        """Location and scale, of numbers that floats cannot tell apart less an offset."""
+        """Location, scale and decimals, of numbers that floats cannot tell apart less an offset."""
         offset = offset_of(array)
+        bare = replace(bare, decimals=decimals_of(array, as_float64(array)))
         return super().fit(bare if offset is None else replace(bare, offset=(f"{offset:f}",)), array)
 
     def encode(self, feature: Feature, array: pa.Array) -> NDArray[np.float64]:
@@ -43,47 +41,26 @@ class Numbers(UnitsKind):
             return f"{center:.6g} ± {scale:.6g}" if scale else f"constant {center:.6g}"
         if not scale:
             return f"constant {offset}"
-        mean, _ = told_apart(whole(center, offset), whole(center + scale, offset), scale)
-        return f"{mean} ± {scale:.6g}"
+        return f"{about(whole(center, offset), scale, None)} ± {scale:.6g}"
 
-    def words(
-        self, feature: Feature, value: pa.Scalar, expected_U: NDArray[np.float64], parts_U: NDArray[np.float32]
-    ) -> tuple[str, str]:
-        """Two numbers; a whole one is expected of whole numbers, unless they vary by less than 1."""
-        (expected,), (scale,) = expected_U.tolist(), feature.scale
-        usual = whole(expected, feature.offset_of(0))
-        if feature.family in ("integer", "boolean") and (scale >= 1 or not scale) and math.isfinite(expected):
-            usual = round(usual)
-        return told_apart(value.as_py(), usual, scale)
+    def words(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> Words:
+        """Two numbers, and a range. Nothing is expected that no training row had."""
+        return unit_in_words(feature, 0, value.as_py(), expected)
+
+
+def unit_in_words(feature: Feature, unit: int, value: Any, expected: Expectation) -> Words:
+    """A unit's value and what was expected of it."""
+    low, high, scale = feature.low[unit], feature.high[unit], feature.scale[unit]
+    offset, decimals = feature.offset_of(unit), feature.decimals
+    usual, begin, end = (min(max(float(own_U[unit]), low), high) for own_U in expected[:3])
+    width = end - begin
+    observed, text = told_apart(value, whole(usual, offset), scale, decimals, width)
+    if not width > 0:
+        return Words(observed, text)
+    ends = (about(whole(one, offset), 10 * width, decimals) for one in (begin, end))
+    return Words(observed, text, " to ".join(ends))
 
 
 def whole(value: float, offset: Decimal | None) -> float | Decimal:
     """A number that an offset was taken off, with it again, to the last digit."""
     return value if offset is None else EXACT.add(offset, Decimal(value))
-
-
-def told_apart(one: Any, other: Any, scale: float) -> tuple[str, str]:
-    """Two numbers, in as many digits as tell them apart if they differ by more than a hundredth of ``scale``; the first
-    may be missing.
-    """
-    if is_missing(one):
-        return MISSING, in_words(other)
-    digits = DIGITS
-    if isinstance(one, int) and not isinstance(other, int):
-        digits = max(digits, len(str(abs(one))) + 1)
-    while True:
-        texts = in_words(one, digits), in_words(other, digits)
-        if texts[0] != texts[1] or one == other or digits > EXACT.prec:
-            return texts
-        if EXACT.subtract(Decimal(one), Decimal(other)).copy_abs() <= scale / 100:
-            return texts
-        digits += 3
-
-
-def in_words(number: Any, digits: int = DIGITS) -> str:
-    """A whole number in full, any other to so many digits."""
-    if isinstance(number, int):
-        return str(number)
-    if digits <= 17:
-        return f"{float(number):.{digits}g}"
-    return f"{Context(prec=digits).create_decimal(number).normalize(EXACT):f}"

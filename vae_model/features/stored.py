@@ -50,7 +50,8 @@ def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
         name, kind_name, own.one_of("family", kind.families),
         own.numbers("center"), own.numbers("scale", low=0),
         own.texts("values"), own.count("slots", low=0), own.number("gini", 0, 1),
-        own.number("missing", 0, 1), _offset(own),
+        own.number("missing", 0, 1), own.numbers("low"), own.numbers("high"),
+        own.count("decimals", 0, MAX_DIGITS) if "decimals" in own.values else None, _offset(own),
     )  # fmt: skip
     if unknown := [key for key in own.values if key not in NAMES]:
         raise own.wrong(unknown[0], "nothing", own.values[unknown[0]])
@@ -58,8 +59,11 @@ def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
         raise own.wrong("values", "each value once", "one twice")
     if feature.slots > len(feature.values):
         raise own.wrong("slots", f"at most {len(feature.values)}, one for each value", feature.slots)
-    if len(feature.scale) != len(feature.center):
-        raise own.wrong("scale", f"{len(feature.center)} numbers, one for each center", len(feature.scale))
+    for what in ("scale", "low", "high"):
+        if len(getattr(feature, what)) != len(feature.center):
+            raise own.wrong(what, f"{len(feature.center)} numbers, one for each center", len(getattr(feature, what)))
+    if any(low > high for low, high in zip(feature.low, feature.high, strict=True)):
+        raise own.wrong("low", "numbers that are no larger than those of high", feature.low)
     if not isinstance(kind, UnitsKind):
         if feature.center or feature.offset:
             raise own.wrong("center" if feature.center else "offset", "no numbers for a category", "some")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.features.feature import MISSING, Feature
+from vae_model.features.feature import MISSING, Expectation, Feature, Words
 from vae_model.features.units import UnitsKind
 
 DAY = 86_400_000_000
@@ -38,14 +38,12 @@ class Times(UnitsKind):
         """The parts."""
         return ", ".join(_parts(feature)) + " (UTC)"
 
-    def words(
-        self, feature: Feature, value: pa.Scalar, expected_U: NDArray[np.float64], parts_U: NDArray[np.float32]
-    ) -> tuple[str, str]:
+    def words(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> Words:
         """The moment, and what was expected of the part that deviates most."""
-        worst = int(np.argmax(parts_U)) // 2
+        worst = int(np.argmax(expected.parts_U)) // 2
         part = _parts(feature)[worst]
         observed = moment_in_words(value) if value.is_valid else MISSING
-        return observed, f"{part}: {point_in_words(part, *expected_U[2 * worst : 2 * worst + 2])}"
+        return Words(observed, f"{part}: {point_in_words(part, *expected.value_U[2 * worst : 2 * worst + 2])}")
 
 
 def _parts(feature: Feature) -> tuple[str, ...]:

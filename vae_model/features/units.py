@@ -47,8 +47,12 @@ class UnitsKind(Kind):
         center, scale = zip(*(location_scale(raw_N) for raw_N in raw_NU.T), strict=True)
         if not any(scale):
             notes.append("constant in the training rows")
-        missing = float((~np.isfinite(raw_NU)).any(axis=1).mean())
-        return Fit(replace(bare, center=center, scale=scale, missing=missing), notes)
+        is_finite_NU = np.isfinite(raw_NU)
+        bounds = [(float(raw_N[own_N].min()), float(raw_N[own_N].max())) if own_N.any() else (0.0, 0.0)
+                  for raw_N, own_N in zip(raw_NU.T, is_finite_NU.T, strict=True)]  # fmt: skip
+        low, high = zip(*bounds, strict=True)
+        missing = float((~is_finite_NU).any(axis=1).mean())
+        return Fit(replace(bare, center=center, scale=scale, low=low, high=high, missing=missing), notes)
 
 
 def standardise(feature: Feature, raw_NU: NDArray[np.float64], out_NU: NDArray[np.float32]) -> None:

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_model.errors import SchemaError
-from vae_model.features.feature import MISSING, Feature, Fit
+from vae_model.features.digits import decimals_of
+from vae_model.features.feature import MISSING, Expectation, Feature, Fit, Words
 from vae_model.features.floats import as_float64, offset_of
-from vae_model.features.numbers import told_apart, whole
+from vae_model.features.numbers import unit_in_words
 from vae_model.features.units import UnitsKind
 
 
@@ -29,7 +30,8 @@ class Vectors(UnitsKind):
         width = width_of(array)
         if not width:
             return Fit(None, unusable="arrays without a number in the training rows")
-        matrix(array, width, bare.name)  # raises where the arrays are of different lengths
+        raw_NU = matrix(array, width, bare.name)  # raises where the arrays are of different lengths
+        bare = replace(bare, decimals=decimals_of(array.flatten(), raw_NU.ravel()))
         offsets = [offset_of(own) for own in _elements(array, width)]
         if any(offset is not None for offset in offsets):
             bare = replace(bare, offset=tuple(f"{offset or Decimal(0):f}" for offset in offsets))
@@ -48,16 +50,13 @@ class Vectors(UnitsKind):
         """The length of the arrays."""
         return f"{len(feature.center)} numbers"
 
-    def words(
-        self, feature: Feature, value: pa.Scalar, expected_U: NDArray[np.float64], parts_U: NDArray[np.float32]
-    ) -> tuple[str, str]:
+    def words(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> Words:
         """The element that deviates most; where the whole array is missing, how many there should be."""
         if not value.is_valid:
-            return MISSING, self.describe(feature)
-        worst = int(np.argmax(parts_U))
-        usual = whole(float(expected_U[worst]), feature.offset_of(worst))
-        observed, expected = told_apart(value[worst].as_py(), usual, feature.scale[worst])
-        return f"[{worst}]: {observed}", f"[{worst}]: {expected}"
+            return Words(MISSING, self.describe(feature))
+        worst = int(np.argmax(expected.parts_U))
+        observed, usual, interval = unit_in_words(feature, worst, value[worst].as_py(), expected)
+        return Words(f"[{worst}]: {observed}", f"[{worst}]: {usual}", interval)
 
 
 def matrix(array: pa.Array, width: int, name: str) -> NDArray[np.float64]:

@@ -30,8 +30,9 @@ from vae_model.scoring.residuals import FITTED_ROWS, ResidualDistance
 
 NETWORKS: dict[str, type[DenseVAE] | type[Codebook]] = {network.kind: network for network in (DenseVAE, Codebook)}
 """The kinds of members, by their name in a model file."""
-NEW = ("gap_score", "unseen_score")
-"""The arrays of a model file that say what is added for what is new in a row."""
+OWN = ("gap_score", "unseen_score", "margin")
+"""The arrays of a model file that are of no member: what is added for what is new in a row, and how far a value lies
+from what is expected of it."""
 LEAST_ORDINARY = 1e-6
 """No ordinary distance is taken for less."""
 REMOTENESS, WIDE = 0.3, 30
@@ -75,6 +76,9 @@ class Ensemble:
     """Of each feature, what it adds to a row's score that it is missing (``Batch.gap_N``); see ``training.novelty``."""
     unseen_score_C: NDArray[np.float64]
     """Of each category, what it adds that its value never occurred in training."""
+    margin_F2: NDArray[np.float64]
+    """Of each unit, standardised, how far below and above what the VAEs expect that do not see it its value may lie;
+    see ``training.margins``."""
 
     @classmethod
     def fit(
@@ -92,7 +96,7 @@ class Ensemble:
         A member's measure is the network whose residuals the distance is fitted on: the member itself, or for a
         codebook a coarser one, as the residuals of the rows it was fitted on are too small.
         """
-        nothing = np.zeros(len(spec.features)), np.zeros(len(spec.categorical))
+        nothing = np.zeros(len(spec.features)), np.zeros(len(spec.categorical)), np.zeros((len(spec.scale_F), 2))
         bare = cls(spec, training_rows, measures, [], landmarks, Ordinary([1.0] * len(members)), *nothing)
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // FITTED_ROWS))))
         distances = []
@@ -131,13 +135,13 @@ class Ensemble:
         own = _within(arrays, "landmark.")
         landmarks = Landmarks.from_arrays(shape_of(spec), own)
         measured = Ordinary(ordinary, float(own["ordinary"][0]))
-        return cls(spec, training_rows, members, distances, landmarks, measured, *(arrays[name] for name in NEW))
+        return cls(spec, training_rows, members, distances, landmarks, measured, *(arrays[name] for name in OWN))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Of the distances, the landmarks and what is new, for a model file."""
         out: dict[str, NDArray[Any]] = {f"landmark.{name}": array for name, array in self.landmarks.arrays().items()}
         out["landmark.ordinary"] = np.array([self.ordinary.remoteness])
-        out |= dict(zip(NEW, (self.gap_score_D, self.unseen_score_C), strict=True))
+        out |= dict(zip(OWN, (self.gap_score_D, self.unseen_score_C, self.margin_F2), strict=True))
         for m, (distance, ordinary) in enumerate(zip(self.distances, self.ordinary.distances, strict=True)):
             out |= {f"member.{m}.{name}": array for name, array in distance.arrays().items()}
             out[f"member.{m}.ordinary"] = np.array([ordinary])
@@ -210,20 +214,19 @@ class Ensemble:
         blocks = [self(block, buffers).score_N for block in batch.blocks(BLOCK)]
         return np.concatenate(blocks) if blocks else np.empty(0)
 
-    def expectation(self, residuals: Residuals, rows_Q: NDArray[np.intp]) -> tuple[Array, NDArray[np.intp]]:
+    def expectation(
+        self, residuals: Residuals, rows_Q: NDArray[np.intp], observed_QC: NDArray[np.int32]
+    ) -> tuple[Array, NDArray[np.intp]]:
         """Of some rows, the expected numbers (Q, F), standardised, and the likeliest slot of each category (Q, C) other
         than the one observed: what would have fitted instead.
         """
         mean_QO = tiles.pick(residuals.mean_BOW, rows_Q)
-        codes_QC = tiles.pick(residuals.block.inputs.table.codes_BCW, rows_Q)
-        mean_QF = np.zeros((len(rows_Q), len(self.constant_F)), dtype=np.float32)
-        mean_QF[:, ~self.constant_F] = mean_QO[:, : self._shape.varying]
-        likeliest_QC = np.empty(codes_QC.shape, dtype=np.intp)
+        likeliest_QC = np.empty(observed_QC.shape, dtype=np.intp)
         for c, own in enumerate(self._shape.categories):
-            share_QS, code_Q = mean_QO[:, own], codes_QC[:, c]
+            share_QS, code_Q = mean_QO[:, own], observed_QC[:, c]
             share_QS[code_Q >= 0, code_Q[code_Q >= 0]] = -1
             likeliest_QC[:, c] = share_QS.argmax(axis=1)
-        return mean_QF, likeliest_QC
+        return self._with_constants(mean_QO), likeliest_QC
 
     @cached_property
     def _shape(self) -> TableShape:
@@ -273,8 +276,16 @@ class Ensemble:
         The members that need no imputed cells come first. Their mean, with probabilities in place of log-probabilities,
         is written to ``mean_BOW``, and is what the others see in place of what is missing.
         """
-        needs = [member.needs_imputed for member in self.members]
-        independent = [m for m, needed in enumerate(needs) if not needed]
+        yield from self._independent(inputs, mean_BOW)
+        if inputs.table.has_gaps:
+            inputs = replace(inputs, imputed_BOW=mean_BOW)
+        for m, member in enumerate(self.members):
+            if member.needs_imputed:
+                yield m, member(inputs)
+
+    def _independent(self, inputs: Inputs, mean_BOW: Array) -> Iterator[tuple[int, Expected]]:
+        """The same of the members that need no imputed cells; once all are through, ``mean_BOW`` is their mean."""
+        independent = [m for m, member in enumerate(self.members) if not member.needs_imputed]
         numbers, shares = (slice(None), slice(self._shape.varying)), (slice(None), slice(self._shape.varying, None))
         mean_BOW.fill(0)
         for m in independent:
@@ -285,10 +296,25 @@ class Ensemble:
                 mean_BOW[shares] += np.exp(expected_BOW[shares], out=share_BSW)
             yield m, expected_BOW
         mean_BOW *= np.float32(1 / len(independent))
-        if inputs.table.has_gaps:
-            inputs = replace(inputs, imputed_BOW=mean_BOW)
-        for m in (m for m, needed in enumerate(needs) if needed):
-            yield m, self.members[m](inputs)
+
+    def expected_numbers(self, batch: Batch) -> Array:
+        """(N, F) what is expected of the units of any number of rows, standardised."""
+        buffers, blocks = Buffers(), [np.empty((0, len(self.constant_F)), dtype=np.float32)]
+        for rows in batch.blocks(BLOCK):
+            with one_thread:
+                inputs = self._block(rows, buffers).inputs
+                size, _, width = inputs.table.x_BVW.shape
+                mean_BOW = np.empty((size, self._shape.outputs, width), dtype=np.float32)
+                for _ in self._independent(inputs, mean_BOW):
+                    pass
+                blocks.append(self._with_constants(tiles.to_rows(mean_BOW, len(rows))))
+        return np.concatenate(blocks)
+
+    def _with_constants(self, mean_NO: Array) -> Array:
+        """(N, F) the expected numbers, with a 0 for each unit that never varied."""
+        mean_NF = np.zeros((len(mean_NO), len(self.constant_F)), dtype=np.float32)
+        mean_NF[:, ~self.constant_F] = mean_NO[:, : self._shape.varying]
+        return mean_NF
 
     def _remoteness(self, block: Block, mean_BOW: Array) -> Array:
         """(B, W) log-distance to the landmarks, with what the members expect in place of what is missing."""

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from vae_model.decisions.calibration import Rule
 from vae_model.errors import ModelFileError
 from vae_model.features.fields import REMEDY, Fields
-from vae_model.features.spec import FeatureSpec
+from vae_model.features.spec import LIMIT, FeatureSpec
 from vae_model.networks.landmarks import Landmarks
 from vae_model.networks.stored import Stored
 from vae_model.printable import printable
-from vae_model.scoring.ensemble import LEAST_ORDINARY, NETWORKS, NEW, constants_of, shape_of
+from vae_model.scoring.ensemble import LEAST_ORDINARY, NETWORKS, constants_of, shape_of
 from vae_model.scoring.residuals import ResidualDistance
 
 MAX_REMOTENESS = 100.0
@@ -68,7 +68,7 @@ class Header:
             Rule(
                 decision.share("false_alarm_rate") if by_rate else 1.0,
                 decision.number("threshold") if by_score else None,
-                decision.count("reasons"),
+                decision.count("reasons", 0),
                 decision.share("max_missing"),
             ),
         )
@@ -85,8 +85,9 @@ class Header:
         yield "landmark.ordinary", Stored((1,), -MAX_REMOTENESS, MAX_REMOTENESS, dtype="float64")
         for name, one in Landmarks.stored(shape):
             yield f"landmark.{name}", one
-        for name, count in zip(NEW, (len(self.spec.features), len(self.spec.categorical)), strict=True):
-            yield name, Stored((count,), 0, dtype="float64")
+        yield "gap_score", Stored((len(self.spec.features),), 0, dtype="float64")
+        yield "unseen_score", Stored((len(self.spec.categorical),), 0, dtype="float64")
+        yield "margin", Stored((len(self.spec.scale_F), 2), -2 * LIMIT, 2 * LIMIT, dtype="float64")
         for m, sizes in enumerate(self.members):
             yield f"member.{m}.ordinary", Stored((1,), LEAST_ORDINARY, dtype="float64")
             for name, one in ResidualDistance.stored(constant_R).items():

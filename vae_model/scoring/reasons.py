@@ -1,75 +1,137 @@
-"""Why a row was flagged: the source columns that made its score, what was observed, what the model expected."""
+"""Why a row was flagged: the columns that made its score, what was observed, what was expected; and that as a sentence.
+
+Shapes: Q rows, S reasons, R residuals, F numeric units, C categories, U units of a feature.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.features.spec import FeatureSpec
+from vae_model.features.feature import MISSING, Expectation, Words
+from vae_model.scoring.ensemble import Ensemble
+from vae_model.scoring.masking import Culprits, Suspects
 
 TYPE = pa.list_(
     pa.struct([("feature", pa.string()), ("share", pa.float64()), ("observed", pa.string()), ("expected", pa.string())])
 )
+SAID = 3
+"""A sentence names so many columns at most."""
+ALONE, ALMOST_ALL = 0.5, 0.9
+"""Of a row that is not ordinary without its reasons: from this share on the first one explains most of the score; and
+from this on its reasons explain almost all of it."""
 
 
-class Reasons:
-    """The reasons of a batch's flagged rows, gathered block by block.
+class Reason(NamedTuple):
+    """A column that made a row's score."""
 
-    Shapes: Q flagged rows, R residuals, F numeric units, C categories.
+    feature: str
+    share: float
+    words: Words
+    is_unseen: bool
+    """Whether it is a category whose value never occurred in training."""
+
+
+class Explained(NamedTuple):
+    """The reasons of a row, most first."""
+
+    row: int
+    reasons: list[Reason]
+    is_ordinary: bool
+    """Whether the row would be ordinary without them."""
+
+
+def put_into_words(
+    ensemble: Ensemble, arrays: Sequence[pa.Array], rows_Q: NDArray[np.intp], suspects: Suspects, found: Culprits
+) -> list[Explained]:
+    """The culprits of some rows in words; ``arrays`` are the feature columns as they came, ``rows_Q`` the rows' places
+    in them.
     """
+    spec, units = ensemble.spec, len(ensemble.spec.scale_F)
+    with np.errstate(over="ignore"):  # of values near the end of the floats
+        expected_Q3F = [
+            spec.center_F + spec.scale_F * (found.mean_QF + margin_F)
+            for margin_F in (0.0, *ensemble.margin_F2.T)
+        ]  # fmt: skip
+    value_QR, low_QR, high_QR = (np.concatenate([own_QF, found.likeliest_QC], axis=1) for own_QF in expected_Q3F)
+    positive_QR = np.maximum(suspects.parts_QR, 0)
+    is_ordinary_Q = found.rest_Q <= suspects.ordinary_Q
+    explained = []
+    for q, row in enumerate(rows_Q.tolist()):
+        reasons = []
+        for index, share in zip(found.feature_QS[q].tolist(), found.share_QS[q].tolist(), strict=True):
+            if index < 0:
+                break
+            feature, own = spec.features[index], spec.residuals[index]
+            expected = Expectation(value_QR[q, own], low_QR[q, own], high_QR[q, own], positive_QR[q, own])
+            words = spec.kinds[index].words(feature, arrays[index][row], expected)
+            is_unseen = own.start >= units and bool(suspects.rows.unseen_NC[q, own.start - units])
+            reasons.append(Reason(feature.name, share, words, is_unseen))
+        explained.append(Explained(row, reasons, bool(is_ordinary_Q[q])))
+    return explained
 
-    def __init__(self, spec: FeatureSpec, max_reasons: int) -> None:
-        self.spec, self.max_reasons = spec, max_reasons
-        self._counts: list[tuple[int, int]] = []
-        self._entries: tuple[list[Any], ...] = ([], [], [], [])
 
-    def add(
-        self,
-        arrays: Sequence[pa.Array],
-        rows: NDArray[np.intp],
-        parts_QR: NDArray[np.float32],
-        mean_QF: NDArray[np.float32],
-        likeliest_QC: NDArray[np.intp],
-    ) -> None:
-        """Reasons of the rows with index ``rows``.
+class Columns:
+    """The reasons of a batch's rows as Arrow columns, a few rows after the other."""
 
-        ``arrays`` are the feature columns as they came, ``parts_QR`` each residual's part of the score (0: no reason),
-        ``mean_QF`` what the decoder expects of each unit, ``likeliest_QC`` the likeliest slot of each category. A
-        feature's share is its residuals' part of the sum of all positive parts.
-        """
-        features = self.spec.features
-        positive_QR = np.maximum(parts_QR, 0)
-        by_feature_QD = np.zeros((len(rows), len(features)))
-        np.add.at(by_feature_QD.T, self.spec.feature_of_unit, positive_QR.T)
-        total_Q = by_feature_QD.sum(axis=1)
-        largest_QD = np.argsort(-by_feature_QD, axis=1, kind="stable")[:, : self.max_reasons]
-        with np.errstate(over="ignore"):  # of values near the end of the floats
-            expected_QF = self.spec.center_F + self.spec.scale_F * mean_QF
-        expected_QR = np.concatenate([expected_QF, likeliest_QC], axis=1)
-        for q, row in enumerate(rows.tolist()):
-            before = len(self._entries[0])
-            for index in largest_QD[q].tolist():
-                if by_feature_QD[q, index] <= 0:
-                    break
-                feature, own = features[index], self.spec.residuals[index]
-                observed, expected = self.spec.kinds[index].words(
-                    feature, arrays[index][row], expected_QR[q, own], positive_QR[q, own]
-                )
-                share = float(by_feature_QD[q, index] / total_Q[q])
-                for entries, part in zip(self._entries, (feature.name, share, observed, expected), strict=True):
-                    entries.append(part)
-            self._counts.append((row, len(self._entries[0]) - before))
+    def __init__(self, rows: int) -> None:
+        self._counts = np.zeros(rows + 1, dtype=np.int32)
+        self._entries = [pa.array([], TYPE.value_type)]
+        self._said: list[pa.Array] = [pa.array([], pa.string())]
+        self._places = np.full(rows, -1)
 
-    def build(self, rows: int) -> pa.ListArray:
-        """A list for each row of the batch, empty for those that were not added."""
-        counts = np.zeros(rows + 1, dtype=np.int32)
-        for row, count in self._counts:
-            counts[row + 1] = count
+    def add(self, explained: Sequence[Explained]) -> None:
+        """The reasons of some rows, which come after those before."""
+        rows = [one.row for one in explained]
+        self._places[rows] = sum(map(len, self._said)) + np.arange(len(rows))
+        self._counts[np.array(rows) + 1] = [len(one.reasons) for one in explained]
+        reasons = [reason for one in explained for reason in one.reasons]
+        entries: list[list[Any]] = [
+            [reason.feature for reason in reasons], [reason.share for reason in reasons],
+            [reason.words.observed for reason in reasons], [reason.words.expected for reason in reasons],
+        ]  # fmt: skip
         fields = list(TYPE.value_type)
-        columns = [pa.array(entries, one.type) for entries, one in zip(self._entries, fields, strict=True)]
-        entries = pa.StructArray.from_arrays(columns, fields=fields)
-        return pa.ListArray.from_arrays(pa.array(np.cumsum(counts, dtype=np.int32)), entries, type=TYPE)
+        columns = [pa.array(values, one.type) for values, one in zip(entries, fields, strict=True)]
+        self._entries.append(pa.StructArray.from_arrays(columns, fields=fields))
+        self._said.append(pa.array(map(sentence, explained), pa.string()))
+
+    def lists(self) -> pa.ListArray:
+        """A list for each row, empty for those that were not added."""
+        offsets = pa.array(np.cumsum(self._counts, dtype=np.int32))
+        return pa.ListArray.from_arrays(offsets, pa.concat_arrays(self._entries), type=TYPE)
+
+    def sentences(self) -> pa.Array:
+        """A sentence for each row, null for those that were not added."""
+        return pa.concat_arrays(self._said).take(pa.array(self._places, mask=self._places < 0))
+
+
+def sentence(explained: Explained) -> str:
+    """The reasons of a row as one sentence."""
+    reasons = explained.reasons
+    parts = [_clause(reason) for reason in reasons[:SAID]]
+    if more := len(reasons) - SAID if len(reasons) > SAID else 0:
+        parts.append(f"and {more} more column{'s' if more > 1 else ''}")
+    return "; ".join([*parts, _what_is_left(explained)]) + "."
+
+
+def _clause(reason: Reason) -> str:
+    observed, expected, interval = reason.words
+    verb = "is " if observed == MISSING else ""
+    never = " (never seen in training)" if reason.is_unseen else ""
+    usual = f"about {expected} ({interval})" if interval else expected
+    return f"{reason.feature} {verb}{observed}{never}, expected {usual}"
+
+
+def _what_is_left(explained: Explained) -> str:
+    reasons = explained.reasons
+    if explained.is_ordinary:
+        return f"without {('it', 'both')[len(reasons) - 1] if len(reasons) < 3 else 'them'} the row is ordinary"
+    total = sum(reason.share for reason in reasons)
+    they_make = f"{'it makes' if len(reasons) == 1 else 'they make'} up {total:.0%} of its score"
+    if reasons[0].share < ALONE:
+        return f"no column alone explains it ({they_make})"
+    return they_make if total >= ALMOST_ALL else f"{they_make}, and no other column alone explains the rest"

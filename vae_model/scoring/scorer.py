@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ from vae_model.networks.tiles import BLOCK
 from vae_model.scoring import model_file, reasons
 from vae_model.scoring.ensemble import Ensemble
 from vae_model.scoring.header import Header
-from vae_model.scoring.reasons import Reasons
+from vae_model.scoring.masking import Suspects, find_culprits
 
 OUTPUT = pa.schema(
     [
@@ -49,6 +49,19 @@ MOST_BLOCKS = 4
 ENCODED_CELLS = 32 * MOST_BLOCKS * BLOCK
 """A batch of more values, or of more blocks, is scored in parts, whose numbers as the networks see them take 1.2 MB."""
 STATUSES = ("ok", "unseen_category", "non_finite", "too_many_missing")
+EXPLAINED = pa.schema([*COMPUTED, ("reason", pa.string())])
+"""What explaining a row gives: the same columns, with reasons whether it is flagged or not, and a sentence."""
+ORDINARY = 0.1
+"""A row with a larger p-value is ordinary: no more reasons are looked for."""
+
+
+class _Part(NamedTuple):
+    """What came of scoring a part of a batch: the computed columns but for the reasons, and the rows that need them."""
+
+    numbers: list[pa.Array]
+    status: pa.Array
+    rows: NDArray[np.intp]
+    suspects: Suspects | None
 
 
 @dataclass(frozen=True)
@@ -103,24 +116,32 @@ class Scorer:
 
     @one_thread
     def explain(self, arrays: Sequence[pa.Array]) -> pa.StructArray:
-        """The same, with reasons for every row that has a score, flagged or not. They take longer than the score."""
-        return self._parts(arrays, all_reasons=True)
+        """A struct of the ``EXPLAINED`` columns: reasons for every row that has a score, flagged or not. They take
+        longer than the score.
+        """
+        return self._parts(arrays, explain=True)
 
-    def _parts(self, arrays: Sequence[pa.Array], all_reasons: bool = False) -> pa.StructArray:
-        rows = len(arrays[0])
+    def _parts(self, arrays: Sequence[pa.Array], explain: bool = False) -> pa.StructArray:
+        rows, schema = len(arrays[0]), EXPLAINED if explain else COMPUTED
         if rows == 0:
-            return pa.array([], pa.struct(list(COMPUTED)))
+            return pa.array([], pa.struct(list(schema)))
         size = BLOCK * min(max(ENCODED_CELLS // len(arrays) // BLOCK, 1), MOST_BLOCKS)
-        parts = [self._part([a.slice(start, size) for a in arrays], all_reasons) for start in range(0, rows, size)]
-        return parts[0] if len(parts) == 1 else pa.concat_arrays(parts)
+        parts = [self._part([a.slice(start, size) for a in arrays], start, explain) for start in range(0, rows, size)]
+        numbers = [pa.concat_arrays(own) for own in zip(*(part.numbers for part in parts), strict=True)]
+        why = self._explained(arrays, parts)
+        columns = [*numbers, why.lists(), pa.concat_arrays([part.status for part in parts])]
+        if explain:
+            columns.append(why.sentences())
+        return pa.StructArray.from_arrays(columns, fields=list(schema))
 
-    def _part(self, arrays: list[pa.Array], all_reasons: bool) -> pa.StructArray:
+    def _part(self, arrays: list[pa.Array], first: int, explain: bool) -> _Part:
+        """Score a part of a batch that begins at row ``first``; all rows are to be explained, or the flagged ones."""
         batch = self.spec.encode(arrays)
         unscored = (batch.missing_N > self.rule.max_missing) | (batch.missing_N == 1)
         error, score, p_value = (np.empty(len(batch)) for _ in range(3))
         flagged = np.empty(len(batch), dtype=bool)
-        why = Reasons(self.spec, self.rule.max_reasons)
-        buffers = vars(self._own).setdefault("buffers", Buffers())
+        parts, found = [], []
+        buffers = self._buffers
         for start in range(0, len(batch), BLOCK):
             block = slice(start, start + BLOCK)
             rows = batch.take(block)
@@ -136,18 +157,38 @@ class Scorer:
             error[block] = residuals.reconstruction_error_N(self.spec.share_R)
             p_value[block] = self.calibration.p_values(score[block])
             flagged[block] = self.calibration.decide(score[block]) & ~unscored[block]
-            found = np.flatnonzero(~unscored[block] if all_reasons else flagged[block])
-            if len(found):
-                gap_QR = self.spec.feature_of_unit == rows.gap_N[found, None]
-                parts_QR = residuals.parts_QR(found, gap_QR)
-                why.add(arrays, start + found, parts_QR, *self.ensemble.expectation(residuals, found))
+            own = np.flatnonzero((~unscored[block] if explain else flagged[block]) & (self.rule.max_reasons > 0))
+            if len(own):
+                gap_QR = self.spec.feature_of_unit == rows.gap_N[own, None]
+                parts.append(residuals.parts_QR(own, gap_QR))
+                found.append(start + own)
         mask = unscored if unscored.any() else None
-        columns = [
-            *(pa.array(values, mask=mask) for values in (error, score, p_value, flagged)),
-            why.build(len(batch)),
-            _status(batch, unscored),
-        ]
-        return pa.StructArray.from_arrays(columns, fields=list(COMPUTED))
+        numbers = [pa.array(values, mask=mask) for values in (error, score, p_value, flagged)]
+        rows_Q = np.concatenate(found) if found else np.empty(0, dtype=np.intp)
+        suspects = self._suspects(batch.take(rows_Q), score[rows_Q], np.concatenate(parts)) if found else None
+        return _Part(numbers, _status(batch, unscored), first + rows_Q, suspects)
+
+    def _suspects(self, rows: Batch, score_Q: NDArray[np.float64], parts_QR: NDArray[np.float32]) -> Suspects:
+        ordinary, median = (np.full(len(rows), self.calibration.score_of(p)) for p in (ORDINARY, 0.5))
+        return Suspects(rows, score_Q, parts_QR, ordinary, median)
+
+    def _explained(self, arrays: Sequence[pa.Array], parts: Sequence[_Part]) -> reasons.Columns:
+        """The reasons of a whole batch's rows, looked for at once: a few rows take as long as a few hundred."""
+        why = reasons.Columns(len(arrays[0]))
+        several = [part.suspects for part in parts if part.suspects is not None]
+        rows_Q, done = np.concatenate([part.rows for part in parts]), 0
+        for suspects in Suspects.of(several).chunks() if several else ():
+            own_Q = rows_Q[done : done + len(suspects.rows)]
+            found = find_culprits(self.ensemble, suspects, self.rule.max_reasons, self._buffers)
+            why.add(reasons.put_into_words(self.ensemble, arrays, own_Q, suspects, found))
+            done += len(own_Q)
+        return why
+
+    @property
+    def _buffers(self) -> Buffers:
+        """The thread's own."""
+        own: Buffers = vars(self._own).setdefault("buffers", Buffers())
+        return own
 
 
 def _status(batch: Batch, unscored: NDArray[np.bool_]) -> pa.Array:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from vae_model.features.batch import Batch
 from vae_model.features.categories import Booleans, SlotKind, text
-from vae_model.features.feature import Chosen
+from vae_model.features.feature import Chosen, Expectation
 from vae_model.features.spec import FeatureSpec, combine
 from vae_model.scoring.set_aside import WORST
 from vae_model.training import tails
@@ -182,7 +182,7 @@ def _in_words(spec: FeatureSpec, batch: Batch, rows: pa.Table, row: int, index: 
     """A gross error as it is shown: the column, what was observed, and what is usual there."""
     feature, kind, own = spec.features[index], spec.kinds[index], spec.residuals[index]
     value = combine(rows.column(feature.name))[row]
-    usual: NDArray[Any] = np.zeros(1)  # the most frequent value of a category
+    usual: NDArray[np.float64] = np.zeros(1)  # the most frequent value of a category
     parts = np.ones(1, dtype=np.float32)
     if not isinstance(kind, SlotKind):
         # an element of an array may be missing in every row
@@ -190,5 +190,5 @@ def _in_words(spec: FeatureSpec, batch: Batch, rows: pa.Table, row: int, index: 
         middle_U = np.array([np.median(x_N) if len(x_N) else 0.0 for x_N in seen])
         usual = np.array(feature.center) + np.array(feature.scale) * middle_U
         parts = np.abs(np.nan_to_num(batch.x_NF[row, own] - middle_U))
-    observed, expected = kind.words(feature, value, usual, parts)
-    return GrossError(feature.name, observed, expected)
+    words = kind.words(feature, value, Expectation(usual, usual, usual, parts))
+    return GrossError(feature.name, words.observed, words.expected)

@@ -1,0 +1,224 @@
+"""Why a row scores high: the columns without which it would be ordinary.
+
+A column is hidden, as if it were missing (without what a gap adds), and the row is scored again. The column whose
+hiding lowers the score most is the first reason; with it hidden, the next is looked for, until the row is ordinary. A
+reason's share is by how much its hiding lowers the score, over the whole score. So the shares of a row add up to at
+most 1, and what no column explains is in none. What is expected of the reasons' columns is what the VAEs expect that
+see none of them: a network that is shown a wrong value expects something near it.
+
+To hide a column asks what the score would be without it (Robnik-Sikonja and Kononenko, "Explaining Classifications For
+Individual Instances", 2008); to go on from there is forward selection. Not every column is tried. The first reason is
+one of those with the largest parts of the score or the farthest from their means, which between them hold the one
+that is wrong; the second is one of those with the largest parts of what is left. Those after it are taken by their
+parts alone, all in one go: a call of the networks takes about as long for three rows as for three hundred.
+
+Shapes: Q rows, K trials of each, T = Q K trials, D features, S reasons, F numeric units, C categories, R = F + C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_model.features.batch import Batch
+from vae_model.features.spec import FeatureSpec
+from vae_model.networks.buffers import Buffers
+from vae_model.networks.tiles import BLOCK
+from vae_model.scoring.block import Array
+from vae_model.scoring.ensemble import Ensemble
+
+TRIED = (10, 4)
+"""How many columns are tried for the first reason, and for the second."""
+TRIED_CELLS = 32 * 4 * BLOCK
+"""Rows are looked at together as long as their trials for the first reason have no more values than this."""
+LARGE = 0.3
+"""Of a row that is ordinary already, a column is still a reason that holds more than this share of the score left, if
+that is above the median: of two values that were swapped, one may look harmless once the other is hidden."""
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Rows whose culprits are looked for."""
+
+    rows: Batch
+    score_Q: NDArray[np.float64]
+    parts_QR: Array
+    """Each residual's part of R times the score."""
+    ordinary_Q: NDArray[np.float64]
+    """A row is ordinary at or below this score."""
+    median_Q: NDArray[np.float64]
+    """The score of a middling row."""
+
+    @classmethod
+    def of(cls, several: Sequence[Self]) -> Self:
+        """Those of several, one after the other."""
+        first, *others = zip(*(vars(one).values() for one in several), strict=True)
+        return cls(Batch.of(first), *map(np.concatenate, others))
+
+    def chunks(self) -> Iterator[Self]:
+        """A few at a time, so that what is tried of them takes no more memory than a block."""
+        size = max(1, TRIED_CELLS // (TRIED[0] * self.parts_QR.shape[1]))
+        for start in range(0, len(self.rows), size):
+            chunk = slice(start, start + size)
+            first, *others = vars(self).values()
+            yield type(self)(first.take(chunk), *(own[chunk] for own in others))
+
+
+@dataclass(frozen=True)
+class Culprits:
+    """The columns that make the scores of some rows, most first, and what was expected of them."""
+
+    feature_QS: NDArray[np.intp]
+    """By index; -1 where there are no more."""
+    share_QS: NDArray[np.float64]
+    """By how much hiding them lowers the score, one after the other, over the score."""
+    rest_Q: NDArray[np.float64]
+    """The score that is left when all are hidden."""
+    mean_QF: Array
+    """What is expected of the units, standardised."""
+    likeliest_QC: NDArray[np.intp]
+    """The likeliest slot of each category, other than the one observed."""
+
+    def most_first(self) -> Self:
+        """The same, each row's in the order of their shares; of equals, the first found."""
+        order_QS = np.argsort(-np.where(self.feature_QS < 0, -1, self.share_QS), axis=1, kind="stable")
+        feature_QS = np.take_along_axis(self.feature_QS, order_QS, axis=1)
+        return replace(self, feature_QS=feature_QS, share_QS=np.take_along_axis(self.share_QS, order_QS, axis=1))
+
+
+def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Buffers) -> Culprits:
+    """Find at least one and at most ``most`` culprits of each row."""
+    spec, rows = ensemble.spec, suspects.rows
+    most = min(most, len(spec.features))
+    search = _Search(ensemble, suspects, most, buffers)
+    active_Q, parts_QD = np.arange(len(rows)), _by_feature(spec, suspects.parts_QR)
+    size_QR = np.concatenate([np.nan_to_num(np.abs(rows.x_NF)), np.zeros(rows.codes_NC.shape)], axis=1)
+    for s, count in enumerate(TRIED[:most]):
+        tried_QK = _largest(parts_QD, None if s else _by_feature(spec, size_QR), count)
+        trials = search.hiding(active_Q, tried_QK[:, :, None])
+        best_Q = trials.score_QK.argmin(axis=1)
+        is_culprit_Q = search.is_culprit(active_Q, trials, best_Q) | (s == 0)
+        search.take(s, active_Q, tried_QK, trials, best_Q, is_culprit_Q)
+        own = np.flatnonzero(is_culprit_Q & (search.rest_Q[active_Q] > suspects.median_Q[active_Q]))
+        active_Q, parts_QD = active_Q[own], _by_feature(spec, trials.parts_QKR[own, best_Q[own]])
+        if not len(active_Q):
+            return search.found.most_first()
+    tried_QK = _largest(parts_QD, None, max(most - len(TRIED), 0))
+    steps = tried_QK.shape[1]
+    if steps:
+        upto_QKK = np.where(np.tri(steps, dtype=bool), tried_QK[:, None], tried_QK[:, :1, None])
+        trials = search.hiding(active_Q, upto_QKK)
+        is_culprit_Q = np.ones(len(active_Q), dtype=bool)
+        for k in range(steps):
+            best_Q = np.full(len(active_Q), k)
+            is_culprit_Q &= search.is_culprit(active_Q, trials, best_Q)
+            search.take(len(TRIED) + k, active_Q, tried_QK, trials, best_Q, is_culprit_Q)
+    return search.found.most_first()
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """What came of hiding columns: K times of each row."""
+
+    score_QK: NDArray[np.float64]
+    parts_QKR: Array
+    mean_QKF: Array
+    likeliest_QKC: NDArray[np.intp]
+
+
+class _Search:
+    """The culprits that are known so far."""
+
+    def __init__(self, ensemble: Ensemble, suspects: Suspects, most: int, buffers: Buffers) -> None:
+        self._ensemble, self._suspects, self._buffers = ensemble, suspects, buffers
+        rows = len(suspects.rows)
+        self._hidden_QD = np.zeros((rows, len(ensemble.spec.features)), dtype=bool)
+        self.rest_Q = suspects.score_Q.copy()
+        self.found = Culprits(
+            np.full((rows, most), -1, dtype=np.intp), np.zeros((rows, most)), self.rest_Q,
+            np.zeros(suspects.rows.x_NF.shape, dtype=np.float32), np.zeros(suspects.rows.codes_NC.shape, dtype=np.intp),
+        )  # fmt: skip
+
+    def hiding(self, of_Q: NDArray[np.intp], also_QKX: NDArray[np.intp]) -> _Trials:
+        """Score rows with their culprits and, K times, X more columns hidden."""
+        spec, rows = self._ensemble.spec, self._suspects.rows
+        count, trials = also_QKX.shape[:2]
+        row_T = np.repeat(of_Q, trials)
+        hidden_TD = self._hidden_QD[row_T]
+        np.put_along_axis(hidden_TD, also_QKX.reshape(len(row_T), -1), True, axis=1)
+        score_T, parts_TR = np.empty(len(row_T)), np.empty((len(row_T), len(spec.feature_of_unit)), dtype=np.float32)
+        mean_TF = np.empty((len(row_T), rows.x_NF.shape[1]), dtype=np.float32)
+        likeliest_TC = np.empty((len(row_T), rows.codes_NC.shape[1]), dtype=np.intp)
+        for start in range(0, len(row_T), BLOCK):
+            block = slice(start, start + BLOCK)
+            batch = hide(spec, rows.take(row_T[block]), hidden_TD[block])
+            residuals = self._ensemble(batch, self._buffers)
+            every = np.arange(len(batch))
+            score_T[block] = residuals.score_N
+            parts_TR[block] = residuals.parts_QR(every, spec.feature_of_unit == batch.gap_N[:, None])
+            observed_NC = rows.codes_NC[row_T[block]]
+            mean_TF[block], likeliest_TC[block] = self._ensemble.expectation(residuals, every, observed_NC)
+        shape = count, trials
+        return _Trials(
+            score_T.reshape(shape), parts_TR.reshape(*shape, parts_TR.shape[1]),
+            mean_TF.reshape(*shape, mean_TF.shape[1]), likeliest_TC.reshape(*shape, likeliest_TC.shape[1]),
+        )  # fmt: skip
+
+    def is_culprit(self, of_Q: NDArray[np.intp], trials: _Trials, best_Q: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """(Q,) whether what a trial hides is a reason more."""
+        rest_Q = self.rest_Q[of_Q]
+        drop_Q = rest_Q - trials.score_QK[np.arange(len(of_Q)), best_Q]
+        return (drop_Q > 0) & ((rest_Q > self._suspects.ordinary_Q[of_Q]) | (drop_Q > LARGE * rest_Q))
+
+    def take(
+        self,
+        s: int,
+        of_Q: NDArray[np.intp],
+        tried_QK: NDArray[np.intp],
+        trials: _Trials,
+        best_Q: NDArray[np.intp],
+        chosen_Q: NDArray[np.bool_],
+    ) -> None:
+        """Make a trial's column reason number ``s`` of the chosen ones of some rows."""
+        own, k, rows = np.flatnonzero(chosen_Q), best_Q[chosen_Q], of_Q[chosen_Q]
+        feature_Q, score_Q = tried_QK[own, k], trials.score_QK[own, k]
+        found = self.found
+        found.feature_QS[rows, s] = feature_Q
+        found.share_QS[rows, s] = np.maximum(self.rest_Q[rows] - score_Q, 0) / self._suspects.score_Q[rows]
+        found.mean_QF[rows], found.likeliest_QC[rows] = trials.mean_QKF[own, k], trials.likeliest_QKC[own, k]
+        self._hidden_QD[rows, feature_Q] = True
+        self.rest_Q[rows] = score_Q
+
+
+def hide(spec: FeatureSpec, rows: Batch, hidden_ND: NDArray[np.bool_]) -> Batch:
+    """Rows with columns hidden. A gap that is hidden is none, and where it is the one that counts, no other counts."""
+    units = rows.x_NF.shape[1]
+    hidden_NR = hidden_ND[:, spec.feature_of_unit]
+    hidden_NF, hidden_NC = hidden_NR[:, :units], hidden_NR[:, units:]
+    is_hidden_N = np.append(hidden_ND, np.zeros((len(rows), 1), dtype=bool), axis=1)[np.arange(len(rows)), rows.gap_N]
+    return replace(
+        rows,
+        x_NF=np.where(hidden_NF, np.float32(np.nan), rows.x_NF),
+        codes_NC=np.where(hidden_NC, np.int32(-1), rows.codes_NC),
+        unseen_NC=rows.unseen_NC & ~hidden_NC,
+        gap_N=np.where(is_hidden_N, -1, rows.gap_N),
+    )
+
+
+def _by_feature(spec: FeatureSpec, parts_QR: Array) -> Array:
+    """(Q, D) sum of what is positive over each feature's residuals."""
+    positive_QR = np.maximum(parts_QR, 0)
+    return np.stack([positive_QR[:, own].sum(axis=1) for own in spec.residuals], axis=1)
+
+
+def _largest(parts_QD: Array, size_QD: Array | None, count: int) -> NDArray[np.intp]:
+    """(Q, K) features to try: those of the largest parts and, in turn with them, those of the largest size."""
+    if size_QD is None:
+        return np.argsort(-parts_QD, axis=1, kind="stable")[:, :count]
+    ranks = (np.argsort(np.argsort(-own_QD, axis=1, kind="stable"), axis=1) for own_QD in (parts_QD, size_QD))
+    by_parts_QD, by_size_QD = ranks
+    return np.argsort(np.minimum(2 * by_parts_QD, 2 * by_size_QD + 1), axis=1, kind="stable")[:, :count]
