@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from decimal import Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -60,13 +60,19 @@ def about(number: float | Decimal, width: float, decimals: int | None) -> str:
     return in_words(number) if decimals is None else rounded(number, decimals)
 
 
-def rounded(number: float | Decimal, decimals: int) -> str:
+def interval(low: float | Decimal, high: float | Decimal, width: float, decimals: int | None) -> str:
+    """A range in words, its ends rounded outwards to about a tenth of its width."""
+    coarse = places(10 * width, decimals)
+    return f"{rounded(low, coarse, ROUND_FLOOR)} to {rounded(high, coarse, ROUND_CEILING)}"
+
+
+def rounded(number: float | Decimal, decimals: int, rounding: str = ROUND_HALF_EVEN) -> str:
     """A number to so many decimals; less than 0: to tens, hundreds, …."""
     if not isinstance(number, Decimal):
         if not math.isfinite(number) or abs(number) >= WHOLE or decimals > 12:
             return in_words(number)
         number = Decimal(number)
-    text = f"{EXACT.quantize(number, Decimal(1).scaleb(-decimals)):f}"
+    text = f"{number.quantize(Decimal(1).scaleb(-decimals), rounding, EXACT):f}"
     return text if text.strip("-0.") else text.lstrip("-")  # no -0.00
 
 

@@ -118,7 +118,7 @@ class Expectation(NamedTuple):
     value_U: NDArray[np.float64]
     """Of each unit its value before standardisation; of a category the number of its likeliest other slot."""
     low_U: NDArray[np.float64]
-    """Where the interval begins that holds a unit at ``intervals.LEVEL``, before standardisation."""
+    """Where the interval begins that holds a unit at ``training.hiding.LEVEL``, before standardisation."""
     high_U: NDArray[np.float64]
     """Where it ends."""
     parts_U: NDArray[np.float32]

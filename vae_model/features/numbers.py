@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.features.digits import about, decimals_of, told_apart
+from vae_model.features.digits import about, decimals_of, interval, told_apart
 from vae_model.features.feature import Expectation, Feature, Fit, Words
 from vae_model.features.floats import EXACT, as_float64, offset_of
 from vae_model.features.units import UnitsKind
@@ -57,8 +57,7 @@ def unit_in_words(feature: Feature, unit: int, value: Any, expected: Expectation
     observed, text = told_apart(value, whole(usual, offset), scale, decimals, width)
     if not width > 0:
         return Words(observed, text)
-    ends = (about(whole(one, offset), 10 * width, decimals) for one in (begin, end))
-    return Words(observed, text, " to ".join(ends))
+    return Words(observed, text, interval(whole(begin, offset), whole(end, offset), width, decimals))
 
 
 def whole(value: float, offset: Decimal | None) -> float | Decimal:

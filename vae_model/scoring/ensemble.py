@@ -30,9 +30,9 @@ from vae_model.scoring.residuals import FITTED_ROWS, ResidualDistance
 
 NETWORKS: dict[str, type[DenseVAE] | type[Codebook]] = {network.kind: network for network in (DenseVAE, Codebook)}
 """The kinds of members, by their name in a model file."""
-OWN = ("gap_score", "unseen_score", "margin")
-"""The arrays of a model file that are of no member: what is added for what is new in a row, and how far a value lies
-from what is expected of it."""
+OWN = ("gap_score", "unseen_score", "margin", "rise")
+"""The arrays of a model file that are of no member: what is added for what is new in a row, and what to expect of rows
+of which a column is hidden."""
 LEAST_ORDINARY = 1e-6
 """No ordinary distance is taken for less."""
 REMOTENESS, WIDE = 0.3, 30
@@ -78,7 +78,9 @@ class Ensemble:
     """Of each category, what it adds that its value never occurred in training."""
     margin_F2: NDArray[np.float64]
     """Of each unit, standardised, how far below and above what the VAEs expect that do not see it its value may lie;
-    see ``training.margins``."""
+    see ``training.hiding``."""
+    rise_D2: NDArray[np.float64]
+    """How many times as high rows score without a feature: of the highest tenth, and of half of them."""
 
     @classmethod
     def fit(
@@ -96,7 +98,8 @@ class Ensemble:
         A member's measure is the network whose residuals the distance is fitted on: the member itself, or for a
         codebook a coarser one, as the residuals of the rows it was fitted on are too small.
         """
-        nothing = np.zeros(len(spec.features)), np.zeros(len(spec.categorical)), np.zeros((len(spec.scale_F), 2))
+        features, units = len(spec.features), len(spec.scale_F)
+        nothing = np.zeros(features), np.zeros(len(spec.categorical)), np.zeros((units, 2)), np.ones((features, 2))
         bare = cls(spec, training_rows, measures, [], landmarks, Ordinary([1.0] * len(members)), *nothing)
         sample = rows.take(slice(None, None, max(1, -(-len(rows) // FITTED_ROWS))))
         distances = []
@@ -141,7 +144,7 @@ class Ensemble:
         """Of the distances, the landmarks and what is new, for a model file."""
         out: dict[str, NDArray[Any]] = {f"landmark.{name}": array for name, array in self.landmarks.arrays().items()}
         out["landmark.ordinary"] = np.array([self.ordinary.remoteness])
-        out |= dict(zip(OWN, (self.gap_score_D, self.unseen_score_C, self.margin_F2), strict=True))
+        out |= dict(zip(OWN, (self.gap_score_D, self.unseen_score_C, self.margin_F2, self.rise_D2), strict=True))
         for m, (distance, ordinary) in enumerate(zip(self.distances, self.ordinary.distances, strict=True)):
             out |= {f"member.{m}.{name}": array for name, array in distance.arrays().items()}
             out[f"member.{m}.ordinary"] = np.array([ordinary])
@@ -226,7 +229,7 @@ class Ensemble:
             share_QS, code_Q = mean_QO[:, own], observed_QC[:, c]
             share_QS[code_Q >= 0, code_Q[code_Q >= 0]] = -1
             likeliest_QC[:, c] = share_QS.argmax(axis=1)
-        return self._with_constants(mean_QO), likeliest_QC
+        return self.numbers(mean_QO), likeliest_QC
 
     @cached_property
     def _shape(self) -> TableShape:
@@ -276,15 +279,6 @@ class Ensemble:
         The members that need no imputed cells come first. Their mean, with probabilities in place of log-probabilities,
         is written to ``mean_BOW``, and is what the others see in place of what is missing.
         """
-        yield from self._independent(inputs, mean_BOW)
-        if inputs.table.has_gaps:
-            inputs = replace(inputs, imputed_BOW=mean_BOW)
-        for m, member in enumerate(self.members):
-            if member.needs_imputed:
-                yield m, member(inputs)
-
-    def _independent(self, inputs: Inputs, mean_BOW: Array) -> Iterator[tuple[int, Expected]]:
-        """The same of the members that need no imputed cells; once all are through, ``mean_BOW`` is their mean."""
         independent = [m for m, member in enumerate(self.members) if not member.needs_imputed]
         numbers, shares = (slice(None), slice(self._shape.varying)), (slice(None), slice(self._shape.varying, None))
         mean_BOW.fill(0)
@@ -296,22 +290,14 @@ class Ensemble:
                 mean_BOW[shares] += np.exp(expected_BOW[shares], out=share_BSW)
             yield m, expected_BOW
         mean_BOW *= np.float32(1 / len(independent))
+        if inputs.table.has_gaps:
+            inputs = replace(inputs, imputed_BOW=mean_BOW)
+        for m, member in enumerate(self.members):
+            if member.needs_imputed:
+                yield m, member(inputs)
 
-    def expected_numbers(self, batch: Batch) -> Array:
-        """(N, F) what is expected of the units of any number of rows, standardised."""
-        buffers, blocks = Buffers(), [np.empty((0, len(self.constant_F)), dtype=np.float32)]
-        for rows in batch.blocks(BLOCK):
-            with one_thread:
-                inputs = self._block(rows, buffers).inputs
-                size, _, width = inputs.table.x_BVW.shape
-                mean_BOW = np.empty((size, self._shape.outputs, width), dtype=np.float32)
-                for _ in self._independent(inputs, mean_BOW):
-                    pass
-                blocks.append(self._with_constants(tiles.to_rows(mean_BOW, len(rows))))
-        return np.concatenate(blocks)
-
-    def _with_constants(self, mean_NO: Array) -> Array:
-        """(N, F) the expected numbers, with a 0 for each unit that never varied."""
+    def numbers(self, mean_NO: Array) -> Array:
+        """(N, F) the units of what is expected of rows, standardised; 0 for each that never varied."""
         mean_NF = np.zeros((len(mean_NO), len(self.constant_F)), dtype=np.float32)
         mean_NF[:, ~self.constant_F] = mean_NO[:, : self._shape.varying]
         return mean_NF

@@ -87,6 +87,7 @@ class Header:
             yield f"landmark.{name}", one
         yield "gap_score", Stored((len(self.spec.features),), 0, dtype="float64")
         yield "unseen_score", Stored((len(self.spec.categorical),), 0, dtype="float64")
+        yield "rise", Stored((len(self.spec.features), 2), 1, dtype="float64")
         yield "margin", Stored((len(self.spec.scale_F), 2), -2 * LIMIT, 2 * LIMIT, dtype="float64")
         for m, sizes in enumerate(self.members):
             yield f"member.{m}.ordinary", Stored((1,), LEAST_ORDINARY, dtype="float64")

@@ -35,6 +35,8 @@ TRIED = (10, 4)
 """How many columns are tried for the first reason, and for the second."""
 TRIED_CELLS = 32 * 4 * BLOCK
 """Rows are looked at together as long as their trials for the first reason have no more values than this."""
+ORDINARY = 0.1
+"""A row is ordinary that scores no higher than this share of the normal rows do with the same columns hidden."""
 LARGE = 0.3
 """Of a row that is ordinary already, a column is still a reason that holds more than this share of the score left, if
 that is above the median: of two values that were swapped, one may look harmless once the other is hidden."""
@@ -48,24 +50,22 @@ class Suspects:
     score_Q: NDArray[np.float64]
     parts_QR: Array
     """Each residual's part of R times the score."""
-    ordinary_Q: NDArray[np.float64]
-    """A row is ordinary at or below this score."""
-    median_Q: NDArray[np.float64]
-    """The score of a middling row."""
+    usual_Q2: NDArray[np.float64]
+    """The scores that ``ORDINARY`` of the normal rows reach, and half of them."""
 
     @classmethod
     def of(cls, several: Sequence[Self]) -> Self:
         """Those of several, one after the other."""
-        first, *others = zip(*(vars(one).values() for one in several), strict=True)
-        return cls(Batch.of(first), *map(np.concatenate, others))
+        rows, *others = zip(*(vars(one).values() for one in several), strict=True)
+        return cls(Batch.of(rows), *map(np.concatenate, others))
 
     def chunks(self) -> Iterator[Self]:
         """A few at a time, so that what is tried of them takes no more memory than a block."""
         size = max(1, TRIED_CELLS // (TRIED[0] * self.parts_QR.shape[1]))
         for start in range(0, len(self.rows), size):
             chunk = slice(start, start + size)
-            first, *others = vars(self).values()
-            yield type(self)(first.take(chunk), *(own[chunk] for own in others))
+            rows, *others = vars(self).values()
+            yield type(self)(rows.take(chunk), *(own[chunk] for own in others))
 
 
 @dataclass(frozen=True)
@@ -76,18 +76,12 @@ class Culprits:
     """By index; -1 where there are no more."""
     share_QS: NDArray[np.float64]
     """By how much hiding them lowers the score, one after the other, over the score."""
-    rest_Q: NDArray[np.float64]
-    """The score that is left when all are hidden."""
+    is_all_Q: NDArray[np.bool_]
+    """Whether the row is ordinary when all of them are hidden."""
     mean_QF: Array
     """What is expected of the units, standardised."""
     likeliest_QC: NDArray[np.intp]
     """The likeliest slot of each category, other than the one observed."""
-
-    def most_first(self) -> Self:
-        """The same, each row's in the order of their shares; of equals, the first found."""
-        order_QS = np.argsort(-np.where(self.feature_QS < 0, -1, self.share_QS), axis=1, kind="stable")
-        feature_QS = np.take_along_axis(self.feature_QS, order_QS, axis=1)
-        return replace(self, feature_QS=feature_QS, share_QS=np.take_along_axis(self.share_QS, order_QS, axis=1))
 
 
 def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Buffers) -> Culprits:
@@ -103,10 +97,10 @@ def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Bu
         best_Q = trials.score_QK.argmin(axis=1)
         is_culprit_Q = search.is_culprit(active_Q, trials, best_Q) | (s == 0)
         search.take(s, active_Q, tried_QK, trials, best_Q, is_culprit_Q)
-        own = np.flatnonzero(is_culprit_Q & (search.rest_Q[active_Q] > suspects.median_Q[active_Q]))
+        own = np.flatnonzero(is_culprit_Q & (search.rest_Q[active_Q] > search.usual_Q2[active_Q, 1]))
         active_Q, parts_QD = active_Q[own], _by_feature(spec, trials.parts_QKR[own, best_Q[own]])
         if not len(active_Q):
-            return search.found.most_first()
+            return search.found()
     tried_QK = _largest(parts_QD, None, max(most - len(TRIED), 0))
     steps = tried_QK.shape[1]
     if steps:
@@ -117,7 +111,7 @@ def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Bu
             best_Q = np.full(len(active_Q), k)
             is_culprit_Q &= search.is_culprit(active_Q, trials, best_Q)
             search.take(len(TRIED) + k, active_Q, tried_QK, trials, best_Q, is_culprit_Q)
-    return search.found.most_first()
+    return search.found()
 
 
 @dataclass(frozen=True)
@@ -137,11 +131,10 @@ class _Search:
         self._ensemble, self._suspects, self._buffers = ensemble, suspects, buffers
         rows = len(suspects.rows)
         self._hidden_QD = np.zeros((rows, len(ensemble.spec.features)), dtype=bool)
-        self.rest_Q = suspects.score_Q.copy()
-        self.found = Culprits(
-            np.full((rows, most), -1, dtype=np.intp), np.zeros((rows, most)), self.rest_Q,
-            np.zeros(suspects.rows.x_NF.shape, dtype=np.float32), np.zeros(suspects.rows.codes_NC.shape, dtype=np.intp),
-        )  # fmt: skip
+        self.rest_Q, self.usual_Q2 = suspects.score_Q.copy(), suspects.usual_Q2.copy()
+        self._feature_QS, self._share_QS = np.full((rows, most), -1, dtype=np.intp), np.zeros((rows, most))
+        self._mean_QF = np.zeros(suspects.rows.x_NF.shape, dtype=np.float32)
+        self._likeliest_QC = np.zeros(suspects.rows.codes_NC.shape, dtype=np.intp)
 
     def hiding(self, of_Q: NDArray[np.intp], also_QKX: NDArray[np.intp]) -> _Trials:
         """Score rows with their culprits and, K times, X more columns hidden."""
@@ -172,7 +165,8 @@ class _Search:
         """(Q,) whether what a trial hides is a reason more."""
         rest_Q = self.rest_Q[of_Q]
         drop_Q = rest_Q - trials.score_QK[np.arange(len(of_Q)), best_Q]
-        return (drop_Q > 0) & ((rest_Q > self._suspects.ordinary_Q[of_Q]) | (drop_Q > LARGE * rest_Q))
+        is_left_Q = (rest_Q > self.usual_Q2[of_Q, 0]) | (drop_Q > LARGE * rest_Q)
+        return np.asarray((drop_Q > 0) & is_left_Q)
 
     def take(
         self,
@@ -186,12 +180,21 @@ class _Search:
         """Make a trial's column reason number ``s`` of the chosen ones of some rows."""
         own, k, rows = np.flatnonzero(chosen_Q), best_Q[chosen_Q], of_Q[chosen_Q]
         feature_Q, score_Q = tried_QK[own, k], trials.score_QK[own, k]
-        found = self.found
-        found.feature_QS[rows, s] = feature_Q
-        found.share_QS[rows, s] = np.maximum(self.rest_Q[rows] - score_Q, 0) / self._suspects.score_Q[rows]
-        found.mean_QF[rows], found.likeliest_QC[rows] = trials.mean_QKF[own, k], trials.likeliest_QKC[own, k]
+        self._feature_QS[rows, s] = feature_Q
+        self._share_QS[rows, s] = np.maximum(self.rest_Q[rows] - score_Q, 0) / self._suspects.score_Q[rows]
+        self._mean_QF[rows], self._likeliest_QC[rows] = trials.mean_QKF[own, k], trials.likeliest_QKC[own, k]
         self._hidden_QD[rows, feature_Q] = True
         self.rest_Q[rows] = score_Q
+        risen_Q2 = self._suspects.usual_Q2[rows] * self._ensemble.rise_D2[feature_Q]
+        self.usual_Q2[rows] = np.maximum(self.usual_Q2[rows], risen_Q2)
+
+    def found(self) -> Culprits:
+        """The culprits, each row's in the order of their shares; of equals, the first found."""
+        order_QS = np.argsort(-np.where(self._feature_QS < 0, -1, self._share_QS), axis=1, kind="stable")
+        feature_QS = np.take_along_axis(self._feature_QS, order_QS, axis=1)
+        share_QS = np.take_along_axis(self._share_QS, order_QS, axis=1)
+        is_all_Q = self.rest_Q <= self.usual_Q2[:, 0]
+        return Culprits(feature_QS, share_QS, is_all_Q, self._mean_QF, self._likeliest_QC)
 
 
 def hide(spec: FeatureSpec, rows: Batch, hidden_ND: NDArray[np.bool_]) -> Batch:

@@ -59,7 +59,6 @@ def put_into_words(
         ]  # fmt: skip
     value_QR, low_QR, high_QR = (np.concatenate([own_QF, found.likeliest_QC], axis=1) for own_QF in expected_Q3F)
     positive_QR = np.maximum(suspects.parts_QR, 0)
-    is_ordinary_Q = found.rest_Q <= suspects.ordinary_Q
     explained = []
     for q, row in enumerate(rows_Q.tolist()):
         reasons = []
@@ -71,7 +70,7 @@ def put_into_words(
             words = spec.kinds[index].words(feature, arrays[index][row], expected)
             is_unseen = own.start >= units and bool(suspects.rows.unseen_NC[q, own.start - units])
             reasons.append(Reason(feature.name, share, words, is_unseen))
-        explained.append(Explained(row, reasons, bool(is_ordinary_Q[q])))
+        explained.append(Explained(row, reasons, bool(found.is_all_Q[q])))
     return explained
 
 

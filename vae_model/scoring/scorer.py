@@ -24,7 +24,7 @@ from vae_model.networks.tiles import BLOCK
 from vae_model.scoring import model_file, reasons
 from vae_model.scoring.ensemble import Ensemble
 from vae_model.scoring.header import Header
-from vae_model.scoring.masking import Suspects, find_culprits
+from vae_model.scoring.masking import ORDINARY, Suspects, find_culprits
 
 OUTPUT = pa.schema(
     [
@@ -51,8 +51,6 @@ ENCODED_CELLS = 32 * MOST_BLOCKS * BLOCK
 STATUSES = ("ok", "unseen_category", "non_finite", "too_many_missing")
 EXPLAINED = pa.schema([*COMPUTED, ("reason", pa.string())])
 """What explaining a row gives: the same columns, with reasons whether it is flagged or not, and a sentence."""
-ORDINARY = 0.1
-"""A row with a larger p-value is ordinary: no more reasons are looked for."""
 
 
 class _Part(NamedTuple):
@@ -169,8 +167,8 @@ class Scorer:
         return _Part(numbers, _status(batch, unscored), first + rows_Q, suspects)
 
     def _suspects(self, rows: Batch, score_Q: NDArray[np.float64], parts_QR: NDArray[np.float32]) -> Suspects:
-        ordinary, median = (np.full(len(rows), self.calibration.score_of(p)) for p in (ORDINARY, 0.5))
-        return Suspects(rows, score_Q, parts_QR, ordinary, median)
+        usual_2 = [self.calibration.score_of(p_value) for p_value in (ORDINARY, 0.5)]
+        return Suspects(rows, score_Q, parts_QR, np.tile(usual_2, (len(rows), 1)))
 
     def _explained(self, arrays: Sequence[pa.Array], parts: Sequence[_Part]) -> reasons.Columns:
         """The reasons of a whole batch's rows, looked for at once: a few rows take as long as a few hundred."""

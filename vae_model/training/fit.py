@@ -19,7 +19,7 @@ from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec, combine
 from vae_model.networks.landmarks import Landmarks
 from vae_model.scoring.ensemble import NETWORKS, Ensemble, Ordinary, shape_of
-from vae_model.training import margins, novelty, tails, trimming
+from vae_model.training import hiding, novelty, tails, trimming
 
 if TYPE_CHECKING:
     from vae_model.training.loop import Trained, TrainingProgress
@@ -79,8 +79,8 @@ def _fit(
     batch = batch.take(np.flatnonzero(batch.missing_N <= config.decision.max_missing))
     if not len(batch):
         return learnt
-    ordinary, margin_F2 = learnt.ensemble.ordinary_of(batch), margins.fit(learnt.ensemble, batch)
-    ensemble = replace(learnt.ensemble, ordinary=ordinary, margin_F2=margin_F2)
+    ensemble = replace(learnt.ensemble, ordinary=learnt.ensemble.ordinary_of(batch))
+    ensemble = replace(ensemble, **hiding.fit(ensemble, batch)._asdict())
     unseen_N = np.where(batch.unseen_NC, learnt.unseen_share_C, 1).min(axis=1, initial=1)
     share_N = np.minimum(np.append(learnt.gap_share_D, 1)[batch.gap_N], unseen_N)
     return replace(learnt, ensemble=ensemble, scores=ensemble.scores(batch), new_share_N=share_N)
@@ -101,8 +101,8 @@ def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, prog
     learnt = _learn(rows, chosen, config, _share(progress, FOLDS))
     ordinary = Ordinary.median_of([fold.ensemble.ordinary for fold in folds])
     scores, share_N = (np.concatenate(own) for own in zip(*((f.scores, f.new_share_N) for f in folds), strict=True))
-    margin_F2 = margins.median_of(learnt.ensemble.spec, [fold.ensemble for fold in folds])
-    ensemble = replace(learnt.ensemble, ordinary=ordinary, margin_F2=margin_F2)
+    hidden = hiding.median_of(learnt.ensemble.spec, [fold.ensemble for fold in folds])
+    ensemble = replace(learnt.ensemble, ordinary=ordinary, **hidden._asdict())
     return _calibrated(replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N), config)
 
 
