@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from vae_model import Config, Detector
-from vae_model.scoring.reasons import TYPE
+from vae_model.features.feature import Words
+from vae_model.scoring.reasons import TYPE, Explained, Reason, sentence
 
 
 def normal(rows, seed):
@@ -262,3 +263,39 @@ def test_the_type_of_reasons():
     assert fields == [
         ("feature", pa.string()), ("share", pa.float64()), ("observed", pa.string()), ("expected", pa.string())
     ]  # fmt: skip
+
+
+def said(*reasons, is_ordinary=True):
+    """The sentence of reasons, each a column, its share, its words, and whether its value was never seen."""
+    return sentence(Explained(0, [Reason(name, share, Words(*words), *unseen) for name, share, words, *unseen in
+                                  [(*one, False)[:4] for one in reasons]], is_ordinary))  # fmt: skip
+
+
+WIND = ("wind_speed", 0.9, ("1048.36", "9.7", "3 to 22"))
+CARRIER = ("carrier", 0.06, ("ZZ", "DL"), True)
+GAP = ("visib", 0.02, ("missing", "10.0", "4 to 10"))
+SENTENCES = {
+    "one": ((WIND,), True, "wind_speed 1048.36, expected about 9.7 (3 to 22); without it the row is ordinary."),
+    "two": (
+        (WIND, CARRIER), True,
+        "wind_speed 1048.36, expected about 9.7 (3 to 22); carrier ZZ (never seen in training), expected DL; "
+        "without both the row is ordinary.",
+    ),
+    "three": ((GAP, CARRIER, WIND), True, "without them the row is ordinary."),
+    "a gap": ((GAP,), True, "visib is missing, expected about 10.0 (4 to 10); without it the row is ordinary."),
+    "more": ((GAP, WIND, WIND, WIND, WIND), True, "; and 2 more columns; without them the row is ordinary."),
+    "almost all": ((WIND, CARRIER), False, "they make up 96% of its score."),
+    "most": (
+        (("a", 0.6, ("1", "2")),), False,
+        "a 1, expected 2; it makes up 60% of its score, and no other column alone explains the rest.",
+    ),
+    "none": ((GAP, CARRIER), False, "no column alone explains it (they make up 8% of its score)."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SENTENCES)
+def test_a_sentence_says_what_was_observed_and_expected_and_what_is_left(case):
+    """The columns with what is expected of them, and whether the row would be ordinary without them."""
+    reasons, is_ordinary, text = SENTENCES[case]
+    found = said(*reasons, is_ordinary=is_ordinary)
+    assert found.endswith(text) and (len(reasons) > 2 or case in ("almost all", "none") or found == text)

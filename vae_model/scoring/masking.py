@@ -37,7 +37,7 @@ TRIED_CELLS = 32 * 4 * BLOCK
 """Rows are looked at together as long as their trials for the first reason have no more values than this."""
 ORDINARY = 0.1
 """A row is ordinary that scores no higher than this share of the normal rows do with the same columns hidden."""
-LARGE = 0.3
+LARGE = 0.25
 """Of a row that is ordinary already, a column is still a reason that holds more than this share of the score left, if
 that is above the median: of two values that were swapped, one may look harmless once the other is hidden."""
 

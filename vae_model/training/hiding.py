@@ -41,7 +41,7 @@ class Hidden(NamedTuple):
     margin_F2: NDArray[np.float64]
     """Where the interval of a unit begins and ends, as differences from what is expected of it, standardised."""
     rise_D2: NDArray[np.float64]
-    """How many times as high the score is without a feature that a tenth of the rows reach, and that half of them do."""
+    """How many times as high is the score that a tenth of the rows reach without a feature, and that half reach."""
 
 
 def fit(ensemble: Ensemble, held_out: Batch) -> Hidden:

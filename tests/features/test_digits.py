@@ -1,0 +1,77 @@
+"""Numbers in words: the digits of their column, and those that tell them apart."""
+
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vae_model.features.digits import about, decimals_of, interval, own, rounded, told_apart
+
+COLUMNS = {
+    "prices": (pa.array([1.5, 2.25, 1000.1] * 10), 2),
+    "whole floats": (pa.array([3.0, -40.0, 1e6] * 10), 0),
+    "whole numbers": (pa.array([3, 4, None]), 0),
+    "decimals": (pa.array([Decimal("1.50")], pa.decimal128(10, 2)), 2),
+    "one of a thousand is odd": (pa.array([0.5] * 1999 + [1 / 3]), 1),
+    "measures": (pa.array(np.random.default_rng(0).normal(size=50)), None),
+    "nothing finite": (pa.array([np.inf, np.nan]), 0),
+}
+
+
+@pytest.mark.parametrize("case", COLUMNS)
+def test_a_column_is_known_by_its_decimals(case):
+    """How many decimals its numbers are rounded to; none of a column that is not."""
+    array, decimals = COLUMNS[case]
+    assert decimals_of(array, array.cast(pa.float64()).to_numpy(zero_copy_only=False)) == decimals
+
+
+@pytest.mark.parametrize(
+    ("number", "width", "decimals", "text"),
+    [(9.7123, 19, None, "9.7"), (104.4, 190, None, "104"), (1044.4, 1900, None, "1040"), (0.1234, 0.05, None, "0.1234"),
+     (9.7123, 19, 0, "10"), (12.3712, 0.5, 2, "12.37"), (-0.0004, 1, None, "0.00"), (5.25, 0, None, "5.25"),
+     (5.25, 0, 2, "5.25"), (1e30, 1e28, None, "1e+30"), (Decimal(2**62), 1e4, 0, str(round(2**62, -2))[:-2] + "00")],
+)  # fmt: skip
+def test_a_number_is_said_as_closely_as_it_is_known(number, width, decimals, text):
+    """To about a hundredth of the width it is known to within, and to no more decimals than its column has."""
+    assert about(number, width, decimals) == text
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.none() | st.integers(0, 6))
+def test_a_range_in_words_holds_the_range(low, width, decimals):
+    """Its ends are rounded outwards, and by no more than a third of its width or one unit of its column."""
+    text = interval(low, low + width, width, decimals)
+    begin, end = map(float, text.split(" to "))
+    assert begin <= low and low + width <= end + 1e-9 * abs(end)
+    assert end - begin <= width + 2 * max(width / 3, 0 if decimals is None else 10.0**-decimals) * (1 + 1e-9)
+
+
+@given(st.floats(-1e9, 1e9), st.integers(0, 4))
+def test_a_rounded_column_writes_its_values_in_full(value, decimals):
+    """What is rounded to the decimals of its column is read back from its words as it was."""
+    value = round(value, decimals)
+    assert float(own(value, decimals)) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("number", "decimals", "text"),
+    [(276.1872, 5, "276.1872"), (741.0, 2, "741.00"), (7, 0, "7"), (Decimal("1.50"), 2, "1.50"), (1 / 3, 2, "0.333333"),
+     (1234567.891, None, "1234568"), (1e12, None, "1e+12"), (1e12, 0, "1000000000000"), (float("inf"), 2, "inf")],
+)  # fmt: skip
+def test_a_value_is_written_as_its_column_writes_it(number, decimals, text):
+    """In full where its column is rounded, by its first digits elsewhere."""
+    assert own(number, decimals) == text
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.none() | st.integers(0, 3))
+def test_what_differs_is_told_apart(one, other, decimals):
+    """Two numbers that differ by more than a hundredth of the scale have different words."""
+    texts = told_apart(one, other, 1.0, decimals, 10.0)
+    assert texts[0] != texts[1] or abs(one - other) <= 0.01
+
+
+def test_there_is_no_minus_zero():
+    """What is rounded to nothing is 0, whichever side it came from."""
+    assert [rounded(-0.001, decimals) for decimals in (0, 2, -1)] == ["0", "0.00", "0"]
