@@ -396,7 +396,7 @@ def test_help_names_every_command(cli):
     script = [sys.executable, "-m", "vae_model.cli"]
     shown = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True).stdout
     listed = re.findall(r"^\W*([a-z]+)  +\w", shown.partition("Commands")[2], re.MULTILINE)
-    assert sorted(listed) == ["init", "inspect", "models", "run", "runs", "score", "train", "validate"]
+    assert sorted(listed) == ["evaluate", "init", "inspect", "models", "run", "runs", "score", "train", "validate"]
     assert cli("run", "--confg", "x")[0] == 2
 
 
@@ -615,3 +615,61 @@ def test_validate_says_what_a_mode_promises(trained, cli):
     assert code == 0 and "promise A run's rows are there once" in out
     code, _, err = cli("validate", "--config", trained / "pumps.yaml", "--set", "output.mode=merge")
     assert code == 2 and "expected: for parquet paths on Sail: replace or append or replace_where" in err
+
+
+# --- What other decisions would flag
+
+
+def test_what_if_before_and_after_the_rows_are_scored(trained, cli):
+    """`evaluate --what-if` counts the source, or the output once it is there: the same, as many as `score` flags."""
+    options = ("--what-if", "--config", trained / "pumps.yaml", "--by", "valve", "--result", trained / "what.json")
+    code, before, err = cli("evaluate", *options)
+    assert code == 0, err
+    assert not (trained / "scored").exists() and "scored for this and not written" in before
+    first = json.loads((trained / "what.json").read_text())
+    assert cli("score", "--config", trained / "pumps.yaml")[0] == 0
+    files = sorted(trained.rglob("*"))
+    code, after, _ = cli("evaluate", *options)
+    assert code == 0 and sorted(trained.rglob("*")) == files and f"the scored rows of {trained}/scored" in after
+    told = json.loads((trained / "what.json").read_text())
+    assert (told["command"], told["status"], told["what_if"]["is_output"]) == ("evaluate", "succeeded", True)
+    assert told["what_if"]["cuts"] == first["what_if"]["cuts"]
+    assert told["what_if"]["segments"] == first["what_if"]["segments"]
+    flagged = int(pd.read_parquet(trained / "scored")["is_anomaly"].sum())
+    (chosen,) = (cut for cut in told["what_if"]["cuts"] if cut["configured"])
+    assert (chosen["rate"], chosen["alerts"]) == (0.01, flagged)
+    (marked,) = (line.split() for line in after.splitlines() if line.startswith(" * "))
+    assert marked[1:3] == ["1", "%"] and marked[-1] == str(flagged)
+
+
+def test_what_if_as_a_json_log(trained, cli):
+    """The last line of the log holds all of it, or what went wrong, which is in the result too."""
+    options = ("--what-if", "--config", trained / "pumps.yaml", "--log", "json", "--result", trained / "what.json")
+    code, _, err = cli("evaluate", *options)
+    record = json.loads(err.splitlines()[-1])
+    assert code == 0 and record["what_if"] == json.loads((trained / "what.json").read_text())["what_if"]
+    code, _, err = cli("evaluate", *options, "--by", "valv")
+    record = json.loads((trained / "what.json").read_text())
+    assert code == 2 and record["status"] == json.loads(err.splitlines()[-1])["status"] == "failed"
+    assert "did you mean 'valve'?" in record["message"]
+    assert cli("evaluate", *options, "--set", "source.where=id < 0")[0] == 99
+    assert json.loads((trained / "what.json").read_text())["status"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ([], 2, ["needs to be told what of", "expected: --what-if"]),
+        (["--what-if", "--time", "flow"], 2, ["--time cannot take the column 'flow'"]),
+        (["--what-if", "--set", "model.path=none.vae"], 2, ["none.vae does not exist"]),
+        (["--what-if", "--set", "output=null", "--set", "source=null"], 2, ["lacks 'source'"]),
+        (["--what-if", "--set", "source.where=id < 0"], 99, ["no row to count"]),
+        (["--what-if", "--result", "pumps.yaml/r.json"], 2, ["cannot be written"]),
+    ],
+)
+def test_what_evaluate_cannot_do(trained, cli, options, code, words):
+    """What is lacking or will not do is a message, and an exit code as of every command."""
+    ended, out, err = cli("evaluate", "--config", trained / "pumps.yaml", *options)
+    assert (ended, out) == (code, "")
+    for word in words:
+        assert word in err

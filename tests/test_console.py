@@ -3,11 +3,14 @@
 import json
 import logging
 
+import numpy as np
 import pytest
 
 from vae_model.console import tables
 from vae_model.console.logs import PYSPARK_LOGS, LogFormat
 from vae_model.console.reporter import Reporter
+from vae_model.decisions.calibration import Calibration
+from vae_model.evaluation.what_if import SHOWN, Subject, Tallies, Tally, WhatIf, ladder
 from vae_model.runs.record import RunRecord
 from vae_model.spark.sinks.summary import Summary
 from vae_model.spark.sinks.top_rows import Reason, TopRow
@@ -144,3 +147,36 @@ def test_a_tables_title_obeys_no_name(capsys):
     """It may hold a folder's name, or a column's: what moves the cursor, or is rich's own markup, is shown."""
     Reporter(LogFormat.plain).out.print(tables.table(("a",), [["b"]], "Versions in m\x1b[2J[red]x"))
     assert capsys.readouterr().out.startswith(r"Versions in m\x1b[2J[red]x")
+
+
+def what_if(segments, by="s", threshold=None):
+    """What would be said of so many segments, one row each, all flagged."""
+    calibration = Calibration(np.arange(999.0), 0.01 if threshold is None else 1.0, threshold)
+    cuts = ladder(calibration)
+    one = Tally(1, 1, (1,) * len(cuts))
+    parts = {(value,): one for value in segments}
+    whole = Tally(len(parts), len(parts), (len(parts),) * len(cuts))
+    subject = Subject("m@0", "scored", True, None, (by,), ("a note",))
+    return WhatIf.of(subject, calibration, cuts, Tallies(whole, {}, {}, parts))
+
+
+def test_what_if_shows_the_noisiest_segments_and_sums_the_others(capsys):
+    """A line for each of the first, one for the rest; null has a name."""
+    Reporter(LogFormat.plain).what_if("m", what_if([None, *(f"v{i}" for i in range(SHOWN + 4))]))
+    out = capsys.readouterr().out
+    assert len([line for line in out.splitlines() if line.startswith((" v", " (null)"))]) == SHOWN
+    assert "(5 others)" in out and "(null)" in out and "Note: a note." in out
+
+
+def test_what_if_marks_a_threshold(capsys):
+    """It stands among the rates, by what it flags of the held-out rows."""
+    Reporter(LogFormat.plain).what_if("m", what_if(["v"], threshold=980.0))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith((" * ", "   "))]
+    assert [line[0] for line in lines if line[0] != "rate"] == ["0.1", "0.3", "1", "*", "3", "10"]
+
+
+def test_what_if_obeys_no_value(capsys):
+    """A segment's value or a column's name that would move the cursor is shown as an escape."""
+    Reporter(LogFormat.plain).what_if("m", what_if(["a\x1b[2J\nb", "[red]c"], by="s\x1b[2J"))
+    out = capsys.readouterr().out
+    assert "\x1b[2J" not in out and r"a\x1b[2J\nb" in out and r"s\x1b[2J" in out and "[red]c" in out

@@ -26,6 +26,7 @@ DOORS = [
     ["config", "scoring", "runs"],
     ["training"],
     ["detector"],
+    ["evaluation"],
     ["spark"],
     ["console"],
     ["cli"],

@@ -1,5 +1,6 @@
-"""The command line: ``vae-anomaly validate | train | score | run | runs | init | inspect | models``. Its exit codes are
-those of ``errors``.
+"""The command line: ``vae-anomaly validate | train | score | run | runs | init | inspect | models | evaluate``.
+
+Its exit codes are those of ``errors``.
 """
 
 from __future__ import annotations
@@ -224,6 +225,37 @@ def models(
         except VaeAnomalyError as error:
             found.append((version, error))
     reporter.models(kept, found, json_)
+
+
+@app.command()
+def evaluate(
+    config: ConfigOption, set_: SetOption = [], param: ParamOption = [],
+    what_if: Annotated[bool, typer.Option("--what-if", help="Count what other decisions would flag.")] = False,
+    time: Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="Tell days of this column.")] = None,
+    by: Annotated[
+        list[str], typer.Option("--by", metavar="COLUMN", help="Tell the segments of this column. Repeatable.")
+    ] = [],
+    result: Annotated[
+        str | None, typer.Option("--result", metavar="FILE", help="Write all of it to this file, as one JSON document.")
+    ] = None,
+    log: LogOption = LogFormat.auto,
+) -> None:  # fmt: skip
+    """Count what other decisions would flag, in the output or, before there is one, in the source. Writes no rows."""
+    reporter = Reporter(log, result)
+    with reporter.recording("evaluate", None):
+        if not what_if:
+            raise ConfigError("`evaluate` needs to be told what of.", "--what-if", "no such option")
+        settings = load_config(config, set_, from_options(param))
+        if settings.output is None:
+            settings.for_reading()
+        from vae_model.detector import Detector
+
+        model = Detector.load(settings.for_model(), settings.model.version)
+        with _session(settings) as spark, reporter.progress() as display:
+            from vae_model.spark.jobs import evaluate as job
+
+            found = job.what_if(spark, settings, time=time, by=by, model=model, tasks=display.tasks)
+        reporter.what_if(settings.name, found)
 
 
 @app.callback(invoke_without_command=True)

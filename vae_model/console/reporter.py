@@ -1,4 +1,4 @@
-"""What a person sees of a command: the model trained, what a run did, lists of runs and versions. Or JSON."""
+"""What a person sees of a command: a model, what a run did or would do, lists of runs and versions. Or JSON."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from vae_model.console import logs, progress, tables
+from vae_model.console import logs, progress, tables, what_if
 from vae_model.console.logs import LogFormat
-from vae_model.errors import VaeAnomalyError
+from vae_model.errors import NothingToScore, VaeAnomalyError
 from vae_model.places import files
 from vae_model.printable import printable
 
 if TYPE_CHECKING:
     from vae_model.console.progress import Bars, LogLines
     from vae_model.detector import Detector
-    from vae_model.runs.record import RunRecord
+    from vae_model.evaluation.what_if import WhatIf
+    from vae_model.runs.record import RunRecord, Status
     from vae_model.runs.versions import Version, Versions
     from vae_model.spark.sinks.summary import Summary
 
@@ -87,7 +88,8 @@ class Reporter:
             if not self._has_ended:
                 from vae_model.runs.record import RunRecord  # brings pyarrow, for which --help need not wait
 
-                self.ended(RunRecord(run_id or "", "", command).ending("failed", str(error)), None)
+                status: Status = "skipped" if isinstance(error, NothingToScore) else "failed"
+                self.ended(RunRecord(run_id or "", "", command).ending(status, str(error)), None)
             if self.json:  # the record has said it, and is to be the last line
                 raise SystemExit(error.exit_code) from None
             raise
@@ -95,8 +97,7 @@ class Reporter:
     def ended(self, record: RunRecord, summary: Summary | None) -> None:
         """What a run did, by its record, the top ten rows with their reasons, and SQL to look at the output."""
         self._has_ended = True
-        if self._result is not None:
-            files.put(self._result, (json.dumps(record.to_json(), indent=2, ensure_ascii=False) + "\n").encode())
+        self._put_result(record.to_json())
         if self.json:
             if summary is not None:
                 log.info("Scored", extra={"data": asdict(summary)})
@@ -106,6 +107,10 @@ class Reporter:
             return
         if record.status == "succeeded" and record.command != "train":
             self._scored(record, summary)
+
+    def _put_result(self, document: dict[str, Any]) -> None:
+        if self._result is not None:
+            files.put(self._result, (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
 
     def _scored(self, record: RunRecord, summary: Summary | None) -> None:
         if summary is not None:
@@ -143,6 +148,25 @@ class Reporter:
         for record in records:
             if record.message and record.status != "succeeded":
                 self.line(f"{record.run_id}: {record.message.splitlines()[0]}")
+
+    def what_if(self, name: str, found: WhatIf) -> None:
+        """What other decisions would flag: a line for each, and one for each of the noisiest segments."""
+        document = {"name": name, "command": "evaluate", "status": "succeeded", "what_if": found.to_json()}
+        self._put_result(document)
+        if self.json:
+            log.info("Evaluated", extra={"data": document})
+            return
+        for line in what_if.introduction(found):
+            self.line(line)
+        self.line()
+        self.out.print(what_if.cuts_table(found))
+        for line in what_if.LEGEND:
+            self.line(line)
+        if found.segments:
+            self.line()
+            self.out.print(what_if.segments_table(found))
+        for note in found.subject.notes:
+            self.line(f"Note: {note}.")
 
     def model(self, detector: Detector) -> None:
         """All that a model file says of itself."""

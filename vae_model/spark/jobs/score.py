@@ -162,7 +162,7 @@ def _write_error(error: Exception, source: Source, output: Output) -> VaeAnomaly
             f"This run's rows are not there. {output} is as the other run left it; run this one again.",
             transient=True,
         )
-    if own := _own_error(text, f"It was met while scoring {source}. {output} is as it was."):
+    if own := own_error(text, f"It was met while scoring {source}. {output} is as it was."):
         return own
     if explained := libraries.explain(text):
         return explained
@@ -174,7 +174,7 @@ def _write_error(error: Exception, source: Source, output: Output) -> VaeAnomaly
     )
 
 
-def _own_error(text: str, where: str) -> VaeAnomalyError | None:
+def own_error(text: str, where: str) -> VaeAnomalyError | None:
     """The error of this package that a worker's traceback ends with, put together again from its text."""
     raised = re.search(r"vae_model\.errors\.(\w+): (.*(?:\n {2}(?:expected|found|to do): .*)*)", text)
     kind = getattr(errors, raised[1], None) if raised else None

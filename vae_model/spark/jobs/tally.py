@@ -1,0 +1,97 @@
+"""Counting a scored table: its rows, and those that each of some decisions would flag; by run, day and segment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from pyspark.sql import functions as F
+
+from vae_model.errors import SchemaError
+from vae_model.evaluation.what_if import Cut, Tallies, Tally
+from vae_model.features.schema import Column
+from vae_model.spark.frames import column, to_arrow
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column as SparkColumn
+    from pyspark.sql import DataFrame
+
+MAX_PARTS = 100_000
+"""Days, runs and segments that are brought here at most."""
+WHOLE, RUNS, DAYS, SEGMENTS = "whole", "run", "day", "segment"
+
+
+class Parts(NamedTuple):
+    """The columns whose values part a table."""
+
+    time: Column | None
+    run: str | None
+    by: Sequence[str]
+
+
+def tally(frame: DataFrame, prefix: str, model: str, cuts: Sequence[Cut], parts: Parts) -> tuple[Tallies | None, int]:
+    """What is counted of the rows that a model has scored, and how many others there are. None where it is no row.
+
+    The rows are read once: counted by all that parts them together, and these counts are added up for each. No row
+    comes here. Raises ``frames.READ_ERRORS``, and SchemaError where the parts are too many.
+    """
+    keys = {f"s{i}": column(name).cast("string") for i, name in enumerate(parts.by)}
+    keys |= {"day": _day(parts.time)} if parts.time else {}
+    keys |= {"run": column(parts.run)} if parts.run else {}
+    own = F.coalesce(column(prefix + "anomaly_model") == F.lit(model), F.lit(False))
+    conditions = {"rows": own, "scored": own & column(prefix + "anomaly_score").isNotNull(), "others": ~own}
+    conditions |= {f"c{i}": own & _is_flagged(cut, prefix) for i, cut in enumerate(cuts)}
+    counts = [F.count(F.when(condition, 1)).alias(name) for name, condition in conditions.items()]
+    finest = frame.groupBy(*(value.alias(name) for name, value in keys.items())).agg(*counts)
+    groups = {WHOLE: [], RUNS: ["run"] if parts.run else None, DAYS: ["day"] if parts.time else None,
+              SEGMENTS: list(keys)[: len(parts.by)] or None}  # fmt: skip
+    told = [group for group, names in groups.items() if names is not None]
+    each = finest.withColumn("part", F.explode(F.array(*map(F.lit, told))))
+    own_keys = [
+        F.when(F.col("part") == next(group for group in told if name in (groups[group] or ())), F.col(name)).alias(name)
+        for name in keys
+    ]
+    sums = [F.sum(name).alias(name) for name in conditions]
+    summed = each.select("part", *own_keys, *conditions).groupBy("part", *keys).agg(*sums)
+    found = to_arrow(summed.limit(MAX_PARTS + 1)).to_pylist()
+    if len(found) > MAX_PARTS:
+        raise SchemaError(
+            "The table falls into too many days, runs and segments.", f"at most {MAX_PARTS:,}", "more",
+            "Choose --by columns with fewer values, or another --time.",
+        )  # fmt: skip
+    return _tallies(found, len(cuts), len(parts.by))
+
+
+def _is_flagged(cut: Cut, prefix: str) -> SparkColumn:
+    if cut.p_value is None:
+        return column(prefix + "anomaly_score") >= F.lit(cut.score)
+    return column(prefix + "anomaly_p_value") <= F.lit(cut.p_value)
+
+
+def _day(time: Column) -> SparkColumn:
+    """The number of a time's day since 1970, in UTC, whatever the session's time zone."""
+    value = column(time.name)
+    if time.type == "timestamp":
+        return F.floor(F.unix_seconds(value) / 86_400).cast("int")
+    return F.unix_date(value.cast("date"))
+
+
+def _tallies(found: Iterable[dict[str, Any]], cuts: int, by: int) -> tuple[Tallies | None, int]:
+    """The rows that the engine gives, put in order."""
+    whole: Tally | None = None
+    runs, days, segments, others = {}, {}, {}, 0
+    for row in found:
+        one = Tally(row["rows"], row["scored"], tuple(row[f"c{i}"] for i in range(cuts)))
+        others += row["others"] if row["part"] == WHOLE else 0
+        if not one.rows:
+            continue
+        if row["part"] == WHOLE:
+            whole = one
+        elif row["part"] == SEGMENTS:
+            segments[tuple(row[f"s{i}"] for i in range(by))] = one
+        elif row["part"] == RUNS:
+            runs[str(row["run"])] = one
+        elif row["day"] is not None:
+            days[str(np.datetime64(int(row["day"]), "D"))] = one
+    return (Tallies(whole, runs, days, segments) if whole else None), others
