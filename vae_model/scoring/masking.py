@@ -37,6 +37,8 @@ TRIED_CELLS = 32 * 4 * BLOCK
 """Rows are looked at together as long as their trials for the first reason have no more values than this."""
 ORDINARY = 0.1
 """A row is ordinary that scores no higher than this share of the normal rows do with the same columns hidden."""
+NEAR = 1e-3
+"""What is so near to its interval, in standard deviations, is within it."""
 LARGE = 0.25
 """Of a row that is ordinary already, a column is still a reason that holds more than this share of the score left, if
 that is above the median: of two values that were swapped, one may look harmless once the other is hidden."""
@@ -93,8 +95,8 @@ def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Bu
     size_QR = np.concatenate([np.nan_to_num(np.abs(rows.x_NF)), np.zeros(rows.codes_NC.shape)], axis=1)
     for s, count in enumerate(TRIED[:most]):
         tried_QK = _largest(parts_QD, None if s else _by_feature(spec, size_QR), count)
-        trials = search.hiding(active_Q, tried_QK[:, :, None])
-        best_Q = trials.score_QK.argmin(axis=1)
+        trials = search.hide(active_Q, tried_QK, one_more=True)
+        best_Q = np.where(trials.is_odd_QK | (s == 0), trials.score_QK, np.inf).argmin(axis=1)
         is_culprit_Q = search.is_culprit(active_Q, trials, best_Q) | (s == 0)
         search.take(s, active_Q, tried_QK, trials, best_Q, is_culprit_Q)
         own = np.flatnonzero(is_culprit_Q & (search.rest_Q[active_Q] > search.usual_Q2[active_Q, 1]))
@@ -104,8 +106,7 @@ def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Bu
     tried_QK = _largest(parts_QD, None, max(most - len(TRIED), 0))
     steps = tried_QK.shape[1]
     if steps:
-        upto_QKK = np.where(np.tri(steps, dtype=bool), tried_QK[:, None], tried_QK[:, :1, None])
-        trials = search.hiding(active_Q, upto_QKK)
+        trials = search.hide(active_Q, tried_QK, one_more=False)
         is_culprit_Q = np.ones(len(active_Q), dtype=bool)
         for k in range(steps):
             best_Q = np.full(len(active_Q), k)
@@ -119,6 +120,8 @@ class _Trials:
     """What came of hiding columns: K times of each row."""
 
     score_QK: NDArray[np.float64]
+    is_odd_QK: NDArray[np.bool_]
+    """Whether the last column that was hidden is missing, or outside of what is expected of it; so is any category."""
     parts_QKR: Array
     mean_QKF: Array
     likeliest_QKC: NDArray[np.intp]
@@ -136,14 +139,17 @@ class _Search:
         self._mean_QF = np.zeros(suspects.rows.x_NF.shape, dtype=np.float32)
         self._likeliest_QC = np.zeros(suspects.rows.codes_NC.shape, dtype=np.intp)
 
-    def hiding(self, of_Q: NDArray[np.intp], also_QKX: NDArray[np.intp]) -> _Trials:
-        """Score rows with their culprits and, K times, X more columns hidden."""
+    def hide(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp], one_more: bool) -> _Trials:
+        """Score rows with their culprits hidden and, of K more columns, each (``one_more``), or all up to each."""
         spec, rows = self._ensemble.spec, self._suspects.rows
-        count, trials = also_QKX.shape[:2]
-        row_T = np.repeat(of_Q, trials)
+        shape, tried_T = tried_QK.shape, tried_QK.ravel()
+        row_T = np.repeat(of_Q, shape[1])
         hidden_TD = self._hidden_QD[row_T]
-        np.put_along_axis(hidden_TD, also_QKX.reshape(len(row_T), -1), True, axis=1)
-        score_T, parts_TR = np.empty(len(row_T)), np.empty((len(row_T), len(spec.feature_of_unit)), dtype=np.float32)
+        for k in range(1 if one_more else shape[1]):
+            hidden_QKD = hidden_TD.reshape(*shape, -1)
+            np.put_along_axis(hidden_QKD[:, k:], np.roll(tried_QK, k, axis=1)[:, k:, None], True, axis=2)
+        score_T, is_odd_T = np.empty(len(row_T)), np.empty(len(row_T), dtype=bool)
+        parts_TR = np.empty((len(row_T), len(spec.feature_of_unit)), dtype=np.float32)
         mean_TF = np.empty((len(row_T), rows.x_NF.shape[1]), dtype=np.float32)
         likeliest_TC = np.empty((len(row_T), rows.codes_NC.shape[1]), dtype=np.intp)
         for start in range(0, len(row_T), BLOCK):
@@ -155,18 +161,26 @@ class _Search:
             parts_TR[block] = residuals.parts_QR(every, spec.feature_of_unit == batch.gap_N[:, None])
             observed_NC = rows.codes_NC[row_T[block]]
             mean_TF[block], likeliest_TC[block] = self._ensemble.expectation(residuals, every, observed_NC)
-        shape = count, trials
+            is_odd_T[block] = self._is_odd(rows.x_NF[row_T[block]] - mean_TF[block], tried_T[block])
         return _Trials(
-            score_T.reshape(shape), parts_TR.reshape(*shape, parts_TR.shape[1]),
+            score_T.reshape(shape), is_odd_T.reshape(shape), parts_TR.reshape(*shape, parts_TR.shape[1]),
             mean_TF.reshape(*shape, mean_TF.shape[1]), likeliest_TC.reshape(*shape, likeliest_TC.shape[1]),
         )  # fmt: skip
 
+    def _is_odd(self, difference_NF: Array, feature_N: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """(N,) whether a number of a feature is missing or outside of its interval; of a category, always."""
+        low_F, high_F = self._ensemble.margin_F2.T
+        is_inside_NF = (difference_NF >= low_F - NEAR) & (difference_NF <= high_F + NEAR)
+        own_NR = self._ensemble.spec.feature_of_unit == feature_N[:, None]
+        units = len(low_F)
+        return np.asarray((own_NR[:, :units] & ~is_inside_NF).any(axis=1) | own_NR[:, units:].any(axis=1))
+
     def is_culprit(self, of_Q: NDArray[np.intp], trials: _Trials, best_Q: NDArray[np.intp]) -> NDArray[np.bool_]:
         """(Q,) whether what a trial hides is a reason more."""
-        rest_Q = self.rest_Q[of_Q]
-        drop_Q = rest_Q - trials.score_QK[np.arange(len(of_Q)), best_Q]
+        rest_Q, own_Q = self.rest_Q[of_Q], np.arange(len(of_Q))
+        drop_Q = rest_Q - trials.score_QK[own_Q, best_Q]
         is_left_Q = (rest_Q > self.usual_Q2[of_Q, 0]) | (drop_Q > LARGE * rest_Q)
-        return np.asarray((drop_Q > 0) & is_left_Q)
+        return np.asarray((drop_Q > 0) & is_left_Q & trials.is_odd_QK[own_Q, best_Q])
 
     def take(
         self,
