@@ -69,7 +69,7 @@ EXAMPLES = {
     "features": "features:\n  exclude: [comment]\n  kinds: {origin: categorical}",
     "train": "train:\n  normal: wind_speed < 100\n  rows: 100000\n  trim: 0.2\n  accept_if: {max_score_loss: 0.1}",
     "model": "model:\n  path: models/weather.vae",
-    "decision": "decision:\n  false_alarm_rate: 0.0005\n  reasons: 3",
+    "decision": "decision:\n  expected_alerts: {alerts: 20, rows: 1000000}\n  by: [carrier]\n  reasons: 3",
     "runs": "runs:\n  table: monitoring.runs",
     "output": "output:\n  table: monitoring.weather_scored\n  format: delta\n  mode: append\n  prefix: vae_",
 }
@@ -121,7 +121,8 @@ def _rows(prefix: str, fields: dict[str, Any], schema: dict[str, Any]) -> list[s
 
 def _default(field: dict[str, Any]) -> str:
     """The default as YAML; nothing where a key is not set by default."""
-    default = field.get("default", [] if field["type"] == "array" else {}) if "type" in field else field["default"]
+    empty = {"array": [], "object": {}}.get(field.get("type", ""))
+    default = field.get("default", empty)  # a key that has to be given has none
     if default is None:
         return ""
     return f"`{default}`" if default and isinstance(default, str) else f"`{json.dumps(default, ensure_ascii=False)}`"

@@ -217,6 +217,10 @@ def test_a_wrong_value_in_a_list_is_named_by_its_index(refused):
     [
         "decision: {false_alarm_rate: 0}",
         "decision: {false_alarm_rate: 1}",
+        "decision: {expected_alerts: {alerts: 0, rows: 10}}",
+        "decision: {expected_alerts: {alerts: 1}}",
+        "decision: {expected_alerts: {alerts: 1, rows: 0}}",
+        "decision: {by: carrier}",
         "decision: {threshold: .nan}",
         "decision: {threshold: .inf}",
         "train: {calibration: 0.6}",
@@ -260,7 +264,20 @@ def test_values_out_of_range_are_refused(refused, text):
         ("output: {path: a, table: b}", "output: give either 'path' or 'table', one of the two"),
         (
             "decision: {false_alarm_rate: 0.01, threshold: 3}",
-            "decision: give either 'false_alarm_rate' or 'threshold', one of the two",
+            "decision: give one rule, found 'false_alarm_rate' and 'threshold'",
+        ),
+        (
+            "decision: {expected_alerts: {alerts: 2, rows: 1000}, false_alarm_rate: 0.01, threshold: 3}",
+            "decision: give one rule, found 'false_alarm_rate' and 'expected_alerts' and 'threshold'",
+        ),
+        (
+            "decision: {threshold: 3, by: [carrier]}",
+            "decision: 'by' goes with a rate or with expected alerts: a 'threshold' is one for all segments",
+        ),
+        ("decision: {by: [b, a, b]}", "decision: columns named twice in 'by': b"),
+        (
+            "decision: {expected_alerts: {alerts: 10, rows: 10}}",
+            "decision.expected_alerts: alerts must be fewer than rows, found 10 of 10",
         ),
     ],
 )
@@ -274,11 +291,27 @@ def test_a_threshold_alone_is_a_decision():
     assert Decision(threshold=3).threshold == 3.0
 
 
-@pytest.mark.parametrize("decision", [{"threshold": 3.0}, {"false_alarm_rate": 0.01}, {}])
-def test_a_dumped_config_is_valid_again(decision):
-    """What a model file keeps of a config, all fields written out, validates to the same config."""
+@pytest.mark.parametrize(
+    ("decision", "rate"),
+    [
+        ({"threshold": 3.0}, 1),
+        ({"false_alarm_rate": 0.01}, 0.01),
+        ({"expected_alerts": {"alerts": 20, "rows": 1_000_000}}, 2e-5),
+        ({"expected_alerts": {"alerts": 0.5, "rows": 1000}, "by": ["b", "a"]}, 5e-4),
+        ({"by": ["day"]}, 0.001),
+        ({}, 0.001),
+    ],
+)
+def test_a_dumped_config_is_valid_again(decision, rate):
+    """What a model file keeps of a config, all fields written out, validates to the same config, and decides so."""
     config = parse_config({"decision": decision})
     assert parse_config(config.model_dump(mode="json")) == config
+    assert config.decision.rate == rate
+
+
+def test_a_decision_without_segments_is_dumped_as_ever():
+    """The model files of those who do not use them are, byte for byte, what they were."""
+    assert Decision().model_dump() == {"false_alarm_rate": 0.001, "reasons": 5, "max_missing": 0.5}
 
 
 # --- Credentials
@@ -485,6 +518,7 @@ def test_a_decision_has_a_digest_of_its_own(decision):
     assert re.fullmatch("[0-9a-f]{12}", decision.digest)
     assert decision.digest == Decision.model_validate(decision.model_dump()).digest
     others = [{"reasons": decision.reasons + 1}, {"max_missing": decision.max_missing / 2}, {"threshold": 1.0}]
+    others += [{"by": ["a"]}, {"by": ["b"]}]
     assert decision.digest not in {decision.model_copy(update=other).digest for other in others}
 
 

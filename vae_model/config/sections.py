@@ -108,13 +108,38 @@ class Model(Section):
         return self.version != "current"
 
 
+class ExpectedAlerts(Section):
+    """How many alerts are welcome among how many normal rows."""
+
+    alerts: Annotated[float, Field(gt=0)]
+    """So many alerts are welcome, fewer than rows."""
+    rows: PositiveInt
+    """Among so many normal rows."""
+
+    @model_validator(mode="after")
+    def _fewer_than_rows(self) -> Self:
+        if self.alerts >= self.rows:
+            raise ValueError(f"alerts must be fewer than rows, found {self.alerts:g} of {self.rows:,}")
+        return self
+
+
+RULES = ("false_alarm_rate", "expected_alerts", "threshold")
+"""The keys of a decision of which one is given."""
+
+
 class Decision(Section):
-    """When a row is called an anomaly: by a rate of false alarms, or by a fixed score, one of the two."""
+    """When a row is called an anomaly: by a rate of false alarms, by the number of alerts that are welcome, or by a
+    fixed score, one of the three."""
 
     false_alarm_rate: Share = 0.001
     """Share of normal rows that may be flagged: a row is flagged when its p-value is at most this."""
+    expected_alerts: ExpectedAlerts | None = None
+    """The same share in other words: {alerts: 20, rows: 1000000} is a rate of 20 / 1,000,000."""
     threshold: float | None = None
     """A fixed score instead: a row is flagged when its anomaly_score is at least this."""
+    by: list[str] = Field(default_factory=list)
+    """Columns whose values are segments of the table, such as [carrier]: the rate then holds in each of them as in the
+    whole. Of strings, whole numbers, booleans or dates; features or not. They are learnt when the model is trained."""
     reasons: NonNegativeInt = 5
     """How many columns anomaly_reasons names at most. Reasons are given for flagged rows, and take longer than their
     scores; 0 for none."""
@@ -124,8 +149,21 @@ class Decision(Section):
     @model_serializer(mode="wrap")
     def _dump_one_rule(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = dump(self)
-        values.pop("threshold" if self.threshold is None else "false_alarm_rate", None)
-        return values
+        idle = {*RULES, *(() if self.by else ("by",))} - {self.rule}
+        return {key: value for key, value in values.items() if key not in idle}
+
+    @property
+    def rule(self) -> str:
+        """The key of the rule that decides."""
+        return next((key for key in RULES[1:] if getattr(self, key) is not None), RULES[0])
+
+    @property
+    def rate(self) -> float:
+        """The share of normal rows that may be flagged; 1 where a threshold decides."""
+        if self.threshold is not None:
+            return 1.0
+        alerts = self.expected_alerts
+        return alerts.alerts / alerts.rows if alerts else self.false_alarm_rate
 
     @property
     def digest(self) -> str:
@@ -135,6 +173,12 @@ class Decision(Section):
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        if {"false_alarm_rate", "threshold"} <= self.model_fields_set and self.threshold is not None:
-            raise ValueError("give either 'false_alarm_rate' or 'threshold', one of the two")
+        given = [key for key in RULES if key in self.model_fields_set and getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one rule, found {' and '.join(map(repr, given))}")
+        if self.by and self.threshold is not None:
+            raise ValueError("'by' goes with a rate or with expected alerts: a 'threshold' is one for all segments")
+        twice = sorted({name for name in self.by if self.by.count(name) > 1})
+        if twice:
+            raise ValueError(f"columns named twice in 'by': {', '.join(twice)}")
         return self

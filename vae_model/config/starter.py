@@ -56,6 +56,8 @@ def starter_text(source: Source, engine: str, seen: str, advice: Sequence[Advice
         "",
         "decision:",
         "  false_alarm_rate: 0.001  # share of normal rows that may be flagged",
+        "  # or how many alerts are welcome: expected_alerts: {alerts: 20, rows: 1000000}",
+        "  # by: [a column whose values are segments, in each of which the share is to hold]",
         "",
         "output:",
         f"  path: scored/{name}",
