@@ -26,6 +26,7 @@ from vae_model.printable import printable
 from vae_model.runs import versions
 from vae_model.scoring import model_file
 from vae_model.scoring.scorer import COMPUTED, SCORED, Scorer
+from vae_model.scoring.segments import Segments, check_columns
 from vae_model.scoring.set_aside import SetAside
 from vae_model.training import fit, gross_errors
 from vae_model.training.gross_errors import Screened
@@ -75,7 +76,9 @@ class Detector:
         chosen = choose(schema.arrow_columns(rows.schema), self.config)
         if calibration is not None:
             held_out = _table(calibration)
-            schema.check_fits_model(schema.arrow_columns(held_out.schema), chosen)
+            found = schema.arrow_columns(held_out.schema)
+            schema.check_fits_model(found, chosen)
+            check_columns(found, self.config.decision.by)
             return self.fit_columns(rows, held_out, chosen, progress, cross=False)
         order = np.random.default_rng(settings.seed).permutation(len(rows))
         held_out_rows = round(settings.calibration * len(rows))
@@ -90,9 +93,13 @@ class Detector:
         progress: Callable[[TrainingProgress], None] | None = None,
         cross: bool = True,
     ) -> Self:
-        """``fit`` on the chosen columns. Where ``cross`` allows, few rows are cross-fitted."""
+        """``fit`` on the chosen columns; those of ``decision.by`` are beside them. Where ``cross`` allows, few rows are
+        cross-fitted.
+        """
         config = self.config
         _check_enough(rows, held_out)
+        by = config.decision.by
+        segments = Segments.of([rows, held_out], by) if by else None
         sample = Screened(rows, held_out)
         if config.train.trim != 0:
             sample = gross_errors.screen(rows, held_out, chosen)
@@ -100,9 +107,9 @@ class Detector:
             _check_enough(rows, held_out, sum(sample.rows))
         if cross and len(rows) + len(held_out) < fit.SMALL:
             rows = held_out = pa.concat_tables([rows, held_out])
-            found = fit.cross_fit(rows, chosen, config, progress)
+            found = fit.cross_fit(rows, chosen, config, progress, segments)
         else:
-            found = fit.fit(rows, held_out, chosen, config, progress)
+            found = fit.fit(rows, held_out, chosen, config, progress, segments)
         if not len(found.scores):
             raise TrainingError(
                 "No held-out row can be scored.",
@@ -113,6 +120,7 @@ class Detector:
         header = {
             "config": config.model_dump(mode="json", exclude=ELSEWHERE),
             "spec": found.ensemble.spec.to_json(),
+            **({"segments": segments.to_json()} if segments else {}),
             "training": {
                 "rows": len(rows),
                 "trimmed": len(rows) - found.rows,
@@ -142,7 +150,9 @@ class Detector:
         Raises SchemaError where a feature column is missing or of another type than in training.
         """
         scorer, table = self.scorer, _table(frame)
-        schema.check_fits_model(schema.arrow_columns(table.schema), scorer.spec.trained)
+        found = schema.arrow_columns(table.schema)
+        schema.check_fits_model(found, scorer.spec.trained)
+        check_columns(found, scorer.rule.by)
         batches = table.select(scorer.names).combine_chunks().to_batches()
         structs = [scorer(batch.columns) for batch in batches]
         flat = [pa.Table.from_struct_array(struct) for struct in structs] or [COMPUTED.empty_table()]
@@ -209,9 +219,23 @@ class Detector:
         return self._bytes
 
     def with_decision(self, decision: Decision) -> Self:
-        """The same model, by its bytes and its name, deciding otherwise. Its file keeps the decision of training."""
-        rate = decision.false_alarm_rate if decision.threshold is None else 1.0
-        rule = Rule(rate, decision.threshold, decision.reasons, decision.max_missing)
+        """The same model, by its bytes and its name, deciding otherwise. Its file keeps the decision of training.
+
+        Raises ConfigError for a decision by segments that the model does not know.
+        """
+        trained = self.scorer.segments.by if self.scorer.segments else ()
+        if decision.by and set(decision.by) != set(trained):
+            raise ConfigError(
+                f"The model {self.scorer.name} was not trained to decide by {', '.join(decision.by)}.",
+                f"decision.by: [{', '.join(trained)}], or none" if trained else "no decision.by",
+                f"decision.by: [{', '.join(decision.by)}]",
+                "Train the model again with this decision.by, or leave it out.",
+            )
+        alerts = decision.expected_alerts
+        rule = Rule(
+            decision.rate, decision.threshold, decision.reasons, decision.max_missing,
+            (alerts.alerts, alerts.rows) if alerts else None, trained if decision.by else (),
+        )  # fmt: skip
         other = copy(self)
         other.config = self.config.model_copy(update={"decision": decision})
         other._scorer = self.scorer.deciding(rule)
@@ -252,10 +276,13 @@ class Detector:
             notes.append(
                 f"train.trim: {training['trimmed']:,} training rows ({share:.1%}) lie far from most others, left out"
             )
+        if self.scorer.rule.by and self.scorer.segments and (note := self.scorer.segments.note()):
+            notes.append(note)
         if calibration.is_too_small:
             needed = round(1 / calibration.false_alarm_rate) - 1
+            asked = "expected_alerts, a rate of" if calibration.expected_alerts else "false_alarm_rate"
             notes.append(
-                f"decision.false_alarm_rate {calibration.false_alarm_rate:g} needs {needed:,} held-out rows and has "
+                f"decision.{asked} {calibration.false_alarm_rate:g} needs {needed:,} held-out rows and has "
                 f"{len(calibration.scores):,}: rows that score above all of them are flagged, about "
                 f"{calibration.finest_rate:.2g} of the normal rows"
             )
@@ -272,9 +299,13 @@ class Detector:
 
 
 def choose(columns: Sequence[schema.Column], config: Config) -> dict[str, Chosen]:
-    """The feature columns the config takes from a table, and what for. Raises SchemaError."""
+    """The feature columns the config takes from a table, and what for. Raises SchemaError, also where the columns of
+    ``decision.by`` do not fit.
+    """
     features = config.features
-    return schema.select(columns, config.key, features.include, features.exclude, features.kinds)
+    chosen = schema.select(columns, config.key, features.include, features.exclude, features.kinds)
+    check_columns(columns, config.decision.by)
+    return chosen
 
 
 def _check_enough(rows: pa.Table, held_out: pa.Table, set_aside: int = 0) -> None:

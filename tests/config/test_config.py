@@ -481,7 +481,8 @@ def test_values_are_frozen(section):
 def test_the_walk_over_sections_finds_them_all():
     """The test below looks at the config, its sections, and those within a section."""
     assert {section.__name__ for section in sections()} == {
-        "Config", "Source", "Incremental", "Features", "Train", "AcceptIf", "Model", "Decision", "Output", "Runs"
+        "Config", "Source", "Incremental", "Features", "Train", "AcceptIf", "Model", "Decision", "ExpectedAlerts",
+        "Output", "Runs",
     }  # fmt: skip
 
 

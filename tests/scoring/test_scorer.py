@@ -92,7 +92,7 @@ def test_the_output_is_the_contract():
     assert [(field.name, field.type) for field in OUTPUT] == expected
     assert OUTPUT.names[:-1] == SCORED.names
     assert SCORED.names[:-1] == COMPUTED.names
-    assert set(STATUSES) == {"ok", "unseen_category", "non_finite", "too_many_missing"}
+    assert set(STATUSES) == {"ok", "unseen_segment", "unseen_category", "non_finite", "too_many_missing"}
 
 
 def test_explaining_adds_reasons_and_changes_nothing_else():

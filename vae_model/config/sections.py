@@ -129,7 +129,8 @@ RULES = ("false_alarm_rate", "expected_alerts", "threshold")
 
 class Decision(Section):
     """When a row is called an anomaly: by a rate of false alarms, by the number of alerts that are welcome, or by a
-    fixed score, one of the three."""
+    fixed score, one of the three.
+    """
 
     false_alarm_rate: Share = 0.001
     """Share of normal rows that may be flagged: a row is flagged when its p-value is at most this."""

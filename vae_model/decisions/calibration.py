@@ -13,6 +13,7 @@ rows are then flagged at a rate of at most 1 / (1 + n), which is more than a; ``
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -34,6 +35,22 @@ class Rule(NamedTuple):
     threshold: float | None
     max_reasons: int
     max_missing: float
+    expected_alerts: tuple[float, int] | None = None
+    """So many alerts of so many rows, where the rate was asked for in these words."""
+    by: tuple[str, ...] = ()
+    """The columns whose values are segments; none where the table is one."""
+
+
+class Alerts(NamedTuple):
+    """How many of some normal rows will be flagged."""
+
+    expected: float
+    low: float
+    high: float
+    """As many as that, or as few, in one case of twenty or so: by chance, and because few held-out rows set the bar."""
+
+    def __str__(self) -> str:
+        return f"{_few(self.expected)} ({_few(self.low)} to {_few(self.high)})"
 
 
 @dataclass(frozen=True)
@@ -43,6 +60,10 @@ class Calibration:
     scores: NDArray[np.float64]
     false_alarm_rate: float
     threshold: float | None = None
+    expected_alerts: tuple[float, int] | None = None
+    """``Rule.expected_alerts``."""
+    level: str = ""
+    """In words what scores were divided by before they came here; empty where they are as they are."""
 
     @property
     def finest_rate(self) -> float:
@@ -83,6 +104,17 @@ class Calibration:
             return self._flagged_ranks / (1 + len(self.scores))
         return max(float(np.mean(self.scores >= self.threshold)), self.finest_rate)
 
+    def alerts(self, rows: int) -> Alerts:
+        """How many of so many normal rows to expect flagged.
+
+        The rate that a bar of held-out rows results in is known no better than its r rows above allow, up to a share of
+        1 / sqrt(r): it follows the beta distribution of r and 1 + n - r.
+        """
+        expected = rows * self.resulting_rate
+        above = self._flagged_ranks if self.threshold is None else np.count_nonzero(self.scores >= self.threshold)
+        deviation = math.sqrt(expected + expected**2 / max(above, 1))
+        return Alerts(expected, max(expected - 2 * deviation, 0.0), min(expected + 2 * deviation, rows))
+
     @cached_property
     def _ranks(self) -> Ranks:
         return Ranks.of(self.scores)
@@ -112,11 +144,25 @@ class Calibration:
                 f"rows that score at least {self.cut:.15g} (decision.threshold) are flagged, "
                 f"{'' if reached else 'at most '}{about}: it is reached by {reached:,} of the held-out rows. {finest}"
             )
-        highest = ", the highest score of a held-out row," if self._flagged_ranks == 1 else ""
+        times = f" times {self.level}" if self.level else ""
+        highest = f", the highest {'' if times else 'score '}of a held-out row," if self._flagged_ranks == 1 else ""
         return (
-            f"rows that score above {self.cut:,.6g}{highest} are flagged, {about}. decision.false_alarm_rate asks for "
-            f"{self.false_alarm_rate:g}{', but' if self.is_too_small else ';'} {finest}"
+            f"rows that score above {self.cut:,.6g}{times}{highest} are flagged, {about}. {self.asked}"
+            f"{', but' if self.is_too_small else ';'} {finest}"
         )
+
+    @property
+    def asked(self) -> str:
+        """The rate that is asked for, in words."""
+        if self.expected_alerts is None:
+            return f"decision.false_alarm_rate asks for {self.false_alarm_rate:g}"
+        alerts, rows = self.expected_alerts
+        return f"decision.expected_alerts asks for {alerts:g} in {rows:,} rows"
+
+
+def _few(number: float) -> str:
+    """A number of rows: of few with a decimal."""
+    return f"{number:,.0f}" if number >= 10 or number == 0 else f"{number:.2g}"
 
 
 def _share(rate: float) -> str:

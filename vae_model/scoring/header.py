@@ -7,6 +7,7 @@ Nothing is made by a number of the header before an array of that size is known 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -22,6 +23,7 @@ from vae_model.networks.stored import Stored
 from vae_model.printable import printable
 from vae_model.scoring.ensemble import LEAST_ORDINARY, NETWORKS, constants_of, shape_of
 from vae_model.scoring.residuals import ResidualDistance
+from vae_model.scoring.segments import Segments
 
 MAX_REMOTENESS = 100.0
 """No log-distance to the landmarks is larger, by far."""
@@ -40,6 +42,8 @@ class Header:
     """The model's name with the first digits of its digest."""
     rule: Rule
     """The decision that it was trained with."""
+    segments: Segments | None
+    """Without their arrays."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -54,23 +58,18 @@ class Header:
         rows = training.count("rows")
         training.count("trimmed", 0, rows)
         whole.named_texts("versions")
-        decision = config.inner("decision")
-        by_rate, by_score = (name in decision.values for name in ("false_alarm_rate", "threshold"))
-        if by_rate == by_score:
-            found = "both" if by_rate else "nothing"
-            raise config.wrong("decision", "either false_alarm_rate or threshold", found)
+        rule = _rule(config)
+        segments = Segments.from_json(whole.inner("segments")) if "segments" in whole.values else None
+        if rule.by != (segments.by if segments else ()):
+            raise config.wrong("decision.by", "the columns of the segments", list(rule.by))
         return cls(
             spec,
             rows,
             members,
             training.count("calibration_rows"),
             f"{config.text('name')}@{whole.text('sha256')[:12]}",
-            Rule(
-                decision.share("false_alarm_rate") if by_rate else 1.0,
-                decision.number("threshold") if by_score else None,
-                decision.count("reasons", 0),
-                decision.share("max_missing"),
-            ),
+            rule,
+            segments,
         )
 
     @property
@@ -82,6 +81,8 @@ class Header:
         """The arrays that belong to the header, one after the other: it may speak of more than any file holds."""
         shape, constant_R = shape_of(self.spec), constants_of(self.spec)
         yield "calibration_scores", Stored((self.calibration_rows,), dtype="float64")
+        if self.segments:
+            yield from self.segments.stored(self.calibration_rows).items()
         yield "landmark.ordinary", Stored((1,), -MAX_REMOTENESS, MAX_REMOTENESS, dtype="float64")
         for name, one in Landmarks.stored(shape):
             yield f"landmark.{name}", one
@@ -114,6 +115,30 @@ class Header:
             own = {name: arrays[f"member.{m}.{name}"] for name in ResidualDistance.stored(constant_R)}
             if fault := ResidualDistance.from_arrays(own).fault(constant_R):
                 raise _wrong(f"member.{m}.residual", "arrays that agree", fault)
+
+
+def _rule(config: Fields) -> Rule:
+    """The decision of a config: by one of the keys that say how."""
+    decision = config.inner("decision")
+    given = [name for name in ("false_alarm_rate", "expected_alerts", "threshold") if name in decision.values]
+    if len(given) != 1:
+        found = " and ".join(given) or "nothing"
+        raise config.wrong("decision", "one of false_alarm_rate, expected_alerts and threshold", found)
+    rate, threshold, alerts = 1.0, None, None
+    if given == ["false_alarm_rate"]:
+        rate = decision.share("false_alarm_rate")
+    elif given == ["threshold"]:
+        threshold = decision.number("threshold")
+    else:
+        own = decision.inner("expected_alerts")
+        alerts = own.number("alerts", math.ulp(0)), own.count("rows")
+        rate = alerts[0] / alerts[1]
+        if not 0 < rate < 1:
+            raise own.wrong("alerts", "fewer than rows", alerts[0])
+    by = decision.texts("by") if "by" in decision.values else ()
+    if by and threshold is not None:
+        raise decision.wrong("by", "none with a threshold", list(by))
+    return Rule(rate, threshold, decision.count("reasons"), decision.share("max_missing"), alerts, by)
 
 
 def _check_array(name: str, stored: Stored, array: NDArray[Any]) -> None:

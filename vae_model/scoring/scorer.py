@@ -25,6 +25,7 @@ from vae_model.scoring import model_file, reasons
 from vae_model.scoring.ensemble import Ensemble
 from vae_model.scoring.header import Header
 from vae_model.scoring.masking import ORDINARY, Suspects, find_culprits
+from vae_model.scoring.segments import Segments
 
 OUTPUT = pa.schema(
     [
@@ -48,7 +49,7 @@ COMPUTED = pa.schema(list(OUTPUT)[:-2])
 MOST_BLOCKS = 4
 ENCODED_CELLS = 32 * MOST_BLOCKS * BLOCK
 """A batch of more values, or of more blocks, is scored in parts, whose numbers as the networks see them take 1.2 MB."""
-STATUSES = ("ok", "unseen_category", "non_finite", "too_many_missing")
+STATUSES = ("ok", "unseen_segment", "unseen_category", "non_finite", "too_many_missing")
 EXPLAINED = pa.schema([*COMPUTED, ("reason", pa.string())])
 """What explaining a row gives: the same columns, with reasons whether it is flagged or not, and a sentence."""
 
@@ -70,6 +71,10 @@ class Scorer:
     calibration: Calibration
     name: str
     rule: Rule
+    held_out: NDArray[np.float64]
+    """The scores of the held-out rows, ascending. ``calibration`` has them over the levels of their segments, where
+    the rule is by segments."""
+    segments: Segments | None = None
     _own: threading.local = field(default_factory=threading.local, repr=False, compare=False)
     """Each thread's buffers: on Sail several threads share a scorer."""
 
@@ -87,15 +92,17 @@ class Scorer:
         except ModelFileError as error:
             raise error.as_kind(ModelFileError, f"{origin} does not make sense. {error.problem}") from None
         ensemble = Ensemble.from_arrays(own.spec, own.rows, own.kinds, arrays)
-        calibration = Calibration(arrays["calibration_scores"], own.rule.false_alarm_rate, own.rule.threshold)
-        return cls(ensemble, calibration, own.name, own.rule)
+        held_out, segments = arrays["calibration_scores"], own.segments
+        if segments:
+            level_S, held_out_H = (arrays[f"calibration_{name}"] for name in ("levels", "segments"))
+            segments = replace(segments, level_S=level_S, held_out_H=held_out_H)
+        return cls(ensemble, _calibration(own.rule, held_out, segments), own.name, own.rule, held_out, segments)
 
     def deciding(self, rule: Rule) -> Self:
         """The same model, by its bytes and its name, and the same scores, decided on by another rule."""
         if rule == self.rule:
             return self
-        decided = replace(self.calibration, false_alarm_rate=rule.false_alarm_rate, threshold=rule.threshold)
-        return replace(self, calibration=decided, rule=rule)
+        return replace(self, calibration=_calibration(rule, self.held_out, self.segments), rule=rule)
 
     @property
     def spec(self) -> FeatureSpec:
@@ -104,12 +111,13 @@ class Scorer:
 
     @property
     def names(self) -> list[str]:
-        """The source columns, in the order a call takes them."""
-        return self.spec.names
+        """The source columns, in the order a call takes them: the features, then those that only segments are by."""
+        features = self.spec.names
+        return [*features, *(name for name in self.rule.by if name not in features)]
 
     @one_thread
     def __call__(self, arrays: Sequence[pa.Array]) -> pa.StructArray:
-        """Score one Arrow array a feature column: a struct of the ``COMPUTED`` columns, a row for each row."""
+        """Score one Arrow array for each of ``names``: a struct of the ``COMPUTED`` columns, a row for each row."""
         return self._parts(arrays)
 
     @one_thread
@@ -134,7 +142,9 @@ class Scorer:
 
     def _part(self, arrays: list[pa.Array], first: int, explain: bool) -> _Part:
         """Score a part of a batch that begins at row ``first``; all rows are to be explained, or the flagged ones."""
-        batch = self.spec.encode(arrays)
+        batch = self.spec.encode(arrays[: len(self.spec.features)])
+        segment_N = self._segments(arrays)
+        level_N = None if segment_N is None or self.segments is None else self.segments.levels_of(segment_N)
         unscored = (batch.missing_N > self.rule.max_missing) | (batch.missing_N == 1)
         error, score, p_value = (np.empty(len(batch)) for _ in range(3))
         flagged = np.empty(len(batch), dtype=bool)
@@ -153,8 +163,9 @@ class Scorer:
                     "Train the model again.",
                 )
             error[block] = residuals.reconstruction_error_N(self.spec.share_R)
-            p_value[block] = self.calibration.p_values(score[block])
-            flagged[block] = self.calibration.decide(score[block]) & ~unscored[block]
+            ranked = score[block] if level_N is None else score[block] / level_N[block]
+            p_value[block] = self.calibration.p_values(ranked)
+            flagged[block] = self.calibration.decide(ranked) & ~unscored[block]
             own = np.flatnonzero((~unscored[block] if explain else flagged[block]) & (self.rule.max_reasons > 0))
             if len(own):
                 gap_QR = self.spec.feature_of_unit == rows.gap_N[own, None]
@@ -163,12 +174,13 @@ class Scorer:
         mask = unscored if unscored.any() else None
         numbers = [pa.array(values, mask=mask) for values in (error, score, p_value, flagged)]
         rows_Q = np.concatenate(found) if found else np.empty(0, dtype=np.intp)
-        suspects = self._suspects(batch.take(rows_Q), score[rows_Q], np.concatenate(parts)) if found else None
-        return _Part(numbers, _status(batch, unscored), first + rows_Q, suspects)
-
-    def _suspects(self, rows: Batch, score_Q: NDArray[np.float64], parts_QR: NDArray[np.float32]) -> Suspects:
-        usual_2 = [self.calibration.score_of(p_value) for p_value in (ORDINARY, 0.5)]
-        return Suspects(rows, score_Q, parts_QR, np.tile(usual_2, (len(rows), 1)))
+        suspects = None
+        if found:
+            usual_2 = [self.calibration.score_of(p_value) for p_value in (ORDINARY, 0.5)]
+            level_Q = np.ones(len(rows_Q)) if level_N is None else level_N[rows_Q]
+            usual_Q2 = np.multiply.outer(level_Q, usual_2)
+            suspects = Suspects(batch.take(rows_Q), score[rows_Q], np.concatenate(parts), usual_Q2)
+        return _Part(numbers, _status(batch, unscored, segment_N), first + rows_Q, suspects)
 
     def _explained(self, arrays: Sequence[pa.Array], parts: Sequence[_Part]) -> reasons.Columns:
         """The reasons of a whole batch's rows, looked for at once: a few rows take as long as a few hundred."""
@@ -188,12 +200,29 @@ class Scorer:
         own: Buffers = vars(self._own).setdefault("buffers", Buffers())
         return own
 
+    def _segments(self, arrays: Sequence[pa.Array]) -> NDArray[np.intp] | None:
+        """(N,) each row's segment, where the rule is by segments; -1 where it is not known."""
+        if not self.rule.by or self.segments is None:
+            return None
+        places = map(self.names.index, self.segments.by)
+        return self.segments.codes([arrays[place] for place in places])
 
-def _status(batch: Batch, unscored: NDArray[np.bool_]) -> pa.Array:
+
+def _calibration(rule: Rule, held_out: NDArray[np.float64], segments: Segments | None) -> Calibration:
+    """The held-out scores, each over its segment's level where the rule is by segments, and the rule."""
+    decided = rule.false_alarm_rate, rule.threshold, rule.expected_alerts
+    if not rule.by or segments is None:
+        return Calibration(held_out, *decided)
+    return Calibration(np.sort(held_out / segments.levels_of(segments.held_out_H)), *decided, segments.describe())
+
+
+def _status(batch: Batch, unscored: NDArray[np.bool_], segment_N: NDArray[np.intp] | None) -> pa.Array:
     status = np.zeros(len(batch), dtype=np.int8)
-    status[batch.unseen_NC.any(axis=1)] = 1
-    status[batch.non_finite_N] = 2
-    status[unscored] = 3
+    if segment_N is not None:
+        status[segment_N < 0] = 1
+    status[batch.unseen_NC.any(axis=1)] = 2
+    status[batch.non_finite_N] = 3
+    status[unscored] = 4
     return pa.array(STATUSES).take(pa.array(status))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ class Comparison:
         gains_N = np.sort(gains_N[~np.isnan(gains_N)])
         cut = int(TRIMMED * len(gains_N))
         gain = float(gains_N[cut : len(gains_N) - cut].mean()) if len(gains_N) else None
-        before = _flagged(current, rows) if shared == set(current.names) else None
+        before = _flagged(current, rows) if shared == set(current.spec.names) else None
         return cls(len(rows), gain, _flagged(new, rows), before)
 
     def refusal(self, limits: AcceptIf) -> str:
@@ -67,8 +68,9 @@ class Comparison:
 
 def _values(scorer: Scorer, rows: pa.Table, names: set[str]) -> NDArray[np.float64]:
     """(N,) mean log-likelihood of a row's values in some columns; NaN where it has none."""
-    batch = scorer.spec.encode(_arrays(scorer, rows, names))
-    own = np.array([name in names for name in scorer.names], dtype=bool)
+    known = scorer.spec.names
+    batch = scorer.spec.encode(_arrays(known, rows, names))
+    own = np.array([name in names for name in known], dtype=bool)
     means = []
     for values_ND in log_likelihoods(scorer.ensemble, batch):
         known_N = (~np.isnan(values_ND[:, own])).sum(axis=1)
@@ -77,11 +79,11 @@ def _values(scorer: Scorer, rows: pa.Table, names: set[str]) -> NDArray[np.float
 
 
 def _flagged(scorer: Scorer, rows: pa.Table) -> float:
-    flagged = scorer(_arrays(scorer, rows, set(scorer.names))).field("is_anomaly")
+    flagged = scorer(_arrays(scorer.names, rows, set(scorer.names))).field("is_anomaly")
     return float(flagged.true_count / len(rows))
 
 
-def _arrays(scorer: Scorer, rows: pa.Table, names: set[str]) -> list[pa.Array]:
-    """A scorer's columns; nothing but gaps for those that the rows have not, or have as something else."""
+def _arrays(known: Sequence[str], rows: pa.Table, names: set[str]) -> list[pa.Array]:
+    """A model's columns; nothing but gaps for those that the rows have not, or have as something else."""
     gaps = pa.nulls(len(rows))
-    return [combine(rows.column(name)) if name in names else gaps for name in scorer.names]
+    return [combine(rows.column(name)) if name in names else gaps for name in known]

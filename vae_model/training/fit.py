@@ -14,11 +14,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_model.config.config import Config
+from vae_model.decisions import segments as decided
 from vae_model.features.categories import singles
 from vae_model.features.feature import Chosen
 from vae_model.features.spec import FeatureSpec, combine
 from vae_model.networks.landmarks import Landmarks
 from vae_model.scoring.ensemble import NETWORKS, Ensemble, Ordinary, shape_of
+from vae_model.scoring.segments import Segments
 from vae_model.training import hiding, novelty, tails, trimming
 
 if TYPE_CHECKING:
@@ -53,40 +55,66 @@ class Fitted:
     """(C,) of each category, how usual an unseen value is (``novelty.unseen_shares``)."""
     new_share_N: NDArray[np.float64]
     """(N,) of the rows that calibrate, how usual the least usual gap or unseen value is; 1 where there is none."""
+    segments: Segments | None
+    segment_N: NDArray[np.intp]
+    """(N,) of the rows that calibrate, which segment each is in; 0 where there are none."""
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """For a model file: all that scoring needs but the spec."""
-        out: dict[str, NDArray[Any]] = {"calibration_scores": np.sort(self.scores), **self.ensemble.arrays()}
+        order = np.argsort(self.scores, kind="stable")
+        out: dict[str, NDArray[Any]] = {"calibration_scores": self.scores[order], **self.ensemble.arrays()}
+        if self.segments:
+            out["calibration_segments"] = self.segment_N[order].astype(np.int32)
+            out["calibration_levels"] = decided.levels(self.scores, self.segment_N, len(self.segments.values))
         for m, (_, own) in enumerate(self.trained.members):
             out |= {f"member.{m}.{name}": array for name, array in own.items()}
         return out
 
 
 def fit(
-    rows: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None
+    rows: pa.Table,
+    held_out: pa.Table,
+    chosen: Mapping[str, Chosen],
+    config: Config,
+    progress: Report | None = None,
+    segments: Segments | None = None,
 ) -> Fitted:
-    """Train on ``rows``, and score the ``held_out`` rows to calibrate by."""
-    return _calibrated(_fit(rows, held_out, chosen, config, progress), config)
+    """Train on ``rows``, and score the ``held_out`` rows to calibrate by, by ``segments`` too where there are some."""
+    return _calibrated(_fit(rows, held_out, chosen, config, progress, segments), config)
 
 
 def _fit(
-    rows: pa.Table, held_out: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None
+    rows: pa.Table,
+    held_out: pa.Table,
+    chosen: Mapping[str, Chosen],
+    config: Config,
+    progress: Report | None,
+    segments: Segments | None,
 ) -> Fitted:
     """``fit``, with the scores of all held-out rows, to which nothing new adds yet."""
-    learnt = _learn(rows, chosen, config, progress)
+    learnt = replace(_learn(rows, chosen, config, progress), segments=segments)
     batch = learnt.ensemble.spec.encode_table(held_out)
-    batch = batch.take(np.flatnonzero(batch.missing_N <= config.decision.max_missing))
+    scored = np.flatnonzero(batch.missing_N <= config.decision.max_missing)
+    batch = batch.take(scored)
     if not len(batch):
         return learnt
     ensemble = replace(learnt.ensemble, ordinary=learnt.ensemble.ordinary_of(batch))
     ensemble = replace(ensemble, **hiding.fit(ensemble, batch)._asdict())
     unseen_N = np.where(batch.unseen_NC, learnt.unseen_share_C, 1).min(axis=1, initial=1)
     share_N = np.minimum(np.append(learnt.gap_share_D, 1)[batch.gap_N], unseen_N)
-    return replace(learnt, ensemble=ensemble, scores=ensemble.scores(batch), new_share_N=share_N)
+    segment_N = segments.codes_in(held_out)[scored] if segments else np.zeros(len(scored), np.intp)
+    scores = ensemble.scores(batch)
+    return replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N)
 
 
-def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None = None) -> Fitted:
+def cross_fit(
+    rows: pa.Table,
+    chosen: Mapping[str, Chosen],
+    config: Config,
+    progress: Report | None = None,
+    segments: Segments | None = None,
+) -> Fitted:
     """Train on all rows, and calibrate by all: each is scored by a model that was trained on the other folds.
 
     This is cross-conformal prediction (Vovk, "Cross-conformal predictors", 2015) with one model of all rows in the end,
@@ -97,13 +125,16 @@ def cross_fit(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, prog
     folds = []
     for fold in range(FOLDS):
         others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))
-        folds.append(_fit(others, own, chosen, config, _share(progress, fold)))
-    learnt = _learn(rows, chosen, config, _share(progress, FOLDS))
+        folds.append(_fit(others, own, chosen, config, _share(progress, fold), segments))
+    learnt = replace(_learn(rows, chosen, config, _share(progress, FOLDS)), segments=segments)
     ordinary = Ordinary.median_of([fold.ensemble.ordinary for fold in folds])
-    scores, share_N = (np.concatenate(own) for own in zip(*((f.scores, f.new_share_N) for f in folds), strict=True))
+    scores, share_N, segment_N = (
+        np.concatenate(own) for own in zip(*((f.scores, f.new_share_N, f.segment_N) for f in folds), strict=True)
+    )
     hidden = hiding.median_of(learnt.ensemble.spec, [fold.ensemble for fold in folds])
     ensemble = replace(learnt.ensemble, ordinary=ordinary, **hidden._asdict())
-    return _calibrated(replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N), config)
+    learnt = replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N)
+    return _calibrated(learnt, config)
 
 
 def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None) -> Fitted:
@@ -129,7 +160,8 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
     gap_share_D = novelty.shares(missing_D, batch.gap_N)
     singles_C = [singles(combine(rows.column(feature.name))) for feature in spec.categorical]
     unseen_share_C = novelty.unseen_shares(np.array(singles_C, dtype=np.intp), len(rows))
-    return Fitted(ensemble, np.empty(0), 0, len(rows), trained, gap_share_D, unseen_share_C, np.empty(0))
+    shares = gap_share_D, unseen_share_C, np.empty(0)
+    return Fitted(ensemble, np.empty(0), 0, len(rows), trained, *shares, None, np.empty(0, np.intp))
 
 
 def _calibrated(bare: Fitted, config: Config) -> Fitted:
@@ -143,7 +175,8 @@ def _calibrated(bare: Fitted, config: Config) -> Fitted:
     shares = bare.gap_share_D, bare.unseen_share_C, bare.new_share_N[kept]
     own_D, own_C, own_N = (novelty.scores(share_X, scores) for share_X in shares)
     ensemble = replace(bare.ensemble, gap_score_D=own_D, unseen_score_C=own_C)
-    return replace(bare, ensemble=ensemble, scores=scores + own_N, apart=len(kept) - len(scores))
+    apart, segment_N = len(kept) - len(scores), bare.segment_N[kept]
+    return replace(bare, ensemble=ensemble, scores=scores + own_N, apart=apart, segment_N=segment_N)
 
 
 def _share(progress: Report | None, fold: int) -> Report | None:

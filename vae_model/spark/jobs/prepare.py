@@ -10,6 +10,7 @@ from vae_model.config.tables import Source
 from vae_model.detector import Detector, choose
 from vae_model.errors import NothingToScore, SourceError
 from vae_model.features import schema
+from vae_model.scoring.segments import check_columns
 from vae_model.spark import frames
 from vae_model.spark.jobs.last import last
 from vae_model.spark.sinks import merging, sink
@@ -73,6 +74,7 @@ def prepare(
         choose(columns, config)
     else:
         schema.check_fits_model(columns, detector.spec.trained, config.key)
+        check_columns(columns, detector.with_decision(config.decision).scorer.rule.by)
     check_clash(frame.columns, output.prefix)
     whole = output.model_copy(update={"mode": "replace"})
     sink.check_output(spark, source, whole if before and full else output, frame, config.key)

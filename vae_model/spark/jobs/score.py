@@ -19,6 +19,7 @@ from vae_model.features import schema
 from vae_model.runs.record import Stage
 from vae_model.runs.stamp import Stamp
 from vae_model.scoring.scorer import Scorer
+from vae_model.scoring.segments import check_columns
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.progress import Tasks, watch
@@ -59,6 +60,7 @@ def score(
     """
     found = frames.columns(frame)
     schema.check_fits_model(found, detector.spec.trained)
+    check_columns(found, detector.scorer.rule.by)
     check_clash([column.name for column in found], prefix)
     function = udf.scoring_udf(frame.sparkSession, detector.to_bytes(), detector.scorer, observe)
     return udf.add_scores(frame, function, detector.scorer, prefix, run_id)

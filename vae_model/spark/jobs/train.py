@@ -12,7 +12,7 @@ import pyarrow as pa
 from vae_model.config.config import Config
 from vae_model.config.sections import AcceptIf
 from vae_model.detector import MIN_ROWS, Detector, choose
-from vae_model.errors import GateClosed, ModelFileError, SourceError, TrainingError
+from vae_model.errors import ConfigError, GateClosed, ModelFileError, SourceError, TrainingError
 from vae_model.places import files
 from vae_model.runs import versions
 from vae_model.spark import frames
@@ -57,9 +57,10 @@ def _train(
     chosen = choose(frames.columns(frame), config)
     normal = where(frame, config.train.normal, "train.normal")
     settings, started = config.train, time.monotonic()
+    names = list(dict.fromkeys([*chosen, *config.decision.by]))
     try:
         with watch(frame.sparkSession, "Sampling", tasks):
-            sample = sampling.draw(normal, config.key, list(chosen), settings.rows, settings.calibration, settings.seed)
+            sample = sampling.draw(normal, config.key, names, settings.rows, settings.calibration, settings.seed)
     except frames.READ_ERRORS as error:
         raise SourceError(
             "The training sample could not be read.",
@@ -125,12 +126,17 @@ def _current(kept: Versions, config: Config) -> Detector | None:
     if kept.current() is None:
         return None
     try:
-        return Detector.load(f"{kept.folder}/").with_decision(config.decision)
+        current = Detector.load(f"{kept.folder}/")
     except ModelFileError as error:
         if error.transient:
             raise
         log.warning("The current version cannot be used, and is no measure for the next: %s", error.problem)
         return None
+    try:
+        return current.with_decision(config.decision)
+    except ConfigError as error:
+        log.info("%s It is held against the new one without.", error.problem)
+        return current.with_decision(config.decision.model_copy(update={"by": []}))
 
 
 def _adopt(kept: Versions, detector: Detector, current: Detector | None, held_out: pa.Table, config: Config) -> None:

@@ -52,7 +52,9 @@ def _pandas_scoring(digest: str, rule: Rule, model: Callable[[], bytes], observe
         scorer = load_scorer(digest, rule, model)
         for batch in batches:
             given = iter(batch if isinstance(batch, tuple) else (batch,))
-            struct = scorer([array(feature.family, given) for feature in scorer.spec.features])
+            families = [feature.family for feature in scorer.spec.features]
+            texts = ["string"] * (len(scorer.names) - len(families))
+            struct = scorer([array(family, given) for family in families + texts])
             yield pa.Table.from_struct_array(struct).to_pandas()
             observe()
 
@@ -65,7 +67,9 @@ Spark gives them in the session's), and years before 1678 or after 2261 do not f
 
 
 def _for_pandas(frame: DataFrame, scorer: Scorer) -> list[Any]:
-    """The feature columns for a pandas UDF; a ``_SPOILED`` one as a whole number or text, and whether it is missing."""
+    """The columns for a pandas UDF: features, a ``_SPOILED`` one as a whole number or text, and whether it is missing;
+    those that segments alone are by as text, as which they are compared.
+    """
     types = {found.name: found.type for found in columns(frame)}
     given = []
     for feature in scorer.spec.features:
@@ -78,7 +82,7 @@ def _for_pandas(frame: DataFrame, scorer: Scorer) -> list[Any]:
         elif feature.family == "integer":
             carried = F.coalesce(value, F.lit(0))
         given += [carried, value.isNull()] if feature.family in _SPOILED else [value]
-    return given
+    return given + [column(name).cast("string") for name in scorer.names[len(scorer.spec.features) :]]
 
 
 def scoring_udf(
