@@ -9,7 +9,7 @@ import pytest
 from vae_model.console import tables
 from vae_model.console.logs import PYSPARK_LOGS, LogFormat
 from vae_model.console.reporter import Reporter
-from vae_model.decisions.calibration import Calibration
+from vae_model.decisions.calibration import Alerts, Calibration
 from vae_model.evaluation.what_if import SHOWN, Subject, Tallies, Tally, WhatIf, ladder
 from vae_model.runs.record import RunRecord
 from vae_model.spark.sinks.summary import Summary
@@ -32,12 +32,12 @@ def test_training_is_logged_a_fifth_at_a_time(caplog, steps, every):
     assert fifths == sorted(set(fifths))
 
 
-def summary(rows, flagged, top=10, sql="SELECT 1"):
+def summary(rows, flagged, top=10, sql="SELECT 1", by_segment=False):
     """A summary of so many rows, the first of the top ones flagged."""
     shown = [
         TopRow({"id": i}, 9.0 - i, 0.001, i < flagged, [Reason("flow", 1.0, "1", "2")]) for i in range(min(rows, top))
     ]
-    decision = ("rows that score above 9.5", 9.5, 0.0025, 0.0025)
+    decision = ("rows that score above 9.5", 9.5, 0.0025, 0.0025, Alerts(rows, rows * 0.0025, 0.0, 9.0), by_segment)
     return Summary(rows, rows if top else 0, flagged, {"ok": rows}, *decision, shown, "scored", sql)
 
 
@@ -69,26 +69,24 @@ def test_the_highest_rows_are_shown_flagged_or_not(capsys, flagged):
     tell(LogFormat.plain, summary(1200, flagged))
     rule, table = capsys.readouterr().out.split("The 10 highest scores:")
     assert "\nDecision: rows that score above 9.5.\n" in rule
+    assert f"\nAlerts: 3 (0 to 9) to expect of 1,200 normal rows, found {flagged}.\n" in rule
     told = [line.split() for line in table.splitlines()[2:12]]
     yes = ["yes" if i < flagged else "no" for i in range(10)]
     assert told == [[str(i), f"{9 - i}.00", yes[i], "flow", "1", "(2)", "100%"] for i in range(10)]
 
 
 @pytest.mark.parametrize(
-    ("flagged", "top", "words"),
+    ("flagged", "top", "by_segment", "words"),
     [
-        (
-            0,
-            10,
-            "No row is flagged: the highest score, 9, is not above the cut of 9.5. ",
-        ),
-        (0, 0, "No row is flagged: none has a score."),
-        (1, 10, None),
+        (0, 10, False, "No row is flagged: the highest score, 9, is not above the cut of 9.5. "),
+        (0, 10, True, "No row is flagged: no score is above 9.5 times the level of its segment. "),
+        (0, 0, False, "No row is flagged: none has a score."),
+        (1, 10, False, None),
     ],
 )
-def test_where_nothing_is_flagged_the_summary_says_why(capsys, flagged, top, words):
+def test_where_nothing_is_flagged_the_summary_says_why(capsys, flagged, top, by_segment, words):
     """The highest score and the cut it does not reach, or that no row has a score; nothing where one is flagged."""
-    tell(LogFormat.plain, summary(1200, flagged, top))
+    tell(LogFormat.plain, summary(1200, flagged, top, by_segment=by_segment))
     out = capsys.readouterr().out
     assert words in out if words else "No row is flagged" not in out
 

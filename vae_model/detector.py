@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vae_model.config.config import Config
 from vae_model.config.load import parse_config
 from vae_model.config.sections import Decision
-from vae_model.decisions.calibration import Calibration, Rule
+from vae_model.decisions.calibration import Alerts, Calibration, Rule
 from vae_model.errors import ConfigError, ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
 from vae_model.features.feature import Chosen
@@ -92,9 +92,10 @@ class Detector:
         chosen: Mapping[str, Chosen],
         progress: Callable[[TrainingProgress], None] | None = None,
         cross: bool = True,
+        source_rows: int | None = None,
     ) -> Self:
         """``fit`` on the chosen columns; those of ``decision.by`` are beside them. Where ``cross`` allows, few rows are
-        cross-fitted.
+        cross-fitted. ``source_rows``: so many normal rows there are in the table that the sample is of.
         """
         config = self.config
         _check_enough(rows, held_out)
@@ -130,6 +131,7 @@ class Detector:
                     "worst": [error._asdict() for error in sample.worst],
                 },
                 "calibration_rows": len(found.scores),
+                **({} if source_rows is None else {"source_rows": source_rows}),
                 **found.trained.summary,
             },
             "versions": _versions(),
@@ -263,6 +265,12 @@ class Detector:
     def calibration(self) -> Calibration:
         """The held-out scores and the decision."""
         return self.scorer.calibration
+
+    @property
+    def alerts(self) -> Alerts | None:
+        """How many alerts to expect of the table that the training sample is of; None where its size is not known."""
+        rows: int | None = self.header["training"].get("source_rows")
+        return None if rows is None else self.calibration.alerts(rows)
 
     @property
     def warnings(self) -> list[str]:

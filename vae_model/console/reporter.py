@@ -60,7 +60,8 @@ class Reporter:
         if self.json:
             calibration = detector.calibration
             decision = {name: getattr(calibration, name) for name in ("cut", "resulting_rate", "finest_rate")}
-            own = {"model": detector.scorer.name, **decision, **detector.header["training"]}
+            expected = {"expected": asdict(detector.alerts)} if detector.alerts else {}
+            own = {"model": detector.scorer.name, **decision, **expected, **detector.header["training"]}
             log.info("Trained", extra={"data": own})
             return
         self.out.print(tables.spec_table(detector))
@@ -72,6 +73,8 @@ class Reporter:
             f"{', '.join(map(_member, summary['members']))}."
         )
         self.line(f"Decision: {detector.calibration.describe()}.")
+        if detector.alerts:
+            self.line(f"Alerts: {detector.alerts.describe()}, which the source has.")
         self.line()
 
     @contextmanager
@@ -120,6 +123,7 @@ class Reporter:
                 f"({summary.rate:.3%}). Status: {statuses}."
             )
             self.line(f"Decision: {summary.decision}.")
+            self.line(f"Alerts: {summary.expected.describe()}, found {summary.anomalies:,}.")
             if not summary.anomalies:
                 self.line(_why_none(summary))
             if summary.top:
@@ -181,6 +185,8 @@ class Reporter:
         for title, values in (("Training", training), ("Versions", header["versions"])):
             self.line(f"{title}: " + ", ".join(f"{key} {_shown(value)}" for key, value in values.items()))
         self.line(f"Decision: {calibration.describe()}")
+        if detector.alerts:
+            self.line(f"Alerts: {detector.alerts.describe()}, which the source of the training sample had")
         self.line("Config:")
         for line in json.dumps(header["config"], indent=2, ensure_ascii=False).split("\n"):
             self.line(line)
@@ -231,9 +237,11 @@ def _why_none(summary: Summary) -> str:
     """Why no row is flagged, and what would flag one."""
     if not summary.top:
         return "No row is flagged: none has a score."
+    above = f"the highest score, {summary.top[0].score:,.6g}, is not above the cut of {summary.cut:,.6g}"
+    if summary.is_by_segment:
+        above = f"no score is above {summary.cut:,.6g} times the level of its segment"
     return (
-        f"No row is flagged: the highest score, {summary.top[0].score:,.6g}, is not above the cut of "
-        f"{summary.cut:,.6g}. A decision.false_alarm_rate above {summary.resulting_rate:.3g}, or a lower "
+        f"No row is flagged: {above}. A decision.false_alarm_rate above {summary.resulting_rate:.3g}, or a lower "
         "decision.threshold, flags more; `score` needs no training for it."
     )
 

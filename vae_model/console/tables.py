@@ -24,6 +24,10 @@ def version_row(detector: Detector | VaeAnomalyError) -> dict[str, Any]:
         return {"error": detector.problem}
     training, rule = detector.header["training"], detector.scorer.rule
     by_rate = f"false_alarm_rate {rule.false_alarm_rate:g}"
+    if rule.expected_alerts:
+        by_rate = "expected_alerts {:g} in {:,}".format(*rule.expected_alerts)
+    if rule.by:
+        by_rate += f" by {', '.join(rule.by)}"
     return {
         "model": detector.scorer.name,
         "rows": training["rows"] - training["trimmed"],

@@ -41,16 +41,22 @@ class Rule(NamedTuple):
     """The columns whose values are segments; none where the table is one."""
 
 
-class Alerts(NamedTuple):
-    """How many of some normal rows will be flagged."""
+@dataclass(frozen=True)
+class Alerts:
+    """How many of some rows are to be expected flagged, were they all normal."""
 
+    rows: int
     expected: float
     low: float
     high: float
-    """As many as that, or as few, in one case of twenty or so: by chance, and because few held-out rows set the bar."""
+    """Fewer than ``low`` or more than this are flagged in one case of twenty or so, by chance and because few held-out
+    rows set the bar."""
 
-    def __str__(self) -> str:
-        return f"{_few(self.expected)} ({_few(self.low)} to {_few(self.high)})"
+    def describe(self) -> str:
+        """In words."""
+        many = "row" if self.rows == 1 else "rows"
+        between = f"{_few(self.low)} to {_few(self.high)}"
+        return f"{_few(self.expected)} ({between}) to expect of {self.rows:,} normal {many}"
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,7 @@ class Calibration:
         expected = rows * self.resulting_rate
         above = self._flagged_ranks if self.threshold is None else np.count_nonzero(self.scores >= self.threshold)
         deviation = math.sqrt(expected + expected**2 / max(above, 1))
-        return Alerts(expected, max(expected - 2 * deviation, 0.0), min(expected + 2 * deviation, rows))
+        return Alerts(rows, expected, max(expected - 2 * deviation, 0.0), min(expected + 2 * deviation, rows))
 
     @cached_property
     def _ranks(self) -> Ranks:

@@ -68,9 +68,14 @@ class RunRecord:
     """Rows by ``anomaly_status``."""
     anomalies: int | None = None
     threshold: float | None = None
-    """The score beyond which rows were flagged."""
+    """The score beyond which rows were flagged, times the level of their segment where ``decision.by`` has some. Of a
+    training, as of the three below, what its own decision would flag of the source."""
     effective_rate: float | None = None
     """The share of normal rows that the threshold flags, as expected from the held-out rows."""
+    finest_rate: float | None = None
+    """The smallest false-alarm rate that the held-out rows support."""
+    expected_alerts: float | None = None
+    """So many of the rows that have a score would be flagged, were they all normal."""
     stages: list[Stage] = field(default_factory=list)
     engine: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -149,7 +154,7 @@ _TYPES: dict[str, pa.DataType] = {
     "statuses": pa.map_(pa.string(), pa.int64()),
     "anomalies": pa.int64(),
     "threshold": pa.float64(),
-    "effective_rate": pa.float64(),
+    **dict.fromkeys(("effective_rate", "finest_rate", "expected_alerts"), pa.float64()),
     "stages": pa.list_(_STAGE),
     "versions": pa.map_(pa.string(), pa.string()),
 }

@@ -57,6 +57,8 @@ class Header:
             raise training.wrong("members", "one that can do without the others", "none")
         rows = training.count("rows")
         training.count("trimmed", 0, rows)
+        if "source_rows" in training.values:
+            training.count("source_rows")
         whole.named_texts("versions")
         rule = _rule(config)
         segments = Segments.from_json(whole.inner("segments")) if "segments" in whole.values else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from vae_model import __version__
 from vae_model.config.config import Config
+from vae_model.decisions.calibration import Alerts, Calibration
 from vae_model.detector import Detector
 from vae_model.errors import GateClosed, InputError, NothingToScore, VaeAnomalyError
 from vae_model.runs.identity import checked_id, derived_id
@@ -169,6 +170,7 @@ class _Run(Recording):
             detector = run_train(spark, config, display.step, display.tasks)
         rows = detector.header["training"]["rows"]
         self._by(detector)
+        self._deciding(detector.calibration, detector.alerts)
         self.note(stages=[*self.record.stages, Stage("training", round(time.monotonic() - started, 2), rows)])
         self.listener.trained(detector)
         return detector
@@ -189,6 +191,8 @@ class _Run(Recording):
                 anomalies=summary.anomalies,
                 threshold=summary.cut,
                 effective_rate=summary.resulting_rate,
+                finest_rate=summary.finest_rate,
+                expected_alerts=summary.expected.expected,
             )
 
     def over(self, status: Status, message: str | None = None, recorded: bool = True) -> None:
@@ -205,6 +209,15 @@ class _Run(Recording):
         self.note(model=scored_by.model if scored_by and scored_by.run == self.record.run_id else None)
         self.begin()
         self.counted(read_back(spark, config, decide_as_configured(loaded, config), self.record.run_id))
+
+    def _deciding(self, calibration: Calibration, alerts: Alerts | None) -> None:
+        """What a trained model would flag of the source."""
+        self.note(
+            threshold=calibration.cut,
+            effective_rate=calibration.resulting_rate,
+            finest_rate=calibration.finest_rate,
+            expected_alerts=alerts.expected if alerts else None,
+        )
 
     def _by(self, detector: Detector) -> None:
         self.note(model=detector.scorer.name, model_digest=detector.header["sha256"])

@@ -87,7 +87,8 @@ def _train(
         )
     log_stage("sampling", sample.normal_rows, started)
     started = time.monotonic()
-    detector = Detector(config).fit_columns(sample.training, sample.calibration, chosen, progress)
+    parts = sample.training, sample.calibration
+    detector = Detector(config).fit_columns(*parts, chosen, progress, source_rows=sample.normal_rows)
     log_stage("training", training, started)
     for warning in detector.warnings:
         log.warning("%s", warning)

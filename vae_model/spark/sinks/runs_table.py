@@ -42,8 +42,14 @@ class RunsTable:
         return [] if rows is None else self._latest(rows)
 
     def put(self, record: RunRecord) -> None:
-        """Add a row with the state of a run. Raises what the engine raises."""
+        """Add a row with the state of a run. Raises what the engine raises.
+
+        A table of an earlier version lacks columns, and is left as it is: what they would say is not kept there.
+        """
         frame = self._spark.createDataFrame([record.to_row()], from_arrow(SCHEMA))
+        rows = self._rows()
+        if rows is not None:
+            frame = frame.select([name for name in SCHEMA.names if name in rows.columns])
         frame.write.format(self._format).mode("append").saveAsTable(self._table)
 
     def _rows(self) -> DataFrame | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from vae_model.config.tables import Output
+from vae_model.decisions.calibration import Alerts
 from vae_model.places.identifiers import quote, table
 from vae_model.scoring.scorer import Scorer
 from vae_model.spark.frames import column
@@ -31,6 +32,10 @@ class Summary:
     cut: float
     resulting_rate: float
     finest_rate: float
+    expected: Alerts
+    """Of the rows that have a score."""
+    is_by_segment: bool
+    """Whether the cut is times the level of a row's segment."""
     top: list[TopRow]
     output: str
     sql: str
@@ -47,16 +52,18 @@ def summarise(frame: DataFrame, output: Output, key: list[str], scorer: Scorer) 
     flag, status, score = (column(output.prefix + name) for name in names)
     counts = frame.groupBy(status).agg(F.count(F.lit(1)), F.sum(F.when(flag, 1).otherwise(0)), F.count(score))
     counted = [(row[0], *map(int, row[1:])) for row in counts.collect()]
-    calibration = scorer.calibration
+    calibration, scored = scorer.calibration, sum(own for _, _, _, own in counted)
     return Summary(
         rows=sum(n for _, n, _, _ in counted),
-        scored=sum(scored for _, _, _, scored in counted),
+        scored=scored,
         anomalies=sum(a for _, _, a, _ in counted),
         statuses=dict(sorted((s, n) for s, n, _, _ in counted)),
         decision=calibration.describe(),
         cut=calibration.cut,
         resulting_rate=calibration.resulting_rate,
         finest_rate=calibration.finest_rate,
+        expected=calibration.alerts(scored),
+        is_by_segment=bool(scorer.rule.by),
         top=top_rows(frame, output.prefix, key, scorer),
         output=str(output),
         sql=_sql(output, key),
