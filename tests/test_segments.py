@@ -6,6 +6,8 @@ import pytest
 
 from vae_model import Config, Detector
 from vae_model.config.sections import Decision
+from vae_model.console.logs import LogFormat
+from vae_model.console.reporter import Reporter
 from vae_model.errors import ConfigError, SchemaError, TrainingError
 
 BY = {"by": ["site", "day"], "false_alarm_rate": 0.02}
@@ -157,7 +159,16 @@ def test_what_is_divided_by_is_told():
     assert "times the level of their segment (site, day: 6, from 0." in DETECTOR.calibration.describe()
     rows = pa.concat_tables([plant(3000), plant(40, 5, sites=("rare",))])
     (note,) = Detector(config(decision={"by": ["site"], "false_alarm_rate": 0.01})).fit(rows).warnings
-    assert note.startswith("decision.by: 1 of 4 segments have fewer than 50 held-out rows")
+    assert note.startswith("decision.by: 1 of 4 segments has fewer than 50 held-out rows")
+
+
+def test_a_model_lists_its_segments(capsys):
+    """What `inspect` shows of each: its values, its held-out rows, and its level."""
+    Reporter(LogFormat.plain).model(DETECTOR)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    segments = DETECTOR.scorer.segments
+    for own, rows, level in zip(segments.values, segments.rows_S, segments.level_S, strict=True):
+        assert [own[0] or "null", own[1], f"{rows:,}", f"{level:.4g}"] in lines
 
 
 @pytest.mark.parametrize("by", [["site"], ["x0"], ["site", "day", "x0"]])

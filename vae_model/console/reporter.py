@@ -179,6 +179,8 @@ class Reporter:
         self.line(f"SHA-256 {header['sha256']}")
         self.line()
         self.out.print(tables.spec_table(detector))
+        if detector.scorer.segments:
+            self.out.print(tables.segments_table(detector.scorer.segments))
         for note in detector.warnings:
             self.line(f"Note: {note}")
         training = {key: value for key, value in header["training"].items() if key != "set_aside"}  # a note tells it

@@ -15,6 +15,7 @@ from vae_model.printable import printable
 if TYPE_CHECKING:
     from vae_model.detector import Detector
     from vae_model.runs.record import RunRecord
+    from vae_model.scoring.segments import Segments
     from vae_model.spark.sinks.summary import Summary
 
 
@@ -69,6 +70,15 @@ def spec_table(detector: Detector) -> Table:
     rows = [(f.name, f.kind, f.family, kind.describe(f)) for f, kind in zip(spec.features, spec.kinds, strict=True)]
     rows += [(name, "-", "-", f"not used: {reason}") for name, reason in spec.unused.items()]
     return table(("feature", "kind", "type", "fitted"), rows, "Features")
+
+
+def segments_table(segments: Segments) -> Table:
+    """A line for each segment: its values, how many held-out rows it has, what its scores are divided by."""
+    rows = [
+        (*("null" if value is None else value for value in own), f"{count:,}", f"{level:.4g}")
+        for own, count, level in zip(segments.values, segments.rows_S, segments.level_S, strict=True)
+    ]
+    return table((*segments.by, "held-out rows", "level"), rows, "Segments")
 
 
 def top_table(summary: Summary, full: bool) -> Table:

@@ -129,9 +129,10 @@ class Segments:
             return ""
         small.sort(key=lambda segment: (-self.rows_S[segment], segment))
         named = [f"{'/'.join(map(_shown, self.values[one]))} {self.rows_S[one]}" for one in small[:SHOWN]]
+        have, are = ("has", "is") if len(small) == 1 else ("have", "are")
         return (
-            f"decision.by: {len(small):,} of {len(self.values):,} segments have fewer than {SMALL} held-out rows, and "
-            f"are decided on more as the whole is: {', '.join(named)}{', …' if len(small) > SHOWN else ''}"
+            f"decision.by: {len(small):,} of {len(self.values):,} segments {have} fewer than {SMALL} held-out rows, "
+            f"and {are} decided on more as the whole is: {', '.join(named)}{', …' if len(small) > SHOWN else ''}"
         )
 
     def to_json(self) -> dict[str, Any]:
