@@ -140,7 +140,7 @@ def _rule(config: Fields) -> Rule:
     by = decision.texts("by") if "by" in decision.values else ()
     if by and threshold is not None:
         raise decision.wrong("by", "none with a threshold", list(by))
-    return Rule(rate, threshold, decision.count("reasons"), decision.share("max_missing"), alerts, by)
+    return Rule(rate, threshold, decision.count("reasons", 0), decision.share("max_missing"), alerts, by)
 
 
 def _check_array(name: str, stored: Stored, array: NDArray[Any]) -> None:
