@@ -70,6 +70,8 @@ EXAMPLES = {
     "train": "train:\n  normal: wind_speed < 100\n  rows: 100000\n  trim: 0.2\n  accept_if: {max_score_loss: 0.1}",
     "model": "model:\n  path: models/weather.vae",
     "decision": "decision:\n  expected_alerts: {alerts: 20, rows: 1000000}\n  by: [carrier]\n  reasons: 3",
+    "alerts": "key: [origin, time_hour]\noutput:\n  table: monitoring.weather_scored\n"
+    "alerts:\n  table: monitoring.weather_alerts\n  budget: 200",
     "runs": "runs:\n  table: monitoring.runs",
     "output": "output:\n  table: monitoring.weather_scored\n  format: delta\n  mode: append\n  prefix: vae_",
 }

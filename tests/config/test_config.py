@@ -261,6 +261,39 @@ def test_values_out_of_range_are_refused(refused, text):
         ("{key: [id], features: {kinds: {id: numeric}}}", "(whole file): key columns cannot be features: id"),
         ("source: {path: a, table: b}", "source: give either 'path' or 'table', one of the two"),
         ("source: {format: csv}", "source: give either 'path' or 'table', one of the two"),
+        ("alerts: {path: a}", "(whole file): alerts needs 'output', among whose rows they are"),
+        (
+            "{output: {path: a}, alerts: {path: b}}",
+            "(whole file): alerts needs 'key', the columns that say which row an alert is about",
+        ),
+        (
+            "{key: [id], output: {path: a}, alerts: {path: b, budget: 5, fdr: 0.1}}",
+            "alerts: give either 'budget' or 'fdr', one of the two",
+        ),
+        (
+            "{key: [id], output: {path: a}, alerts: {budget: 5}}",
+            "alerts: give either 'path' or 'table', one of the two",
+        ),
+        (
+            "{key: [id], output: {path: a}, alerts: {path: b, budget: 0}}",
+            "alerts.budget: input should be greater than 0, found 0",
+        ),
+        (
+            "{key: [id], output: {path: a}, alerts: {path: b, budget: 1.5}}",
+            "alerts.budget: input should be a valid integer, got a number with a fractional part, found 1.5",
+        ),
+        (
+            "{key: [id], output: {path: a}, alerts: {path: b, fdr: 0}}",
+            "alerts.fdr: input should be greater than 0, found 0",
+        ),
+        (
+            "{key: [id], output: {path: a}, alerts: {path: b, fdr: 1}}",
+            "alerts.fdr: input should be less than 1, found 1",
+        ),
+        (
+            "{key: [id], output: {path: a}, alerts: {path: b}, model: {path: b/m.vae}}",
+            "(whole file): model.path must not lie at or within alerts.path",
+        ),
         ("output: {path: a, table: b}", "output: give either 'path' or 'table', one of the two"),
         (
             "decision: {false_alarm_rate: 0.01, threshold: 3}",
@@ -482,7 +515,7 @@ def test_the_walk_over_sections_finds_them_all():
     """The test below looks at the config, its sections, and those within a section."""
     assert {section.__name__ for section in sections()} == {
         "Config", "Source", "Incremental", "Features", "Train", "AcceptIf", "Model", "Decision", "ExpectedAlerts",
-        "Output", "Runs",
+        "Output", "Alerts", "Runs",
     }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from vae_model.config.section import Section
 from vae_model.config.sections import Decision, Features, Model, Train
-from vae_model.config.tables import Output, Runs, Source
+from vae_model.config.tables import Alerts, Output, Runs, Source
 from vae_model.errors import ConfigError
 from vae_model.places import identifiers
 
@@ -58,6 +58,8 @@ class Config(Section):
     """When a row is an anomaly."""
     output: Output | None = None
     """Where the scored rows go."""
+    alerts: Alerts | None = None
+    """Where the rows to look at go, a flat row each, and which of a run's rows they are. None by default."""
     runs: Annotated[Runs | None, BeforeValidator(_none_is_no_place)] = None
     """Where the record of each run goes. By default beside the output, as `<output>_runs`; `runs: none` keeps none."""
 
@@ -89,6 +91,33 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _alerts_have_what_they_need(self) -> Self:
+        if self.alerts is not None and self.output is None:
+            raise ValueError("alerts needs 'output', among whose rows they are")
+        if self.alerts is not None and not self.key:
+            raise ValueError("alerts needs 'key', the columns that say which row an alert is about")
+        return self
+
+    @property
+    def alerts_output(self) -> Output | None:
+        """The alerts table as an output, written as that of the scored rows is; None where there is none. A Parquet
+        folder whose slices are replaced is partitioned as the scored rows are.
+        """
+        if self.alerts is None or self.output is None:
+            return None
+        own, output = self.alerts, self.output
+        is_sliced = own.format == "parquet" and output.mode == "replace_where"
+        return Output(
+            path=own.path,
+            table=own.table,
+            format=own.format,
+            mode=output.mode,
+            where=output.where,
+            partition_by=output.partition_by if is_sliced else [],
+            allow_empty=True,
+        )
+
     @property
     def runs_place(self) -> Runs | None:
         """Where records of runs go; None where there is no such table."""
@@ -102,7 +131,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _the_model_has_a_place_of_its_own(self) -> Self:
         """Written to the source it would be the end of the rows, and in the output's folder it would go with it."""
-        for key, place in (("source.path", self.source), ("output.path", self.output)):
+        places = ("source.path", self.source), ("output.path", self.output), ("alerts.path", self.alerts)
+        for key, place in places:
             if place is None or place.path is None or self.model.path is None:
                 continue
             from vae_model.places import files  # brings fsspec, which `vae-anomaly --help` need not wait for

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
 
-from vae_model.config.section import PathName, Predicate, Section, TableName, TypeName
+from vae_model.config.section import PathName, Predicate, Section, Share, TableName, TypeName
 from vae_model.places import credentials, identifiers
 
 
@@ -117,6 +117,26 @@ class Output(Place):
             raise ValueError(f"'where' goes with mode: replace_where, and not with {self.mode}")
         if self.delete_missing and self.mode != "merge":
             raise ValueError(f"'delete_missing' goes with mode: merge, and not with {self.mode}")
+        return self
+
+
+class Alerts(Place):
+    """The rows of each run to look at, one flat row an alert with its key, its rank and its reason. They are written as
+    the output is, by `output.mode`. By default every flagged row is an alert.
+    """
+
+    format: Literal["delta", "parquet"] = "delta"
+    """Format of the alerts table."""
+    budget: PositiveInt | None = None
+    """Of each run, so many of the flagged rows: those of the highest scores."""
+    fdr: Share | None = None
+    """Or by a false-discovery rate: as many of a run's scored rows, flagged or not, as Benjamini and Hochberg's
+    procedure takes by their p-values. At most this share of them are expected to be normal rows."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.budget is not None and self.fdr is not None:
+            raise ValueError("give either 'budget' or 'fdr', one of the two")
         return self
 
 
