@@ -301,7 +301,7 @@ def test_a_commit_lost_to_another_writer_is_worth_another_try(trained, cli, monk
         raise RuntimeError("Failed to commit transaction: 0")
 
     monkeypatch.setattr(Scorer, "__call__", fail)
-    monkeypatch.setattr("vae_model.spark.jobs.score.WAIT", 0.01)
+    monkeypatch.setattr("vae_model.spark.jobs.tries.WAIT", 0.01)
     code, _, err = cli("score", "--config", trained / "pumps.yaml", "--log", "plain")
     assert code == 4 and f"Error (try again): Another run wrote to {trained}/scored while this one did" in err
     assert re.findall(r"try (\d) of 5", err) == ["2", "3", "4", "5"]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,22 @@ def test_a_number_agrees_with_its_noun(capsys, rows, flagged, lines):
     out = capsys.readouterr().out
     for line in lines:
         assert line in out
+
+
+@pytest.mark.parametrize(
+    ("sql", "record", "line"),
+    [
+        ("SELECT 2", {"alerts": 1200, "alerts_output": "s.t"}, "Alerts: 1,200 in s.t: SELECT 2\n"),
+        (None, {}, None),
+    ],
+)
+def test_the_alerts_are_a_line_with_their_query(capsys, sql, record, line):
+    """How many there are, where, and how to read them; no word of them where the config asks for none."""
+    found = replace(summary(3, 1), alerts_sql=sql)
+    ended = RunRecord("a run", "m", "run", output="scored", **record).ending("succeeded")
+    Reporter(LogFormat.plain).ended(ended, found)
+    out = capsys.readouterr().out
+    assert line in out if line else "Alerts" not in out
 
 
 @pytest.mark.parametrize("flagged", [0, 2, 10])

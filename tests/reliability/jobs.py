@@ -21,7 +21,7 @@ from vae_model import Config, cli
 from vae_model.errors import VaeAnomalyError
 from vae_model.places import swap
 from vae_model.spark import run
-from vae_model.spark.jobs import score
+from vae_model.spark.jobs import tries
 
 CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir")
 """By which a job changes files, as ``os`` has them; whatever writes a file ends in ``pipe_file``."""
@@ -46,7 +46,7 @@ class Job:
     settings: dict
     run_id: str | None
     kill: Kill | None = None
-    tries: int = score.TRIES
+    tries: int = tries.TRIES
     """How often it writes where another's commit comes between."""
 
     @property
@@ -113,7 +113,7 @@ def performed(spark, job, ready=lambda: None, counted=True):
     try:
         found.before = state(spark, job.config)
         ready()
-        score.TRIES = job.tries
+        tries.TRIES = job.tries
         began, moment = time.monotonic(), job.kill.number if job.kill and job.kill.at == "call" else 0
         with _counted(found.calls, moment) if counted else nullcontext():
             run(spark, job.config, job.run_id, train=False)
@@ -124,7 +124,7 @@ def performed(spark, job, ready=lambda: None, counted=True):
     except Exception:
         found.code, found.said = 1, traceback.format_exc()
     finally:
-        score.TRIES = Job.tries
+        tries.TRIES = Job.tries
     return found
 
 

@@ -133,10 +133,13 @@ class Reporter:
                 self.out.print(tables.top_table(summary, full=not sys.stdout.isatty()))
             self.line()
         self.line(f"Output: {record.output}")
+        if record.alerts_output is not None:
+            sql = f": {summary.alerts_sql}" if summary else ""
+            self.line(f"Alerts: {record.alerts or 0:,} in {record.alerts_output}{sql}")
         self.line(f"Run:    {record.run_id}")
         if summary is not None:
             self.line(f"SQL:    {summary.sql}")
-            if printable(summary.sql) != summary.sql:
+            if any(printable(sql) != sql for sql in (summary.sql, summary.alerts_sql or "")):
                 self.line("        (escapes stand for letters that cannot be shown: it does not run as it stands)")
 
     def runs(self, records: Sequence[RunRecord], as_json: bool) -> None:

@@ -67,6 +67,10 @@ class RunRecord:
     statuses: dict[str, int] | None = None
     """Rows by ``anomaly_status``."""
     anomalies: int | None = None
+    alerts: int | None = None
+    """Rows that the run has in the alerts table."""
+    alerts_output: str | None = None
+    """The alerts table."""
     threshold: float | None = None
     """The score beyond which rows were flagged, times the level of their segment where ``decision.by`` has some. Of a
     training, as of the three below, what its own decision would flag of the source."""
@@ -153,6 +157,7 @@ _TYPES: dict[str, pa.DataType] = {
     "rows_scored": pa.int64(),
     "statuses": pa.map_(pa.string(), pa.int64()),
     "anomalies": pa.int64(),
+    "alerts": pa.int64(),
     "threshold": pa.float64(),
     **dict.fromkeys(("effective_rate", "finest_rate", "expected_alerts"), pa.float64()),
     "stages": pa.list_(_STAGE),

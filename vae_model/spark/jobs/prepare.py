@@ -14,6 +14,7 @@ from vae_model.scoring.segments import check_columns
 from vae_model.spark import frames
 from vae_model.spark.jobs.last import last
 from vae_model.spark.sinks import merging, sink
+from vae_model.spark.sinks.alerts import check_alerts
 from vae_model.spark.sinks.chain import AFTER
 from vae_model.spark.source import new_versions
 from vae_model.spark.source.increments import Increment, increment
@@ -78,9 +79,13 @@ def prepare(
     check_clash(frame.columns, output.prefix)
     whole = output.model_copy(update={"mode": "replace"})
     sink.check_output(spark, source, whole if before and full else output, frame, config.key)
+    slice_ = source.where if output.mode == "merge" else output.where or source.where
+    if config.alerts_output is not None:
+        if mending:
+            sink.mend(config.alerts_output)
+        check_alerts(spark, config, frame, slice_, anew=before is not None and full)
     rows = where(frame, source.where, "source.where")
     found: Increment | None = None
-    slice_ = source.where if output.mode == "merge" else output.where or source.where
     if output.mode == "replace_where":
         where(frame, output.where, "output.where")
     libraries.check_workers(spark)

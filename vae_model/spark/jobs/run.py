@@ -21,6 +21,7 @@ from vae_model.runs.record import RunRecord, Stage, Status
 from vae_model.runs.recording import Recording
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
+from vae_model.spark.jobs import alerts
 from vae_model.spark.jobs.last import is_done, last
 from vae_model.spark.jobs.prepare import prepare
 from vae_model.spark.jobs.score import Scored, decide_as_configured, read_back, score_prepared
@@ -110,7 +111,11 @@ def run(
         if not full and is_done(spark, config, run_id):
             state.done_before(spark, config, model)
         else:
-            _do(state, spark, config, model, train, full)
+            try:
+                _do(state, spark, config, model, train, full)
+            except NothingToScore:  # what the last run was killed at is all that there is to do
+                alerts.make_up(spark, config, model, state.record.run_id)
+                raise
     return state.record
 
 
@@ -177,7 +182,7 @@ class _Run(Recording):
 
     def scored(self, scored: Scored) -> None:
         """The rows are written."""
-        self.note(stages=[*self.record.stages, scored.stage])
+        self.note(stages=[*self.record.stages, *scored.stages], alerts=scored.alerts)
         self.counted(scored.summary)
 
     def counted(self, summary: Summary | None) -> None:
@@ -208,7 +213,9 @@ class _Run(Recording):
         scored_by = last(spark, config.for_scoring().output).stamp
         self.note(model=scored_by.model if scored_by and scored_by.run == self.record.run_id else None)
         self.begin()
-        self.counted(read_back(spark, config, decide_as_configured(loaded, config), self.record.run_id))
+        decided = decide_as_configured(loaded, config)
+        self.note(alerts=alerts.made_up(spark, config, decided, self.record.run_id))
+        self.counted(read_back(spark, config, decided, self.record.run_id))
 
     def _deciding(self, calibration: Calibration, alerts: Alerts | None) -> None:
         """What a trained model would flag of the source."""
@@ -245,6 +252,7 @@ def _recorded(
         decision_digest=config.decision.digest,
         source=str(config.source) if config.source else None,
         output=str(config.output) if config.output else None,
+        alerts_output=str(config.alerts) if config.alerts else None,
         mode=config.output.mode if config.output else None,
         engine=engine_of(spark).name,
         versions=_versions(spark),

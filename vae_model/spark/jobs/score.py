@@ -6,15 +6,14 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
-
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from vae_model import errors
 from vae_model.config.config import Config
 from vae_model.config.tables import Output, Source
 from vae_model.detector import Detector
-from vae_model.errors import JobError, OvertakenError, VaeAnomalyError
+from vae_model.errors import JobError, VaeAnomalyError
 from vae_model.features import schema
 from vae_model.runs.record import Stage
 from vae_model.runs.stamp import Stamp
@@ -23,9 +22,11 @@ from vae_model.scoring.segments import check_columns
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.progress import Tasks, watch
+from vae_model.spark.jobs import alerts, tries
 from vae_model.spark.jobs.prepare import Prepared
 from vae_model.spark.jobs.stage import log_stage
 from vae_model.spark.sinks import sink
+from vae_model.spark.sinks.alerts import query
 from vae_model.spark.sinks.reading import read_output, written
 from vae_model.spark.sinks.summary import Summary, summarise
 from vae_model.spark.sinks.writing import Writing
@@ -38,11 +39,6 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 log = logging.getLogger(__name__)
-
-TRIES = 5
-"""How often rows are written, where each time another run's commit comes between."""
-WAIT = 20.0
-"""Seconds between two tries at most; they are drawn at random, more each time."""
 
 
 def score(
@@ -71,19 +67,22 @@ class Scored(NamedTuple):
 
     summary: Summary | None
     """None where the rows are written but cannot be read back: by then there is nothing to try again."""
-    stage: Stage
+    stages: list[Stage]
+    alerts: int | None = None
+    """How many there are; None where the config asks for none."""
 
 
 def score_prepared(
     prepared: Prepared, config: Config, detector: Detector, run_id: str, tasks: Tasks | None = None
 ) -> Scored:
-    """Score the rows of a job and write them; the summary is read back from what was written.
+    """Score the rows of a job and write them, and then its alerts; the summary is read back from what was written.
 
     Where another run's commit comes between, all of it is done again, a few times. Raises JobError.
     """
     source, output = config.for_scoring()
     rows = spread(prepared.rows, source.partitions)
     spark = rows.sparkSession
+    alerts.make_up(spark, config, detector, run_id)
     stamp = Stamp(run_id, config.key, detector.scorer.name, prepared.position, config.digest, output.mode)
     keys = rows.select(*map(frames.column, config.key)) if config.key else None
     writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone, keys, prepared.after)
@@ -92,38 +91,17 @@ def score_prepared(
     with transport.as_rows(spark):
         scored = score(rows, detector, output.prefix, peak.observer() if peak else None, run_id)
     try:
-        for attempt in _tries(output):
+        for attempt in tries.tries(output):
             with attempt, watch(spark, "Scoring", tasks), transport.as_rows(spark):
                 sink.write(scored, writing)
     except frames.ENGINE_ERRORS as error:
         raise _write_error(error, source, output) from error
     ended = time.monotonic()
+    chosen = alerts.write(spark, config, writing, scored.schema, detector)
     summary = _summary(spark, config, run_id, scored.schema, detector.scorer)
     measured = {"worker_peak_mb": peak.bytes // 2**20} if peak else {}
-    return Scored(summary, log_stage("scoring", summary.rows if summary else None, started, ended, measured))
-
-
-def _tries(output: Output) -> Retrying:
-    def say(state: RetryCallState) -> None:
-        wait = state.next_action.sleep if state.next_action else 0
-        log.warning(
-            "Another run wrote to %s while this one did: try %d of %d, in %.0f s",
-            output, state.attempt_number + 1, TRIES, wait,
-        )  # fmt: skip
-
-    return Retrying(
-        retry=retry_if_exception(_is_conflict),
-        stop=stop_after_attempt(TRIES),
-        wait=wait_random_exponential(multiplier=1, max=WAIT),
-        before_sleep=say,
-        reraise=True,
-    )
-
-
-def _is_conflict(error: BaseException) -> bool:
-    if isinstance(error, JobError):
-        return error.transient and not isinstance(error, OvertakenError)
-    return isinstance(error, frames.ENGINE_ERRORS) and frames.is_conflict(error)
+    stage = log_stage("scoring", summary.rows if summary else None, started, ended, measured)
+    return Scored(summary, [stage, chosen] if chosen else [stage], chosen.rows if chosen else None)
 
 
 def read_back(spark: SparkSession, config: Config, detector: Detector, run_id: str) -> Summary | None:
@@ -136,7 +114,9 @@ def _summary(spark: SparkSession, config: Config, run_id: str, schema: StructTyp
     """The summary of the rows that a run wrote; None, with a warning, where they cannot be read back."""
     output = config.for_scoring().output
     try:
-        return summarise(written(spark, output, run_id, schema), output, config.key, scorer)
+        found = summarise(written(spark, output, run_id, schema), output, config.key, scorer)
+        table = config.alerts_output
+        return replace(found, alerts_sql=query(table, run_id)) if table else found
     except Exception as error:  # whatever it is: the rows are written
         log.warning("No summary: the rows are written to %s, but cannot be read back: %s", output, frames.reason(error))
         log.debug("How reading back failed", exc_info=True)
@@ -160,7 +140,7 @@ def _write_error(error: Exception, source: Source, output: Output) -> VaeAnomaly
         return JobError(
             f"Another run wrote to {output} while this one did.",
             "a commit that no other comes before",
-            f"{TRIES} tries, each lost: {frames.reason(error)}",
+            f"{tries.TRIES} tries, each lost: {frames.reason(error)}",
             f"This run's rows are not there. {output} is as the other run left it; run this one again.",
             transient=True,
         )

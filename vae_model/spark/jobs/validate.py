@@ -46,6 +46,8 @@ def validate(spark: SparkSession, config: Config) -> Iterator[str]:
         yield f"rows    none just now: {error.found}"
     yield f"output  ok: {config.output} ({config.output.format}, {config.output.mode})"
     yield f"promise {sink.check_mode(spark, config.output)}"
+    if config.alerts_output is not None:
+        yield f"alerts  ok: {config.alerts_output} ({config.alerts_output.format}, {config.output.mode})"
     place = config.runs_place
     yield f"runs    {'none' if place is None else f'ok: {place}'}"
 

@@ -76,3 +76,10 @@ def _typed(field: StructField) -> Column:
 def location(spark: SparkSession, output: Output) -> str:
     """The folder of an output: its path, or where the catalog says that its table lies."""
     return output.path.rstrip("/") if output.path is not None else table_place(spark, output.table or "")[0]
+
+
+def in_sql(output: Output) -> str:
+    """An output as a query of Spark SQL names it."""
+    return (
+        identifiers.table(output.table) if output.table else f"{output.format}.{identifiers.quote(output.path or '')}"
+    )

@@ -14,6 +14,7 @@ from vae_model.runs.ledger import Folder, Ledger, no_record
 from vae_model.runs.record import SCHEMA, RunRecord
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import from_arrow, to_arrow
+from vae_model.spark.sinks.columns import aligned
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -42,14 +43,11 @@ class RunsTable:
         return [] if rows is None else self._latest(rows)
 
     def put(self, record: RunRecord) -> None:
-        """Add a row with the state of a run. Raises what the engine raises.
-
-        A table of an earlier version lacks columns, and is left as it is: what they would say is not kept there.
+        """Add a row with the state of a run: of a table that an earlier version made, what it has columns for. Raises
+        what the engine raises.
         """
-        frame = self._spark.createDataFrame([record.to_row()], from_arrow(SCHEMA))
-        rows = self._rows()
-        if rows is not None:
-            frame = frame.select([name for name in SCHEMA.names if name in rows.columns])
+        frame, there = self._spark.createDataFrame([record.to_row()], from_arrow(SCHEMA)), self._rows()
+        frame = frame if there is None else aligned(frame, there.schema)
         frame.write.format(self._format).mode("append").saveAsTable(self._table)
 
     def _rows(self) -> DataFrame | None:

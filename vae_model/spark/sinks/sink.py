@@ -9,6 +9,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
@@ -42,12 +43,15 @@ SINKS: dict[str, Sink] = {"delta": Delta(), "parquet": Parquet()}
 """By ``output.format``."""
 
 
-def check_output(spark: SparkSession, source: Source, output: Output, frame: DataFrame, key: list[str]) -> None:
+def check_output(
+    spark: SparkSession, source: Source, output: Output, frame: DataFrame, key: list[str], added: pa.Schema = OUTPUT
+) -> None:
     """Before any work: the output is not the source, is of the format that is there, can be written, can hold the
-    columns of ``frame``, the source, and, where rows of it are to stay, has columns that they fit. Raises OutputError.
+    columns of ``frame``, the source, and, where rows of it are to stay, has columns that they fit, with those that are
+    ``added`` to them. Raises OutputError.
     """
     check_mode(spark, output)
-    if _same_place(spark, source, output):
+    if same_place(spark, source, output):
         raise OutputError(
             "The output is the same place as the source, or one lies within the other.",
             "two places",
@@ -78,7 +82,7 @@ def check_output(spark: SparkSession, source: Source, output: Output, frame: Dat
     there = existing(spark, output)
     if there is None:
         return
-    own = [StructField(output.prefix + f.name, f.dataType) for f in from_arrow(OUTPUT)]
+    own = [StructField(output.prefix + f.name, f.dataType) for f in from_arrow(added)]
     check_columns(StructType([*frame.schema.fields, *own]), there.schema, output)
     _check_stamp(spark, there, output, key)
 
@@ -199,13 +203,14 @@ def _check_schema(spark: SparkSession, table: str) -> None:
         )
 
 
-def _same_place(spark: SparkSession, source: Place, output: Place) -> bool:
-    if source.table and output.table:
-        return _qualified(spark, source.table) == _qualified(spark, output.table)
-    if source.table or output.table:
+def same_place(spark: SparkSession, one: Place, other: Place) -> bool:
+    """Whether two places are the same one, or one lies within the other."""
+    if one.table and other.table:
+        return _qualified(spark, one.table) == _qualified(spark, other.table)
+    if one.table or other.table:
         return False
-    one, other = (files.canonical(place.path or "") for place in (source, output))
-    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
+    inner, outer = (files.canonical(place.path or "") for place in (one, other))
+    return inner == outer or inner.startswith(outer + "/") or outer.startswith(inner + "/")
 
 
 def _qualified(spark: SparkSession, table: str) -> list[str]:

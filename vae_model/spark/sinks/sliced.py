@@ -82,17 +82,24 @@ def _check_slice(output: Output) -> None:
 
 def check_predicate(frame: DataFrame, output: Output, predicate: str) -> None:
     """Raise OutputError where a slice's predicate needs more than the partition columns."""
-    try:
-        # A frame of its own: a filter after a select would find the other columns too.
-        alone = frame.sparkSession.createDataFrame([], StructType([frame.schema[name] for name in output.partition_by]))
-        _ = alone.where(F.expr(predicate)).select(F.lit(1)).schema
-    except ENGINE_ERRORS as error:
+    if found := needs_more(frame, output.partition_by, predicate):
         raise OutputError(
             "The slice of a Parquet output does not match output.partition_by.",
             f"a predicate over {', '.join(output.partition_by)} alone",
-            f"{predicate!r}: {reason(error)}",
+            found,
             "Partition by the columns of the slice, or use output.format: delta.",
-        ) from None
+        )
+
+
+def needs_more(frame: DataFrame, names: Iterable[str], predicate: str) -> str:
+    """What an engine says of a predicate that some columns alone do not answer; nothing where they do."""
+    try:
+        # A frame of its own: a filter after a select would find the other columns too.
+        alone = frame.sparkSession.createDataFrame([], StructType([frame.schema[name] for name in names]))
+        _ = alone.where(F.expr(predicate)).select(F.lit(1)).schema
+    except ENGINE_ERRORS as error:
+        return f"{predicate!r}: {reason(error)}"
+    return ""
 
 
 def as_folders(frame: DataFrame, partition_by: list[str]) -> DataFrame:

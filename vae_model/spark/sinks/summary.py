@@ -9,9 +9,10 @@ from pyspark.sql import functions as F
 
 from vae_model.config.tables import Output
 from vae_model.decisions.calibration import Alerts
-from vae_model.places.identifiers import quote, table
+from vae_model.places.identifiers import quote
 from vae_model.scoring.scorer import Scorer
 from vae_model.spark.frames import column
+from vae_model.spark.sinks.reading import in_sql
 from vae_model.spark.sinks.top_rows import TopRow, top_rows
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Summary:
     top: list[TopRow]
     output: str
     sql: str
+    alerts_sql: str | None = None
+    """A query over the alerts table, where there is one."""
 
     @property
     def rate(self) -> float:
@@ -72,8 +75,6 @@ def summarise(frame: DataFrame, output: Output, key: list[str], scorer: Scorer) 
 
 def _sql(output: Output, key: list[str]) -> str:
     """A query over the output, for Spark SQL."""
-    place = table(output.table) if output.table else f"{output.format}.{quote(output.path or '')}"
-    shown = ", ".join(
-        [*(quote(name) for name in key), f"{output.prefix}anomaly_score", f"{output.prefix}anomaly_reasons"]
-    )
-    return f"SELECT {shown} FROM {place} WHERE {output.prefix}is_anomaly ORDER BY {output.prefix}anomaly_score DESC"  # noqa: S608 - shown to the user, not run
+    score, flag, reasons = (f"{output.prefix}{name}" for name in ("anomaly_score", "is_anomaly", "anomaly_reasons"))
+    shown = ", ".join([*map(quote, key), score, reasons])
+    return f"SELECT {shown} FROM {in_sql(output)} WHERE {flag} ORDER BY {score} DESC"  # noqa: S608 - shown, not run

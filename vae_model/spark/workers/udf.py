@@ -27,19 +27,24 @@ RETURN_TYPE = from_arrow(COMPUTED)
 """Spark's type of the struct; as text it would be parsed by whichever Connect session is active."""
 
 
-def _arrow_scoring(digest: str, rule: Rule, model: Callable[[], bytes], observe: Callable[[], None]) -> Any:
+def _arrow_scoring(
+    digest: str, rule: Rule, model: Callable[[], bytes], observe: Callable[[], None], explains: bool
+) -> Any:
     """The scorer over Arrow batches (Spark 4.1 and later)."""
 
     def score(batches: Iterator[Any]) -> Iterator[pa.Array]:
         scorer = load_scorer(digest, rule, model)
+        call = scorer.explain if explains else scorer
         for arrays in batches:
-            yield scorer(arrays if isinstance(arrays, tuple) else (arrays,))  # a single column comes bare
+            yield call(arrays if isinstance(arrays, tuple) else (arrays,))  # a single column comes bare
             observe()
 
     return score
 
 
-def _pandas_scoring(digest: str, rule: Rule, model: Callable[[], bytes], observe: Callable[[], None]) -> Any:
+def _pandas_scoring(
+    digest: str, rule: Rule, model: Callable[[], bytes], observe: Callable[[], None], explains: bool
+) -> Any:
     """The same through pandas, for Spark 3.5 and 4.0, which have no Arrow UDF. Its columns are ``_for_pandas``'s."""
 
     def array(family: str, given: Iterator[Any]) -> pa.Array:
@@ -50,11 +55,12 @@ def _pandas_scoring(digest: str, rule: Rule, model: Callable[[], bytes], observe
 
     def score(batches: Iterator[Any]) -> Iterator[pd.DataFrame]:
         scorer = load_scorer(digest, rule, model)
+        call = scorer.explain if explains else scorer
         for batch in batches:
             given = iter(batch if isinstance(batch, tuple) else (batch,))
             families = [feature.family for feature in scorer.spec.features]
             texts = ["string"] * (len(scorer.names) - len(families))
-            struct = scorer([array(family, given) for family in families + texts])
+            struct = call([array(family, given) for family in families + texts])
             yield pa.Table.from_struct_array(struct).to_pandas()
             observe()
 
@@ -91,19 +97,20 @@ def scoring_udf(
     scorer: Scorer,
     observe: Callable[[], None] | None = None,
     use_pandas: bool | None = None,
+    explains: bool = False,
 ) -> Any:
     """The one Python evaluation: feature columns in, a struct out. The package and the model are sent to the workers.
 
     ``data`` is the model's bytes, ``scorer`` the driver's own copy, whose rule decides; ``observe`` is called by the
-    workers after every batch. What is pickled with the function stays under 50 KB on classic Spark, whatever the
-    model's size.
+    workers after every batch. ``explains``: every row gets reasons, flagged or not. What is pickled with the function
+    stays under 50 KB on classic Spark, whatever the model's size.
     """
     transport.ship_package(spark)
     if use_pandas is None:
         use_pandas = not hasattr(F, "arrow_udf")
     scoring = _pandas_scoring if use_pandas else _arrow_scoring
     digest = hashlib.sha256(data).hexdigest()
-    function = scoring(digest, scorer.rule, transport.ship_model(spark, data), observe or (lambda: None))
+    function = scoring(digest, scorer.rule, transport.ship_model(spark, data), observe or (lambda: None), explains)
     # Spark reads the hints to learn the kind of UDF: real types, and a tuple only where there are several columns.
     one: Any = pd.Series if use_pandas else pa.Array
     several = len(scorer.names) > 1 or (use_pandas and scorer.spec.features[0].family in _SPOILED)
