@@ -57,8 +57,12 @@ class Scene:
         folder = self.job.folder.parent / f"trial{next(self.numbers)}"
         if self.job.folder.exists():
             shutil.copytree(self.job.folder, folder)
-        output = self.job.settings["output"] | {"path": str(folder / "out")}
-        job = Job(self.job.settings | {"output": output}, self.job.run_id)
+        moved = {
+            name: self.job.settings[name] | {"path": str(folder / place)}
+            for name, place in (("output", "out"), ("alerts", "alerts"))
+            if name in self.job.settings
+        }
+        job = Job(self.job.settings | moved, self.job.run_id)
         return job if self.earlier is None else self.earlier(job)
 
 
@@ -66,17 +70,18 @@ class Scene:
 def scene(model, tmp_path):
     """Make the scene of a case on an engine; outputs are made by the embedded one."""
 
-    def made(case, engine="sail", again=ended):
+    def made(case, engine="sail", again=ended, alerts=False):
         first = stored(tmp_path / "first.parquet", *map(pumps, (ONE, TWO, None)))
         second = stored(tmp_path / "second.parquet", pumps(TWO, 1), pumps(THREE))
         within = {"partition_by": ["day"]} if case.mode == "replace_where" else {}
         output = {"path": str(tmp_path / "base" / "out"), "format": case.format, **within}
+        more = {"alerts": {"path": str(tmp_path / "base" / "alerts"), "format": case.format}} if alerts else {}
         if case.there != "nothing":
             for name, where in (("one", of_day(ONE)), ("two", of_day(TWO)), ("none", NO_DAY)):
-                settings = configured(model, first, output | {"mode": "append"}, where)
+                settings = configured(model, first, output | {"mode": "append"}, where) | more
                 assert ended(Job(settings, name)).code == 0
         where = {"append": of_day(THREE), "merge": None}.get(case.mode, of_day(TWO))
-        settings = configured(model, second, output | {"mode": case.mode}, where, engine)
+        settings = configured(model, second, output | {"mode": case.mode}, where, engine) | more
 
         def earlier(job):
             own = stored(tmp_path / f"{job.folder.name}.parquet", pumps(THREE, 1))
@@ -150,6 +155,18 @@ def test_killed_at_every_call(case, scene):
     moments = [[("call", n + 1)] for n in range(len(found.undisturbed.calls))]
     assert len(moments) > 7
     assert all(one["killed"] for one in outcomes(found, case, moments))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("case", [CASES[0], *CASES[2:5], CASES[6], CASES[8]], ids=named)
+def test_killed_anywhere_with_alerts(case, scene):
+    """Killed at every second call, at each that comes after the rows, and twice: the alerts are those of the rows."""
+    found = scene(case, alerts=True)
+    assert found.undisturbed.after["alerts"] == found.undisturbed.after["flagged"] != []
+    number, draw = len(found.undisturbed.calls), random.Random(str(case))
+    moments = [[("call", n + 1)] for n in range(number) if n % 2 or n > number // 2]
+    moments += [[("call", draw.randint(number // 2, number)) for _ in range(2)] for _ in range(3)]
+    assert sum(one["killed"] for one in outcomes(found, case, moments)) >= len(moments) - 3
 
 
 @pytest.mark.parametrize("times", [pytest.param(3, marks=pytest.mark.heavy), pytest.param(20, marks=pytest.mark.soak)])

@@ -1,5 +1,6 @@
 """A run from Python on every engine: its record, its id, and what is said of the same run again."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
@@ -11,9 +12,9 @@ from vae_model.config.tables import Source
 from vae_model.errors import ConfigError, JobError, NothingToScore, OutputError, SourceError
 from vae_model.places import marks
 from vae_model.runs.ledger import Folder
-from vae_model.runs.record import RunRecord
+from vae_model.runs.record import SCHEMA, RunRecord
 from vae_model.spark import run
-from vae_model.spark.frames import to_arrow
+from vae_model.spark.frames import from_arrow, to_arrow
 from vae_model.spark.jobs.run import run_training
 from vae_model.spark.sinks.reading import read_output
 from vae_model.spark.sinks.runs_table import ledger
@@ -175,6 +176,18 @@ def test_runs_may_be_kept_in_a_table_or_not_at_all(engine, configured, tmp_path)
     assert found.find("another") is None
     assert go(engine, configured(runs="none")).rows_read == 300
     assert not (tmp_path / "scored_runs").exists()
+
+
+def test_a_table_that_an_earlier_version_made_takes_records(engine, configured, tmp_path):
+    """What has become part of a record since is left out, and is not known of it."""
+    name = f"runs_{tmp_path.name.lower()}"
+    before = engine.createDataFrame([RunRecord("before", "mixed", "score").to_row()], from_arrow(SCHEMA))
+    before.drop("alerts", "alerts_output").write.format("delta").saveAsTable(name)
+    settings = configured(runs={"table": name}, alerts={"path": str(tmp_path / "alerts")})
+    record = go(engine, settings)
+    found = {one.run_id: one for one in ledger(engine, settings).records()}
+    assert found.keys() == {"before", record.run_id}
+    assert found[record.run_id] == replace(record, alerts=None, alerts_output=None) and record.alerts
 
 
 BAD = {

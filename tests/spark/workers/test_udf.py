@@ -257,7 +257,7 @@ def test_the_udf_loads_where_only_numpy_pandas_and_pyarrow_are(detector, rows, t
     data = detector.to_bytes()
     table = pa.Table.from_pandas(rows[detector.spec.names], preserve_index=False)
     sent = cloudpickle.dumps(
-        udf._arrow_scoring("digest", detector.scorer.rule, lambda: data, lambda: None)
+        udf._arrow_scoring("digest", detector.scorer.rule, lambda: data, lambda: None, explains=True)
     ) + pickle.dumps(table)
     done = subprocess.run([sys.executable, "-c", BLOCKED], input=sent, capture_output=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr.decode()
