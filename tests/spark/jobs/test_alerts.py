@@ -83,8 +83,8 @@ def told(job, config):
 
 
 def names(rows):
-    """Of alerts or scored rows, run, key and score."""
-    return sorted((row["anomaly_run"], row["day"], row["id"], row["anomaly_score"]) for row in rows)
+    """Of alerts or scored rows, run, key and score; a day that is a folder's name is a date to some engines."""
+    return sorted((row["anomaly_run"], str(row["day"]), row["id"], row["anomaly_score"]) for row in rows)
 
 
 def flagged(job, config):
