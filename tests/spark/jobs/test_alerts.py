@@ -224,7 +224,9 @@ def test_the_query_that_is_told_gives_the_alerts_of_the_run(job):
 # --- A run that is killed between its rows and its alerts
 
 
-@pytest.mark.parametrize(("mode", "format_"), [("append", "delta"), ("merge", "delta"), ("append", "parquet")])
+@pytest.mark.parametrize(
+    ("mode", "format_"), [("append", "delta"), ("merge", "delta"), ("append", "parquet"), ("replace", "delta")]
+)
 def test_a_killed_runs_alerts_are_made_up_by_the_next(job, monkeypatch, mode, format_):
     """Whatever its id, and also where it comes to nothing to score."""
     killed(job, monkeypatch, "one", DAYS[0], mode, format_)
@@ -233,7 +235,7 @@ def test_a_killed_runs_alerts_are_made_up_by_the_next(job, monkeypatch, mode, fo
     assert [row["id"] for row in told(job, job.config(format_=format_))] == [5, 3]
     killed(job, monkeypatch, "two", DAYS[1], mode, format_)
     job.put([3, 5, 21, 22, 23])
-    job.run("three", DAYS[1], mode, format_, output={"where": None})
+    job.run("three", DAYS[1], mode, format_)
     config = job.config(DAYS[0], mode, format_)
     assert names(told(job, config)) == names(flagged(job, config))
 

@@ -82,10 +82,11 @@ def score_prepared(
     source, output = config.for_scoring()
     rows = spread(prepared.rows, source.partitions)
     spark = rows.sparkSession
-    alerts.make_up(spark, config, detector, run_id)
     stamp = Stamp(run_id, config.key, detector.scorer.name, prepared.position, config.digest, output.mode)
     keys = rows.select(*map(frames.column, config.key)) if config.key else None
     writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone, keys, prepared.after)
+    if writing.mode != "replace":  # else they would go the moment that they are there
+        alerts.make_up(spark, config, detector, run_id)
     peak = engine_of(spark).peak_memory(spark)
     started = time.monotonic()
     with transport.as_rows(spark):
