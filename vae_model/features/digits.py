@@ -20,7 +20,7 @@ MAX_DECIMALS = 6
 MOST_DIGITS = 9
 """So many digits before the point are written out, if the number has no more."""
 SHORT = 2
-"""So many decimals are written out, as of money; of more, no zeros at the end."""
+"""So many decimals are written out, as of money; of more, the first digits do."""
 ODD = 0.001
 """So many values may have more decimals than their column."""
 LOOKED_AT = 10_000
@@ -77,14 +77,13 @@ def rounded(number: float | Decimal, decimals: int, rounding: str = ROUND_HALF_E
 
 
 def own(number: Any, decimals: int | None) -> str:
-    """A value as its column writes it: in full where it is rounded, else by its first digits."""
+    """A value as its column writes it: in full where that has few decimals, else by its first digits."""
     if isinstance(number, int | Decimal):
         return f"{number:f}" if isinstance(number, Decimal) else str(number)
     if not math.isfinite(number) or abs(number) >= WHOLE:
         return in_words(number)
-    if decimals is not None and math.isclose(round(number, decimals), number, rel_tol=1e-9, abs_tol=0):
-        text = rounded(number, decimals)
-        return text if decimals <= SHORT else text.rstrip("0").rstrip(".")
+    if decimals is not None and decimals <= SHORT and math.isclose(round(number, decimals), number, abs_tol=0):
+        return rounded(number, decimals)
     return in_words(number, max(DIGITS, min(len(str(abs(int(number)))), MOST_DIGITS)))
 
 

@@ -114,7 +114,7 @@ def test_each_flagged_row_is_an_alert(job, detector):
         assert [row[name] for name in same] == [scored[name] for name in same]
         assert row["top_feature"] == first["feature"]
         assert all(row[name] == first[name] for name in ("observed", "expected", "share"))
-        assert row["top_feature"] == "a" and row["observed"] in row["reason"]
+        assert row["top_feature"] == "a" and row["observed"] in row["reason"] and "row is ordinary." in row["reason"]
 
 
 def test_every_engine_gives_the_same_alerts(job, on_sail, tmp_path):
@@ -286,9 +286,10 @@ def test_columns_that_do_not_give_the_score_any_more_are_not_explained(engine, d
     rows = engine.createDataFrame([("d", 1, 30.0, 0.1)], "day string, id bigint, a double, b double")
     scored = score(rows, detector, "x_").withColumn("x_anomaly_run", F.lit("r"))
     spoiled = scored.withColumn("a", F.expr(change))
-    reasoned, reasons = alerts._explained(spoiled, "x_", detector)
-    (row,) = frames.to_arrow(reasoned.select(reasons.alias("now"), "x_anomaly_reasons")).to_pylist()
+    reasoned, reasons, said = alerts._explained(spoiled, "x_", detector)
+    (row,) = frames.to_arrow(reasoned.select(reasons.alias("now"), said.alias("said"), "x_anomaly_reasons")).to_pylist()
     assert row["now"] == row["x_anomaly_reasons"] and row["now"][0]["feature"] == "a"
+    assert row["said"].startswith("a ") and "ordinary" not in row["said"]
 
 
 def test_a_run_that_another_replaced_has_no_alerts(job, monkeypatch):

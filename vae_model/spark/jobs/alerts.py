@@ -23,7 +23,7 @@ from vae_model.spark import frames
 from vae_model.spark.jobs import tries
 from vae_model.spark.jobs.stage import log_stage
 from vae_model.spark.sinks import sink
-from vae_model.spark.sinks.alerts import flat, stale, worst_first
+from vae_model.spark.sinks.alerts import flat, sentence, stale, worst_first
 from vae_model.spark.sinks.reading import existing, rows_of, written
 from vae_model.spark.sinks.top_rows import SAME
 from vae_model.spark.sinks.writing import Writing
@@ -54,8 +54,7 @@ def write(
             log.info("The rows of the run %s were replaced by another's: so are its alerts", run)
             return log_stage("alerts", 0, started)
         chosen = _chosen(rows, config, detector)
-        reasoned, reasons = _explained(chosen, output.prefix, detector)
-        made = flat(reasoned, output.prefix, config.key, reasons)
+        made = flat(*_explained(chosen, output.prefix, detector), output.prefix, config.key)
         keys = chosen.select(*map(frames.column, config.key))
         for attempt in tries.tries(alerts):
             with attempt, transport.as_rows(spark):
@@ -144,21 +143,24 @@ def _cutoff(scored: DataFrame, p_value: Column, rate: float, detector: Detector 
     return found
 
 
-def _explained(chosen: DataFrame, prefix: str, detector: Detector | None) -> tuple[DataFrame, Column]:
-    """Rows of a scored table, and a column of the reasons of each: the scorer's own, or those that the table has where
-    the columns, as the table holds them, do not give the row its score any more.
+def _explained(chosen: DataFrame, prefix: str, detector: Detector | None) -> tuple[DataFrame, Column, Column]:
+    """Rows of a scored table, and columns of the reasons of each and of the sentence: the scorer's own, or those that
+    the table has where the columns, as the table holds them, do not give the row its score any more.
     """
     there = frames.column(prefix + "anomaly_reasons")
+    said = sentence(there)
     try:
         if detector is None:
-            return chosen, there
+            return chosen, there, said
         schema.check_fits_model(frames.columns(chosen), detector.spec.trained)
     except SchemaError as error:
         log.debug("The alerts have the reasons of the scored table: %s", error)
-        return chosen, there
+        return chosen, there, said
     own = "_" * (1 + max(map(len, chosen.columns)))  # no column begins with so many
     function = udf.scoring_udf(chosen.sparkSession, detector.to_bytes(), detector.scorer, explains=True)
-    explained = udf.add_scores(chosen, function, detector.scorer, own)
+    explained = udf.add_scores(chosen, function, detector.scorer, own, explains=True)
     before, now = frames.column(prefix + "anomaly_score"), frames.column(own + "anomaly_score")
     is_same = F.abs(now - before) <= F.lit(SAME) * F.abs(before)
-    return explained, F.when(is_same, frames.column(own + "anomaly_reasons")).otherwise(there)
+    ours = (frames.column(own + name) for name in ("anomaly_reasons", "reason"))
+    reasons, reason = (F.when(is_same, one).otherwise(other) for one, other in zip(ours, (there, said), strict=True))
+    return explained, reasons, reason

@@ -93,7 +93,7 @@ def _of_alerts(text: str) -> str:
     return re.sub(r"\boutput\.(path|table|format)\b", r"alerts.\1", text)
 
 
-def flat(chosen: DataFrame, prefix: str, key: list[str], reasons: Column) -> DataFrame:
+def flat(chosen: DataFrame, reasons: Column, reason: Column, prefix: str, key: list[str]) -> DataFrame:
     """A row for each of some scored rows: its key and the columns of ``ALERT``. Rank 1 is the worst; ties go by key."""
     first = F.get(reasons, 0)
     of_run = Window.partitionBy(column(prefix + RUN)).orderBy(*worst_first(prefix, key))
@@ -106,16 +106,16 @@ def flat(chosen: DataFrame, prefix: str, key: list[str], reasons: Column) -> Dat
         "observed": first.getField("observed"),
         "expected": first.getField("expected"),
         "share": first.getField("share"),
-        "reason": sentence(first),
+        "reason": reason,
         "anomaly_model": column(prefix + "anomaly_model"),
     }
     return chosen.select(*map(column, key), *(value.alias(name) for name, value in named.items()))
 
 
-def sentence(reason: Column) -> Column:
-    """A reason in words; null where there is none."""
-    feature, observed, expected = map(reason.getField, ("feature", "observed", "expected"))
-    return F.concat(feature, F.lit(" "), observed, F.lit(", expected about "), expected)
+def sentence(reasons: Column) -> Column:
+    """The first of some reasons in words, as far as they tell it; null where there is none."""
+    feature, observed, expected = map(F.get(reasons, 0).getField, ("feature", "observed", "expected"))
+    return F.concat(feature, F.lit(" "), observed, F.lit(", expected "), expected, F.lit("."))
 
 
 def worst_first(prefix: str, key: list[str]) -> list[Column]:

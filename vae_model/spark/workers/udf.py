@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from vae_model.scoring.scorer import COMPUTED, OUTPUT, Scorer, load_scorer
+from vae_model.scoring.scorer import COMPUTED, EXPLAINED, OUTPUT, Scorer, load_scorer
 from vae_model.spark.frames import column, columns, free_name, from_arrow
 from vae_model.spark.workers import transport
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from vae_model.decisions.calibration import Rule
 
-RETURN_TYPE = from_arrow(COMPUTED)
-"""Spark's type of the struct; as text it would be parsed by whichever Connect session is active."""
+RETURN_TYPE, EXPLAINED_TYPE = from_arrow(COMPUTED), from_arrow(EXPLAINED)
+"""Spark's types of the struct; as text they would be parsed by whichever Connect session is active."""
 
 
 def _arrow_scoring(
@@ -117,12 +117,14 @@ def scoring_udf(
     given: Any = Iterator[tuple[one, ...]] if several else Iterator[one]
     returned: Any = Iterator[pd.DataFrame] if use_pandas else Iterator[pa.Array]
     function.__annotations__ = {"batches": given, "return": returned}
-    return (F.pandas_udf if use_pandas else F.arrow_udf)(function, RETURN_TYPE)
+    return (F.pandas_udf if use_pandas else F.arrow_udf)(function, EXPLAINED_TYPE if explains else RETURN_TYPE)
 
 
-def add_scores(frame: DataFrame, udf: Any, scorer: Scorer, prefix: str = "", run: str | None = None) -> DataFrame:
-    """``frame`` with the output columns after its own, in order, the last of them only where the rows are of a run. No
-    shuffle, no join, one Python evaluation.
+def add_scores(
+    frame: DataFrame, udf: Any, scorer: Scorer, prefix: str = "", run: str | None = None, explains: bool = False
+) -> DataFrame:
+    """``frame`` with the output columns after its own, in order, the last of them only where the rows are of a run; of
+    a function that ``explains`` the sentence ``reason`` too. No shuffle, no join, one Python evaluation.
     """
     by_pandas = udf.evalType == F.PandasUDFType.SCALAR_ITER
     features = _for_pandas(frame, scorer) if by_pandas else [column(name) for name in scorer.names]
@@ -131,6 +133,6 @@ def add_scores(frame: DataFrame, udf: Any, scorer: Scorer, prefix: str = "", run
     constants = dict(zip(OUTPUT.names[-2:], (scorer.name, run), strict=True))
     return scored.select(
         *(column(name) for name in frame.columns),
-        *(column(struct).getField(name).alias(prefix + name) for name in COMPUTED.names),
+        *(column(struct).getField(name).alias(prefix + name) for name in (EXPLAINED if explains else COMPUTED).names),
         *(F.lit(value).alias(prefix + name) for name, value in constants.items() if value is not None),
     )
