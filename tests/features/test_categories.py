@@ -122,6 +122,6 @@ def test_long_text_is_no_category():
     slot, unseen = Categories().encode(feature, long)
     assert unseen.all() and slot.tolist() == [feature.slots]
     first = np.zeros(1)
-    observed, expected, _ = Categories().words(feature, long[0], Expectation(first, first, first, first))
+    observed, expected = Categories().words(feature, long[0], Expectation(first, first, first, first))
     assert (observed, expected[-1], len(expected)) == ("y" * (SHOWN - 1) + "…", "…", SHOWN)
     assert len(Categories().describe(feature)) < 500

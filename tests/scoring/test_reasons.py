@@ -266,14 +266,14 @@ def test_the_type_of_reasons():
 
 
 def said(*reasons, is_ordinary=True):
-    """The sentence of reasons, each a column, its share, its words, and whether its value was never seen."""
-    return sentence(Explained(0, [Reason(name, share, Words(*words), *unseen) for name, share, words, *unseen in
-                                  [(*one, False)[:4] for one in reasons]], is_ordinary))  # fmt: skip
+    """The sentence of reasons, each a column, its share, words and interval, and whether its value was never seen."""
+    found = [Reason(name, share, Words(*words), *more) for name, share, words, *more in reasons]
+    return sentence(Explained(0, found, is_ordinary))
 
 
-WIND = ("wind_speed", 0.9, ("1048.36", "9.7", "3 to 22"))
-CARRIER = ("carrier", 0.06, ("ZZ", "DL"), True)
-GAP = ("visib", 0.02, ("missing", "10.0", "4 to 10"))
+WIND = ("wind_speed", 0.9, ("1048.36", "9.7"), "3 to 22", False)
+CARRIER = ("carrier", 0.06, ("ZZ", "DL"), "", True)
+GAP = ("visib", 0.02, ("missing", "10.0"), "4 to 10", False)
 SENTENCES = {
     "one": ((WIND,), True, "wind_speed 1048.36, expected about 9.7 (3 to 22); without it the row is ordinary."),
     "two": (
@@ -286,7 +286,7 @@ SENTENCES = {
     "more": ((GAP, WIND, WIND, WIND, WIND), True, "; and 2 more columns; without them the row is ordinary."),
     "almost all": ((WIND, CARRIER), False, "they make up 96% of its score."),
     "most": (
-        (("a", 0.6, ("1", "2")),), False,
+        (("a", 0.6, ("1", "2"), "", False),), False,
         "a 1, expected 2; it makes up 60% of its score, and no other column alone explains the rest.",
     ),
     "none": ((GAP, CARRIER), False, "no column alone explains it (they make up 8% of its score)."),

@@ -71,6 +71,9 @@ def rounded(number: float | Decimal, decimals: int, rounding: str = ROUND_HALF_E
     if not isinstance(number, Decimal):
         if not math.isfinite(number) or abs(number) >= WHOLE or decimals > 12:
             return in_words(number)
+        if decimals > 0 and rounding == ROUND_HALF_EVEN:  # many times as fast
+            text = f"{number:.{decimals}f}"
+            return text if text[0] != "-" or text.strip("-0.") else text[1:]
         number = Decimal(number)
     text = f"{number.quantize(Decimal(1).scaleb(-decimals), rounding, EXACT):f}"
     return text if text.strip("-0.") else text.lstrip("-")  # no -0.00

@@ -131,8 +131,6 @@ class Words(NamedTuple):
     observed: str
     """``MISSING`` of a null or a NaN."""
     expected: str
-    interval: str = ""
-    """The range that is expected, "3 to 22"; empty of what is no number."""
 
 
 class Kind(ABC):
@@ -169,3 +167,7 @@ class Kind(ABC):
     @abstractmethod
     def words(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> Words:
         """Observed and expected in words, as a reason why a row was flagged; ``value`` is what the column holds."""
+
+    def interval(self, feature: Feature, expected: Expectation) -> str:
+        """The range that is expected, "3 to 22"; empty of what is no number."""
+        return ""

@@ -44,20 +44,32 @@ class Numbers(UnitsKind):
         return f"{about(whole(center, offset), scale, None)} ± {scale:.6g}"
 
     def words(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> Words:
-        """Two numbers, and a range. Nothing is expected that no training row had."""
+        """Two numbers. Nothing is expected that no training row had."""
         return unit_in_words(feature, 0, value.as_py(), expected)
+
+    def interval(self, feature: Feature, expected: Expectation) -> str:
+        """Two numbers, within those of the training rows."""
+        return unit_interval(feature, 0, expected)
 
 
 def unit_in_words(feature: Feature, unit: int, value: Any, expected: Expectation) -> Words:
     """A unit's value and what was expected of it."""
-    low, high, scale = feature.low[unit], feature.high[unit], feature.scale[unit]
-    offset, decimals = feature.offset_of(unit), feature.decimals
-    usual, begin, end = (min(max(float(own_U[unit]), low), high) for own_U in expected[:3])
-    width = end - begin
-    observed, text = told_apart(value, whole(usual, offset), scale, decimals, width)
-    if not width > 0:
-        return Words(observed, text)
-    return Words(observed, text, interval(whole(begin, offset), whole(end, offset), width, decimals))
+    usual, begin, end = _within_training(feature, unit, expected)
+    number = whole(usual, feature.offset_of(unit))
+    return Words(*told_apart(value, number, feature.scale[unit], feature.decimals, end - begin))
+
+
+def unit_interval(feature: Feature, unit: int, expected: Expectation) -> str:
+    """The range that is expected of a unit; empty where it is a single number."""
+    _, begin, end = _within_training(feature, unit, expected)
+    offset = feature.offset_of(unit)
+    return interval(whole(begin, offset), whole(end, offset), end - begin, feature.decimals) if end > begin else ""
+
+
+def _within_training(feature: Feature, unit: int, expected: Expectation) -> tuple[float, ...]:
+    """What is expected of a unit and the ends of its interval, none of them beyond all training values."""
+    low, high = feature.low[unit], feature.high[unit]
+    return tuple(min(max(float(own_U[unit]), low), high) for own_U in expected[:3])
 
 
 def whole(value: float, offset: Decimal | None) -> float | Decimal:

@@ -14,7 +14,7 @@ from vae_model.errors import SchemaError
 from vae_model.features.digits import decimals_of
 from vae_model.features.feature import MISSING, Expectation, Feature, Fit, Words
 from vae_model.features.floats import as_float64, offset_of
-from vae_model.features.numbers import unit_in_words
+from vae_model.features.numbers import unit_in_words, unit_interval
 from vae_model.features.units import UnitsKind
 
 
@@ -55,8 +55,12 @@ class Vectors(UnitsKind):
         if not value.is_valid:
             return Words(MISSING, self.describe(feature))
         worst = int(np.argmax(expected.parts_U))
-        observed, usual, interval = unit_in_words(feature, worst, value[worst].as_py(), expected)
-        return Words(f"[{worst}]: {observed}", f"[{worst}]: {usual}", interval)
+        observed, usual = unit_in_words(feature, worst, value[worst].as_py(), expected)
+        return Words(f"[{worst}]: {observed}", f"[{worst}]: {usual}")
+
+    def interval(self, feature: Feature, expected: Expectation) -> str:
+        """That of the element that deviates most."""
+        return unit_interval(feature, int(np.argmax(expected.parts_U)), expected)
 
 
 def matrix(array: pa.Array, width: int, name: str) -> NDArray[np.float64]:

@@ -32,6 +32,8 @@ class Reason(NamedTuple):
     feature: str
     share: float
     words: Words
+    interval: str
+    """The range that is expected; empty of what is no number, and where no sentence is asked for."""
     is_unseen: bool
     """Whether it is a category whose value never occurred in training."""
 
@@ -46,7 +48,12 @@ class Explained(NamedTuple):
 
 
 def put_into_words(
-    ensemble: Ensemble, arrays: Sequence[pa.Array], rows_Q: NDArray[np.intp], suspects: Suspects, found: Culprits
+    ensemble: Ensemble,
+    arrays: Sequence[pa.Array],
+    rows_Q: NDArray[np.intp],
+    suspects: Suspects,
+    found: Culprits,
+    with_intervals: bool,
 ) -> list[Explained]:
     """The culprits of some rows in words; ``arrays`` are the feature columns as they came, ``rows_Q`` the rows' places
     in them.
@@ -67,9 +74,11 @@ def put_into_words(
                 break
             feature, own = spec.features[index], spec.residuals[index]
             expected = Expectation(value_QR[q, own], low_QR[q, own], high_QR[q, own], positive_QR[q, own])
-            words = spec.kinds[index].words(feature, arrays[index][row], expected)
+            kind = spec.kinds[index]
+            words = kind.words(feature, arrays[index][row], expected)
+            interval = kind.interval(feature, expected) if with_intervals else ""
             is_unseen = own.start >= units and bool(suspects.rows.unseen_NC[q, own.start - units])
-            reasons.append(Reason(feature.name, share, words, is_unseen))
+            reasons.append(Reason(feature.name, share, words, interval, is_unseen))
         explained.append(Explained(row, reasons, bool(found.is_all_Q[q])))
     return explained
 
@@ -77,7 +86,8 @@ def put_into_words(
 class Columns:
     """The reasons of a batch's rows as Arrow columns, a few rows after the other."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, with_sentences: bool) -> None:
+        self._with_sentences = with_sentences
         self._counts = np.zeros(rows + 1, dtype=np.int32)
         self._entries = [pa.array([], TYPE.value_type)]
         self._said: list[pa.Array] = [pa.array([], pa.string())]
@@ -96,7 +106,8 @@ class Columns:
         fields = list(TYPE.value_type)
         columns = [pa.array(values, one.type) for values, one in zip(entries, fields, strict=True)]
         self._entries.append(pa.StructArray.from_arrays(columns, fields=fields))
-        self._said.append(pa.array(map(sentence, explained), pa.string()))
+        if self._with_sentences:
+            self._said.append(pa.array(map(sentence, explained), pa.string()))
 
     def lists(self) -> pa.ListArray:
         """A list for each row, empty for those that were not added."""
@@ -118,10 +129,10 @@ def sentence(explained: Explained) -> str:
 
 
 def _clause(reason: Reason) -> str:
-    observed, expected, interval = reason.words
+    observed, expected = reason.words
     verb = "is " if observed == MISSING else ""
     never = " (never seen in training)" if reason.is_unseen else ""
-    usual = f"about {expected} ({interval})" if interval else expected
+    usual = f"about {expected} ({reason.interval})" if reason.interval else expected
     return f"{reason.feature} {verb}{observed}{never}, expected {usual}"
 
 

@@ -134,7 +134,7 @@ class Scorer:
         size = BLOCK * min(max(ENCODED_CELLS // len(arrays) // BLOCK, 1), MOST_BLOCKS)
         parts = [self._part([a.slice(start, size) for a in arrays], start, explain) for start in range(0, rows, size)]
         numbers = [pa.concat_arrays(own) for own in zip(*(part.numbers for part in parts), strict=True)]
-        why = self._explained(arrays, parts)
+        why = self._explained(arrays, parts, explain)
         columns = [*numbers, why.lists(), pa.concat_arrays([part.status for part in parts])]
         if explain:
             columns.append(why.sentences())
@@ -182,15 +182,15 @@ class Scorer:
             suspects = Suspects(batch.take(rows_Q), score[rows_Q], np.concatenate(parts), usual_Q2)
         return _Part(numbers, _status(batch, unscored, segment_N), first + rows_Q, suspects)
 
-    def _explained(self, arrays: Sequence[pa.Array], parts: Sequence[_Part]) -> reasons.Columns:
+    def _explained(self, arrays: Sequence[pa.Array], parts: Sequence[_Part], in_sentences: bool) -> reasons.Columns:
         """The reasons of a whole batch's rows, looked for at once: a few rows take as long as a few hundred."""
-        why = reasons.Columns(len(arrays[0]))
+        why = reasons.Columns(len(arrays[0]), in_sentences)
         several = [part.suspects for part in parts if part.suspects is not None]
         rows_Q, done = np.concatenate([part.rows for part in parts]), 0
         for suspects in Suspects.of(several).chunks() if several else ():
             own_Q = rows_Q[done : done + len(suspects.rows)]
             found = find_culprits(self.ensemble, suspects, self.rule.max_reasons, self._buffers)
-            why.add(reasons.put_into_words(self.ensemble, arrays, own_Q, suspects, found))
+            why.add(reasons.put_into_words(self.ensemble, arrays, own_Q, suspects, found, in_sentences))
             done += len(own_Q)
         return why
 
