@@ -115,13 +115,13 @@ class Fit(NamedTuple):
 class Expectation(NamedTuple):
     """What the model expects of one value of a column."""
 
-    value_U: NDArray[np.float64]
+    value_U: Sequence[float]
     """Of each unit its value before standardisation; of a category the number of its likeliest other slot."""
-    low_U: NDArray[np.float64]
+    low_U: Sequence[float]
     """Where the interval begins that holds a unit at ``training.hiding.LEVEL``, before standardisation."""
-    high_U: NDArray[np.float64]
+    high_U: Sequence[float]
     """Where it ends."""
-    parts_U: NDArray[np.float32]
+    parts_U: Sequence[float]
     """Each unit's part of the row's score: the one with the largest part deviates most."""
 
 

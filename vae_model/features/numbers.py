@@ -66,10 +66,11 @@ def unit_interval(feature: Feature, unit: int, expected: Expectation) -> str:
     return interval(whole(begin, offset), whole(end, offset), end - begin, feature.decimals) if end > begin else ""
 
 
-def _within_training(feature: Feature, unit: int, expected: Expectation) -> tuple[float, ...]:
+def _within_training(feature: Feature, unit: int, expected: Expectation) -> tuple[float, float, float]:
     """What is expected of a unit and the ends of its interval, none of them beyond all training values."""
     low, high = feature.low[unit], feature.high[unit]
-    return tuple(min(max(float(own_U[unit]), low), high) for own_U in expected[:3])
+    usual, begin, end = expected.value_U[unit], expected.low_U[unit], expected.high_U[unit]
+    return min(max(usual, low), high), min(max(begin, low), high), min(max(end, low), high)
 
 
 def whole(value: float, offset: Decimal | None) -> float | Decimal:

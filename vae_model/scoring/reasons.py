@@ -64,23 +64,31 @@ def put_into_words(
             spec.center_F + spec.scale_F * (found.mean_QF + margin_F)
             for margin_F in (0.0, *ensemble.margin_F2.T)
         ]  # fmt: skip
-    value_QR, low_QR, high_QR = (np.concatenate([own_QF, found.likeliest_QC], axis=1) for own_QF in expected_Q3F)
-    positive_QR = np.maximum(suspects.parts_QR, 0)
-    explained = []
-    for q, row in enumerate(rows_Q.tolist()):
-        reasons = []
-        for index, share in zip(found.feature_QS[q].tolist(), found.share_QS[q].tolist(), strict=True):
-            if index < 0:
-                break
-            feature, own = spec.features[index], spec.residuals[index]
-            expected = Expectation(value_QR[q, own], low_QR[q, own], high_QR[q, own], positive_QR[q, own])
-            kind = spec.kinds[index]
-            words = kind.words(feature, arrays[index][row], expected)
+    expected_QR4 = np.stack(
+        [np.concatenate([own_QF, found.likeliest_QC], axis=1) for own_QF in expected_Q3F]
+        + [np.maximum(suspects.parts_QR, 0)],
+        axis=2,
+    )
+    reasons: dict[tuple[int, int], Reason] = {}
+    for index in np.unique(found.feature_QS[found.feature_QS >= 0]).tolist():  # column by column: much is the same
+        feature, kind, own = spec.features[index], spec.kinds[index], spec.residuals[index]
+        of_Q, of_S = np.nonzero(found.feature_QS == index)
+        is_unseen = suspects.rows.unseen_NC[of_Q, own.start - units].tolist() if own.start >= units else None
+        each = zip(
+            zip(of_Q.tolist(), of_S.tolist(), strict=True), arrays[index].take(pa.array(rows_Q[of_Q])),
+            found.share_QS[of_Q, of_S].tolist(), expected_QR4[of_Q, own].transpose(0, 2, 1).tolist(),
+            is_unseen or [False] * len(of_Q), strict=True,
+        )  # fmt: skip
+        for place, value, share, numbers, unseen in each:
+            expected = Expectation(*numbers)
+            words = kind.words(feature, value, expected)
             interval = kind.interval(feature, expected) if with_intervals else ""
-            is_unseen = own.start >= units and bool(suspects.rows.unseen_NC[q, own.start - units])
-            reasons.append(Reason(feature.name, share, words, interval, is_unseen))
-        explained.append(Explained(row, reasons, bool(found.is_all_Q[q])))
-    return explained
+            reasons[place] = Reason(feature.name, share, words, interval, unseen)
+    counts_Q = (found.feature_QS >= 0).sum(axis=1).tolist()
+    return [
+        Explained(row, [reasons[q, s] for s in range(counts_Q[q])], is_ordinary)
+        for q, (row, is_ordinary) in enumerate(zip(rows_Q.tolist(), found.is_all_Q.tolist(), strict=True))
+    ]
 
 
 class Columns:

@@ -190,5 +190,6 @@ def _in_words(spec: FeatureSpec, batch: Batch, rows: pa.Table, row: int, index: 
         middle_U = np.array([np.median(x_N) if len(x_N) else 0.0 for x_N in seen])
         usual = np.array(feature.center) + np.array(feature.scale) * middle_U
         parts = np.abs(np.nan_to_num(batch.x_NF[row, own] - middle_U))
-    words = kind.words(feature, value, Expectation(usual, usual, usual, parts))
+    told = usual.tolist()
+    words = kind.words(feature, value, Expectation(told, told, told, parts.tolist()))
     return GrossError(feature.name, words.observed, words.expected)
