@@ -86,7 +86,7 @@ def test_the_highest_rows_are_shown_flagged_or_not(capsys, flagged):
     tell(LogFormat.plain, summary(1200, flagged))
     rule, table = capsys.readouterr().out.split("The 10 highest scores:")
     assert "\nDecision: rows that score above 9.5.\n" in rule
-    assert f"\nAlerts: 3 (0 to 9) to expect of 1,200 normal rows, found {flagged}.\n" in rule
+    assert f"\nFlagged: 3 (0 to 9) to expect of 1,200 normal rows, found {flagged}.\n" in rule
     told = [line.split() for line in table.splitlines()[2:12]]
     yes = ["yes" if i < flagged else "no" for i in range(10)]
     assert told == [[str(i), f"{9 - i}.00", yes[i], "flow", "1", "(2)", "100%"] for i in range(10)]

@@ -296,9 +296,9 @@ def run_job(
 def _session(settings: Config) -> Any:
     from vae_model.spark.engines.session import session
 
-    needs_delta = "delta" in (settings.source and settings.source.format, settings.output and settings.output.format)
-    places = (settings.source and settings.source.path, settings.output and settings.output.path)
-    needs_s3 = any(path and files.protocol(path) == "s3" for path in places)
+    tables = [place for place in (settings.source, settings.output, settings.alerts) if place]
+    needs_delta = any(place.format == "delta" for place in tables)
+    needs_s3 = any(place.path and files.protocol(place.path) == "s3" for place in tables)
     return session(settings.engine, needs_delta, needs_s3)
 
 

@@ -21,5 +21,10 @@ def printable(text: object) -> str:
     return "".join(_escaped(letter) if unicodedata.category(letter) in _OBEYED else letter for letter in text)
 
 
+def quoted(text: object) -> str:
+    """A text in quotes, as it may be shown among words."""
+    return f"'{printable(text)}'"
+
+
 def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")

@@ -276,7 +276,7 @@ def test_values_out_of_range_are_refused(refused, text):
         ),
         (
             "{key: [id], output: {path: a}, alerts: {path: b, budget: 0}}",
-            "alerts.budget: input should be greater than 0, found 0",
+            "alerts.budget: input should be greater than or equal to 1, found 0",
         ),
         (
             "{key: [id], output: {path: a}, alerts: {path: b, budget: 1.5}}",

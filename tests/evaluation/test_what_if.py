@@ -63,15 +63,11 @@ def test_a_ladder_has_no_two_steps_alike(calibration):
 @settings(max_examples=100, deadline=None)
 @given(calibrations(), st.lists(st.floats(-10, 30_000), max_size=20))
 def test_a_cut_flags_what_the_decision_would(calibration, drawn):
-    """By the p-values, or of a threshold by the scores, that a scored table holds: the rows that scoring would flag."""
+    """By a rate, or by a threshold: the rows that scoring would flag."""
     scores = np.array([*drawn, *calibration.scores[-5:], *calibration.scores[:5]])
-    p_values = calibration.p_values(scores)
     for cut in ladder(calibration):
-        if cut.rate is None:
-            decided, counted = calibration, scores >= cut.score
-        else:
-            decided, counted = replace(calibration, false_alarm_rate=cut.rate, threshold=None), p_values <= cut.p_value
-        np.testing.assert_array_equal(counted, decided.decide(scores))
+        rate = {} if cut.rate is None else {"false_alarm_rate": cut.rate, "threshold": None}
+        np.testing.assert_array_equal(cut.flags(scores), replace(calibration, **rate).decide(scores))
 
 
 def counted(flagged, names):

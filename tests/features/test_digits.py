@@ -41,11 +41,37 @@ def test_a_number_is_said_as_closely_as_it_is_known(number, width, decimals, tex
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.none() | st.integers(0, 6))
 def test_a_range_in_words_holds_the_range(low, width, decimals):
-    """Its ends are rounded outwards, and by no more than a third of its width or one unit of its column."""
+    """Its ends are rounded outwards by a third of its width at most; those of a column with few digits, inwards."""
     text = interval(low, low + width, width, decimals)
+    if not text:
+        assert decimals is not None and width < 2 * 10.0**-decimals
+        return
     begin, end = map(float, text.split(" to "))
-    assert begin <= low and low + width <= end + 1e-9 * abs(end)
-    assert end - begin <= width + 2 * max(width / 3, 0 if decimals is None else 10.0**-decimals) * (1 + 1e-9)
+    step = 0 if decimals is None else 10.0**-decimals * (1 + 1e-9)
+    assert begin <= low + step and low + width <= end + step + 1e-9 * abs(end)
+    assert end - begin <= width + 2 * width / 3 * (1 + 1e-9)
+
+
+@given(
+    st.floats(-1e6, 1e6), st.floats(1e-2, 1e6), st.floats(1e-6, 1e5), st.booleans(), st.none() | st.integers(0, 6)
+)  # fmt: skip
+def test_a_range_in_words_leaves_out_what_lies_outside(low, width, beyond, is_above, decimals):
+    """However near to it, as it is written: no sentence says that a value was expected and is odd."""
+    high = low + width
+    outside = high + beyond if is_above else low - beyond
+    if decimals is not None:
+        outside = round(outside, decimals)
+    if low <= outside <= high:
+        return
+    text = interval(low, high, width, decimals, outside)
+    begin, end = map(float, text.split(" to ")) if text else (np.inf, -np.inf)
+    assert not begin <= float(own(outside, decimals)) <= end
+
+
+def test_a_range_of_whole_numbers_has_those_within():
+    """The first and the last; none where there is one or none."""
+    assert interval(4.6, 7.4, 2.8, 0, 8) == "5 to 7"
+    assert interval(4.6, 5.9, 1.3, 0, 6) == interval(5.1, 5.9, 0.8, 0, 6) == ""
 
 
 @given(st.floats(-1e9, 1e9), st.integers(0, 2))
@@ -58,8 +84,9 @@ def test_a_rounded_column_writes_its_values_in_full(value, decimals):
 @pytest.mark.parametrize(
     ("number", "decimals", "text"),
     [(1048.36058, 5, "1048.36"), (276.1872, 5, "276.187"),
-     (741.0, 2, "741.00"), (7, 0, "7"), (Decimal("1.50"), 2, "1.50"), (1 / 3, 2, "0.333333"),
-     (1234567.891, None, "1234568"), (1e12, None, "1e+12"), (1e12, 0, "1000000000000"), (float("inf"), 2, "inf")],
+     (741.0, 2, "741.00"), (7, 0, "7"), (True, 0, "1"), (Decimal("1.50"), 2, "1.50"), (1 / 3, 2, "0.333333"),
+     (1234567.891, None, "1234568"), (1234567.891, 3, "1234567.89"),
+     (98765432109.125, 3, "98765432109.12"), (1e12, None, "1e+12"), (1e12, 0, "1000000000000"), (float("inf"), 2, "inf")],
 )  # fmt: skip
 def test_a_value_is_written_as_its_column_writes_it(number, decimals, text):
     """In full where its column is rounded, by its first digits elsewhere."""

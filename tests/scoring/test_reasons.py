@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from vae_model import Config, Detector
-from vae_model.features.feature import Words
-from vae_model.scoring.reasons import TYPE, Explained, Reason, sentence
+from vae_model.features.feature import Feature, Words
+from vae_model.scoring.reasons import TYPE, Explained, Reason, clause, sentence
 
 
 def normal(rows, seed):
@@ -265,37 +265,67 @@ def test_the_type_of_reasons():
     ]  # fmt: skip
 
 
-def said(*reasons, is_ordinary=True):
-    """The sentence of reasons, each a column, its share, words and interval, and whether its value was never seen."""
-    found = [Reason(name, share, Words(*words), *more) for name, share, words, *more in reasons]
-    return sentence(Explained(0, found, is_ordinary))
-
-
-WIND = ("wind_speed", 0.9, ("1048.36", "9.7"), "3 to 22", False)
-CARRIER = ("carrier", 0.06, ("ZZ", "DL"), "", True)
-GAP = ("visib", 0.02, ("missing", "10.0"), "4 to 10", False)
+WIND = ("wind_speed", 0.9, "wind_speed 1048.36, expected about 9.7 (3 to 22)")
+CARRIER = ("carrier", 0.06, "carrier 'ZZ' (never seen in training), expected 'DL'")
+GAP = ("visib", 0.02, "visib is missing, expected about 10.0 (4 to 10)")
+HALF = ("a", 0.6, "a 1, expected 2")
+NOTHING = ("a", 0.003, "a 1, expected 2")
 SENTENCES = {
-    "one": ((WIND,), True, "wind_speed 1048.36, expected about 9.7 (3 to 22); without it the row is ordinary."),
-    "two": (
-        (WIND, CARRIER), True,
-        "wind_speed 1048.36, expected about 9.7 (3 to 22); carrier ZZ (never seen in training), expected DL; "
-        "without both the row is ordinary.",
-    ),
-    "three": ((GAP, CARRIER, WIND), True, "without them the row is ordinary."),
-    "a gap": ((GAP,), True, "visib is missing, expected about 10.0 (4 to 10); without it the row is ordinary."),
-    "more": ((GAP, WIND, WIND, WIND, WIND), True, "; and 2 more columns; without them the row is ordinary."),
-    "almost all": ((WIND, CARRIER), False, "they make up 96% of its score."),
+    "one": ((WIND,), True, True, f"{WIND[-1]}; without it the row is ordinary."),
+    "two": ((WIND, CARRIER), True, True, f"{WIND[-1]}; {CARRIER[-1]}; without both the row is ordinary."),
+    "three": ((GAP, CARRIER, WIND), True, True, "without them the row is ordinary."),
+    "more": ((GAP, WIND, WIND, WIND, WIND), True, True, "; and 2 more columns; without them the row is ordinary."),
+    "almost all": ((WIND, CARRIER), False, True, "they make up 96% of its score."),
     "most": (
-        (("a", 0.6, ("1", "2"), "", False),), False,
-        "a 1, expected 2; it makes up 60% of its score, and no other column alone explains the rest.",
+        (HALF,), False, True,
+        f"{HALF[-1]}; it makes up 60% of its score, and no other column alone explains the rest.",
     ),
-    "none": ((GAP, CARRIER), False, "no column alone explains it (they make up 8% of its score)."),
+    "most of those asked for": ((HALF,), False, False, f"{HALF[-1]}; it makes up 60% of its score."),
+    "none": ((GAP, CARRIER), False, True, "no column alone explains it (they make up 8% of its score)."),
+    "next to nothing": (
+        (NOTHING,), False, True,
+        f"{NOTHING[-1]}; no column alone explains it (it makes up less than 1% of its score).",
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", SENTENCES)
 def test_a_sentence_says_what_was_observed_and_expected_and_what_is_left(case):
     """The columns with what is expected of them, and whether the row would be ordinary without them."""
-    reasons, is_ordinary, text = SENTENCES[case]
-    found = said(*reasons, is_ordinary=is_ordinary)
-    assert found.endswith(text) and (len(reasons) > 2 or case in ("almost all", "none") or found == text)
+    told, is_ordinary, is_all, text = SENTENCES[case]
+    reasons = [Reason(name, share, Words("", ""), clause) for name, share, clause in told]
+    found = sentence(Explained(0, reasons, is_ordinary, is_all))
+    assert found == text if text.startswith(reasons[0].clause) else found.endswith(text)
+
+
+CLAUSES = {
+    "a number": (("numeric", "float"), True, ("1048.36", "9.7"), "3 to 22", "c 1048.36, expected about 9.7 (3 to 22)"),
+    "no range": (("numeric", "float"), True, ("1048.36", "9.7"), "", "c 1048.36, expected about 9.7"),
+    "a gap": (("numeric", "float"), False, ("missing", "9.7"), "3 to 22", "c is missing, expected about 9.7 (3 to 22)"),
+    "a text": (("categorical", "string"), True, ("missing", "a\nb"), "", r"c 'missing', expected 'a\nb'"),
+    "no text": (("categorical", "string"), False, ("missing", "b"), "", "c is missing, expected 'b'"),
+    "a rare value": (("categorical", "string"), True, ("x", "(a rare value)"), "", "c 'x', expected (a rare value)"),
+    "a whole number as a category": (("categorical", "integer"), True, ("7", "8"), "", "c 7, expected 8"),
+    "an element": (("vector", "array"), True, ("[1]: 9", "[1]: 2.0"), "1 to 3", "c[1] 9, expected about 2.0 (1 to 3)"),
+    "a gap in an array": (
+        ("vector", "array"), True, ("[1]: missing", "[1]: 2"), "", "c[1] is missing, expected about 2"
+    ),
+    "no array": (("vector", "array"), False, ("missing", "3 numbers"), "", "c is missing, expected 3 numbers"),
+    "a moment": (("datetime", "date"), True, ("2024-01-07", "month: May"), "", "c 2024-01-07, expected month: May"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CLAUSES)
+def test_a_reason_in_a_sentence(case):
+    """Texts stand in quotes and are printable; elements of arrays are named; of numbers the range is told."""
+    (kind, family), is_there, words, interval, text = CLAUSES[case]
+    feature = Feature("c", kind, family, scale=(1.0,))
+    assert clause(feature, is_there, Words(*words), interval, is_unseen=False) == text
+
+
+def test_what_is_new_and_what_is_constant_in_a_sentence():
+    """A value that was never seen is told; of a constant what is expected is no estimate."""
+    new = clause(Feature("c", "categorical", "string"), True, Words("x", "a"), "", is_unseen=True)
+    assert new == "c 'x' (never seen in training), expected 'a'"
+    constant = Feature("v", "numeric", "integer", scale=(0.0,))
+    assert clause(constant, True, Words("4", "3"), "", is_unseen=False) == "v 4, expected 3"

@@ -92,6 +92,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _key_once(self) -> Self:
+        if twice := sorted({name for name in self.key if self.key.count(name) > 1}):
+            raise ValueError(f"columns named twice in 'key': {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
     def _alerts_have_what_they_need(self) -> Self:
         if self.alerts is not None and self.output is None:
             raise ValueError("alerts needs 'output', among whose rows they are")

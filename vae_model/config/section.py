@@ -13,6 +13,8 @@ from pydantic_core import PydanticCustomError
 from vae_model.places import credentials
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+"""A number of rows or parts that an engine is asked for: it holds them in 32 bits."""
 
 
 class Holds(Enum):

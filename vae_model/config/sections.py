@@ -59,7 +59,7 @@ class Train(Section):
 
     normal: Predicate | None = None
     """SQL predicate for rows known to be normal. All rows by default."""
-    rows: Annotated[int, Field(ge=100)] = 200_000
+    rows: Annotated[int, Field(ge=100, le=2**30)] = 200_000
     """At most this many rows are brought to the driver, training and calibration together."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the sample, the initial weights and the batches."""

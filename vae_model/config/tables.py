@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from vae_model.config.section import PathName, Predicate, Section, Share, TableName, TypeName
+from vae_model.config.section import Count, PathName, Predicate, Section, Share, TableName, TypeName
 from vae_model.places import credentials, identifiers
 
 
@@ -73,7 +73,7 @@ class Source(Place):
     """Columns to read as a type of Spark's, such as {zip: string, price: "decimal(10,2)"}; the others are as found."""
     where: Predicate | None = None
     """SQL predicate: the rows to score. All rows by default."""
-    partitions: PositiveInt | None = None
+    partitions: Count | None = None
     """Spread the rows to score over so many tasks, by a shuffle. By default they are scored as they lie."""
     incremental: Incremental | None = None
     """Score only what is new since the last run that succeeded. All rows by default."""
@@ -127,7 +127,7 @@ class Alerts(Place):
 
     format: Literal["delta", "parquet"] = "delta"
     """Format of the alerts table."""
-    budget: PositiveInt | None = None
+    budget: Count | None = None
     """Of each run, so many of the flagged rows: those of the highest scores."""
     fdr: Share | None = None
     """Or by a false-discovery rate: as many of a run's scored rows, flagged or not, as Benjamini and Hochberg's

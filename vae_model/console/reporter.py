@@ -74,7 +74,7 @@ class Reporter:
         )
         self.line(f"Decision: {detector.calibration.describe()}.")
         if detector.alerts:
-            self.line(f"Alerts: {detector.alerts.describe()}, which the source has.")
+            self.line(f"Flagged: {detector.alerts.describe()}, which the source has.")
         self.line()
 
     @contextmanager
@@ -123,7 +123,7 @@ class Reporter:
                 f"({summary.rate:.3%}). Status: {statuses}."
             )
             self.line(f"Decision: {summary.decision}.")
-            self.line(f"Alerts: {summary.expected.describe()}, found {summary.anomalies:,}.")
+            self.line(f"Flagged: {summary.expected.describe()}, found {summary.anomalies:,}.")
             if not summary.anomalies:
                 self.line(_why_none(summary))
             if summary.top:
@@ -191,7 +191,7 @@ class Reporter:
             self.line(f"{title}: " + ", ".join(f"{key} {_shown(value)}" for key, value in values.items()))
         self.line(f"Decision: {calibration.describe()}")
         if detector.alerts:
-            self.line(f"Alerts: {detector.alerts.describe()}, which the source of the training sample had")
+            self.line(f"Flagged: {detector.alerts.describe()}, which the source of the training sample had")
         self.line("Config:")
         for line in json.dumps(header["config"], indent=2, ensure_ascii=False).split("\n"):
             self.line(line)

@@ -29,16 +29,17 @@ class Cut(NamedTuple):
     """The share of normal rows that it flags, as expected from the held-out rows."""
     score: float
     """Rows that score above this are flagged; of a threshold, rows that score at least this."""
-    p_value: float | None
-    """The highest p-value that is flagged; None of a threshold."""
     is_configured: bool = False
+
+    def flags(self, score: Any) -> Any:
+        """Whether scores are flagged: an array's, or those of a column of an engine's."""
+        return score >= self.score if self.rate is None else score > self.score
 
     @classmethod
     def of(cls, calibration: Calibration, is_configured: bool = False) -> Cut:
         """The decision that a calibration takes."""
         rate = calibration.false_alarm_rate if calibration.threshold is None else None
-        highest = None if rate is None else max(rate, calibration.finest_rate) * (1 + 1e-9)
-        return cls(rate, calibration.resulting_rate, calibration.cut, highest, is_configured)
+        return cls(rate, calibration.resulting_rate, calibration.cut, is_configured)
 
 
 def ladder(calibration: Calibration) -> list[Cut]:

@@ -25,6 +25,8 @@ MAX_BYTES = 1000
 MAX_VOCABULARY = 12 << 20
 """The values of all categories of a model together, in UTF-8: they are in its header, which may have 100 MB and writes
 a byte as up to seven."""
+RARE = "(a rare value)"
+"""The values without a slot of their own, in words."""
 SHOWN = 200
 """Longer values are shown by their first letters."""
 MANY_VALUES = 1000
@@ -80,13 +82,9 @@ class Categories(SlotKind):
     def words(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> Words:
         """The value, and the likeliest other one."""
         slot = int(expected.value_U[0])
-        likeliest = feature.values[slot] if slot < feature.slots else "(a rare value)"
-        observed = shortened(self.in_words(value.as_py())) if value.is_valid else MISSING
+        likeliest = feature.values[slot] if slot < feature.slots else RARE
+        observed = shortened(_in_words(value.as_py())) if value.is_valid else MISSING
         return Words(observed, shortened(likeliest))
-
-    def in_words(self, value: Any) -> str:
-        """One value of the column."""
-        return str(value)
 
 
 class Booleans(Categories):
@@ -96,9 +94,10 @@ class Booleans(Categories):
     families = ("boolean",)
     default_of = ("boolean",)
 
-    def in_words(self, value: Any) -> str:
-        """As Arrow and SQL write it, not as Python does."""
-        return str(value).lower()
+
+def _in_words(value: Any) -> str:
+    """A value as Arrow and SQL write it, not as Python does."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def shortened(value: str) -> str:

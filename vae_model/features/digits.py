@@ -18,7 +18,7 @@ DIGITS = 6
 MAX_DECIMALS = 6
 """A column with more decimals than this has none of its own."""
 MOST_DIGITS = 9
-"""So many digits before the point are written out, if the number has no more."""
+"""So many digits before the point are written out of a column that is not rounded."""
 SHORT = 2
 """So many decimals are written out, as of money; of more, the first digits do."""
 ODD = 0.001
@@ -60,10 +60,24 @@ def about(number: float | Decimal, width: float, decimals: int | None) -> str:
     return in_words(number) if decimals is None else rounded(number, decimals)
 
 
-def interval(low: float | Decimal, high: float | Decimal, width: float, decimals: int | None) -> str:
-    """A range in words, its ends rounded outwards to about a tenth of its width."""
-    coarse = places(10 * width, decimals)
-    return f"{rounded(low, coarse, ROUND_FLOOR)} to {rounded(high, coarse, ROUND_CEILING)}"
+def interval(
+    low: float | Decimal, high: float | Decimal, width: float, decimals: int | None, outside: Any = None
+) -> str:
+    """A range in words, its ends rounded outwards to about a tenth of its width, or as much finer as it takes to leave
+    out what lies ``outside``. Of values that have no finer digits, the first and the last within; empty if there are
+    none such.
+    """
+    seen = None if is_missing(outside) else Decimal(own(outside, decimals))
+    for coarse in range(places(10 * width, None), places(10 * width, None) + DIGITS):
+        if decimals is not None and coarse >= decimals:
+            break
+        texts = rounded(low, coarse, ROUND_FLOOR), rounded(high, coarse, ROUND_CEILING)
+        if seen is None or not Decimal(texts[0]) <= seen <= Decimal(texts[1]):
+            return " to ".join(texts)
+    if decimals is None:
+        return ""
+    first, last = rounded(low, decimals, ROUND_CEILING), rounded(high, decimals, ROUND_FLOOR)
+    return f"{first} to {last}" if Decimal(first) < Decimal(last) else ""
 
 
 def rounded(number: float | Decimal, decimals: int, rounding: str = ROUND_HALF_EVEN) -> str:
@@ -80,14 +94,15 @@ def rounded(number: float | Decimal, decimals: int, rounding: str = ROUND_HALF_E
 
 
 def own(number: Any, decimals: int | None) -> str:
-    """A value as its column writes it: in full where that has few decimals, else by its first digits."""
+    """A value as its column writes it: in full where that has few decimals, else by its first digits. True is 1."""
     if isinstance(number, int | Decimal):
-        return f"{number:f}" if isinstance(number, Decimal) else str(number)
+        return f"{number:f}" if isinstance(number, Decimal) else str(int(number))
     if not math.isfinite(number) or abs(number) >= WHOLE:
         return in_words(number)
     if decimals is not None and decimals <= SHORT and math.isclose(round(number, decimals), number, abs_tol=0):
         return rounded(number, decimals)
-    return in_words(number, max(DIGITS, min(len(str(abs(int(number)))), MOST_DIGITS)))
+    before = len(str(abs(int(number))))
+    return in_words(number, max(DIGITS, min(before, MOST_DIGITS) if decimals is None else before + SHORT))
 
 
 def told_apart(one: Any, other: float | Decimal, scale: float, decimals: int | None, width: float) -> tuple[str, str]:

@@ -168,6 +168,6 @@ class Kind(ABC):
     def words(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> Words:
         """Observed and expected in words, as a reason why a row was flagged; ``value`` is what the column holds."""
 
-    def interval(self, feature: Feature, expected: Expectation) -> str:
-        """The range that is expected, "3 to 22"; empty of what is no number."""
+    def interval(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> str:
+        """The range that is expected, "3 to 22", of a value that lies outside; empty of what is no number."""
         return ""

@@ -47,9 +47,9 @@ class Numbers(UnitsKind):
         """Two numbers. Nothing is expected that no training row had."""
         return unit_in_words(feature, 0, value.as_py(), expected)
 
-    def interval(self, feature: Feature, expected: Expectation) -> str:
+    def interval(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> str:
         """Two numbers, within those of the training rows."""
-        return unit_interval(feature, 0, expected)
+        return unit_interval(feature, 0, value.as_py(), expected)
 
 
 def unit_in_words(feature: Feature, unit: int, value: Any, expected: Expectation) -> Words:
@@ -59,11 +59,13 @@ def unit_in_words(feature: Feature, unit: int, value: Any, expected: Expectation
     return Words(*told_apart(value, number, feature.scale[unit], feature.decimals, end - begin))
 
 
-def unit_interval(feature: Feature, unit: int, expected: Expectation) -> str:
-    """The range that is expected of a unit; empty where it is a single number."""
+def unit_interval(feature: Feature, unit: int, value: Any, expected: Expectation) -> str:
+    """The range that is expected of a unit; empty where no value of the column lies within."""
     _, begin, end = _within_training(feature, unit, expected)
     offset = feature.offset_of(unit)
-    return interval(whole(begin, offset), whole(end, offset), end - begin, feature.decimals) if end > begin else ""
+    if not begin < end:
+        return ""
+    return interval(whole(begin, offset), whole(end, offset), end - begin, feature.decimals, value)
 
 
 def _within_training(feature: Feature, unit: int, expected: Expectation) -> tuple[float, float, float]:

@@ -58,9 +58,12 @@ class Vectors(UnitsKind):
         observed, usual = unit_in_words(feature, worst, value[worst].as_py(), expected)
         return Words(f"[{worst}]: {observed}", f"[{worst}]: {usual}")
 
-    def interval(self, feature: Feature, expected: Expectation) -> str:
+    def interval(self, feature: Feature, value: pa.Scalar, expected: Expectation) -> str:
         """That of the element that deviates most."""
-        return unit_interval(feature, int(np.argmax(expected.parts_U)), expected)
+        if not value.is_valid:
+            return ""
+        worst = int(np.argmax(expected.parts_U))
+        return unit_interval(feature, worst, value[worst].as_py(), expected)
 
 
 def matrix(array: pa.Array, width: int, name: str) -> NDArray[np.float64]:

@@ -31,6 +31,8 @@ class Stamp:
     """SHA-256 of the run's config."""
     mode: str | None = None
     """The output's mode."""
+    alerts: bool = False
+    """Whether the run writes alerts once its rows are there."""
     contract: int = CONTRACT
 
     def to_text(self) -> str:
@@ -57,5 +59,6 @@ class Stamp:
             and isinstance(self.position, dict | None)
             and isinstance(self.config, str | None)
             and isinstance(self.mode, str | None)
+            and isinstance(self.alerts, bool)
             and type(self.contract) is int
         )

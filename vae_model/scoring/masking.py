@@ -4,13 +4,14 @@ A column is hidden, as if it were missing (without what a gap adds), and the row
 hiding lowers the score most is the first reason; with it hidden, the next is looked for, until the row is ordinary. A
 reason's share is by how much its hiding lowers the score, over the whole score. So the shares of a row add up to at
 most 1, and what no column explains is in none. What is expected of the reasons' columns is what the VAEs expect that
-see none of them: a network that is shown a wrong value expects something near it.
+see none of them: a network that is shown a wrong value expects something near it. So what was expected of the first
+column is told anew with each that is hidden beside it, as long as the row is not ordinary.
 
 To hide a column asks what the score would be without it (Robnik-Sikonja and Kononenko, "Explaining Classifications For
 Individual Instances", 2008); to go on from there is forward selection. Not every column is tried. The first reason is
 one of those with the largest parts of the score or the farthest from their means, which between them hold the one
 that is wrong; the second is one of those with the largest parts of what is left. Those after it are taken by their
-parts alone, all in one go: a call of the networks takes about as long for three rows as for three hundred.
+parts alone, all in one go.
 
 Shapes: Q rows, K trials of each, T = Q K trials, D features, S reasons, F numeric units, C categories, R = F + C.
 """
@@ -31,8 +32,15 @@ from vae_model.networks.tiles import BLOCK
 from vae_model.scoring.block import Array
 from vae_model.scoring.ensemble import Ensemble
 
-TRIED = (10, 4)
-"""How many columns are tried for the first reason, and for the second."""
+TRIED, FEW = (10, 4), (3, 4)
+"""How many columns are tried for the first reason, and for the second; and how many of them are all that is tried of
+a row that is ordinary without one of these."""
+USUAL = 0.5
+"""How much it counts by how much a score is lowered that hiding a column which is not odd lowers: what is within its
+interval is a poor reason, but where nothing else lowers the score half as much."""
+AT_ONCE = 640
+"""Up to so many trials are made in one go, needed or not: a call of the networks takes about as long for three rows as
+for three hundred. What is found is the same."""
 TRIED_CELLS = 32 * 4 * BLOCK
 """Rows are looked at together as long as their trials for the first reason have no more values than this."""
 ORDINARY = 0.1
@@ -78,6 +86,10 @@ class Culprits:
     """By index; -1 where there are no more."""
     share_QS: NDArray[np.float64]
     """By how much hiding them lowers the score, one after the other, over the score."""
+    has_range_QS: NDArray[np.bool_]
+    """Whether they are outside of what is expected of them, and that was told with no other column hidden: so the
+    intervals were learnt, and what is expected with more columns hidden is less certain.
+    """
     is_all_Q: NDArray[np.bool_]
     """Whether the row is ordinary when all of them are hidden."""
     mean_QF: Array
@@ -93,38 +105,46 @@ def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Bu
     search = _Search(ensemble, suspects, most, buffers)
     active_Q, parts_QD = np.arange(len(rows)), _by_feature(spec, suspects.parts_QR)
     size_QR = np.concatenate([np.nan_to_num(np.abs(rows.x_NF)), np.zeros(rows.codes_NC.shape)], axis=1)
-    for s, count in enumerate(TRIED[:most]):
-        tried_QK = _largest(parts_QD, None if s else _by_feature(spec, size_QR), count)
-        trials = search.hide(active_Q, tried_QK, one_more=True)
-        best_Q = np.where(trials.is_odd_QK | (s == 0), trials.score_QK, np.inf).argmin(axis=1)
-        is_culprit_Q = search.is_culprit(active_Q, trials, best_Q) | (s == 0)
-        search.take(s, active_Q, tried_QK, trials, best_Q, is_culprit_Q)
+    for s, (count, few) in enumerate(zip(TRIED[:most], FEW[:most], strict=True)):
+        likely_QK = _largest(parts_QD, None if s else _by_feature(spec, size_QR), count)
+        best = search.one_more(active_Q, likely_QK, few)
+        is_culprit_Q = search.is_culprit(active_Q, best) | (s == 0)
+        search.take(s, active_Q, best, is_culprit_Q)
         own = np.flatnonzero(is_culprit_Q & (search.rest_Q[active_Q] > search.usual_Q2[active_Q, 1]))
-        active_Q, parts_QD = active_Q[own], _by_feature(spec, trials.parts_QKR[own, best_Q[own]])
+        active_Q, parts_QD = active_Q[own], _by_feature(spec, best.parts_QR[own])
         if not len(active_Q):
             return search.found()
     tried_QK = _largest(parts_QD, None, max(most - len(TRIED), 0))
-    steps = tried_QK.shape[1]
-    if steps:
-        trials = search.hide(active_Q, tried_QK, one_more=False)
+    if tried_QK.shape[1]:
         is_culprit_Q = np.ones(len(active_Q), dtype=bool)
-        for k in range(steps):
-            best_Q = np.full(len(active_Q), k)
-            is_culprit_Q &= search.is_culprit(active_Q, trials, best_Q)
-            search.take(len(TRIED) + k, active_Q, tried_QK, trials, best_Q, is_culprit_Q)
+        for s, trial in enumerate(search.all_up_to_each(active_Q, tried_QK), len(TRIED)):
+            is_culprit_Q &= search.is_culprit(active_Q, trial)
+            search.take(s, active_Q, trial, is_culprit_Q)
     return search.found()
 
 
 @dataclass(frozen=True)
-class _Trials:
-    """What came of hiding columns: K times of each row."""
+class _Trial:
+    """What came of hiding one column more of each row."""
 
-    score_QK: NDArray[np.float64]
-    is_odd_QK: NDArray[np.bool_]
-    """Whether the last column that was hidden is missing, or outside of what is expected of it; so is any category."""
-    parts_QKR: Array
-    mean_QKF: Array
-    likeliest_QKC: NDArray[np.intp]
+    feature_Q: NDArray[np.intp]
+    score_Q: NDArray[np.float64]
+    rank_Q: NDArray[np.float64]
+    """The lowest is chosen of a row's trials: the score, where the column is odd; see ``USUAL``."""
+    is_odd_Q: NDArray[np.bool_]
+    """Whether the column is missing, or outside of what is expected of it; so is any category."""
+    parts_QR: Array
+    mean_QF: Array
+    likeliest_QC: NDArray[np.intp]
+
+    def take(self, rows_Q: NDArray[np.intp] | slice) -> Self:
+        """Some of them."""
+        return type(self)(*(values[rows_Q] for values in vars(self).values()))
+
+    def put(self, rows_Q: NDArray[np.intp], others: Self) -> None:
+        """Put others in the place of some of them."""
+        for values, other in zip(vars(self).values(), vars(others).values(), strict=True):
+            values[rows_Q] = other
 
 
 class _Search:
@@ -138,16 +158,44 @@ class _Search:
         self._feature_QS, self._share_QS = np.full((rows, most), -1, dtype=np.intp), np.zeros((rows, most))
         self._mean_QF = np.zeros(suspects.rows.x_NF.shape, dtype=np.float32)
         self._likeliest_QC = np.zeros(suspects.rows.codes_NC.shape, dtype=np.intp)
+        self._is_alone_Q = np.ones(rows, dtype=bool)
 
-    def hide(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp], one_more: bool) -> _Trials:
-        """Score rows with their culprits hidden and, of K more columns, each (``one_more``), or all up to each."""
+    def one_more(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp], few: int) -> _Trial:
+        """Hide each of K columns beside the rows' culprits: the one of each row that ranks first; one of the first
+        ``few``, if the row is ordinary without it.
+        """
+        at_once = tried_QK.size <= AT_ONCE
+        trials = self._each(of_Q, tried_QK if at_once else tried_QK[:, :few])
+        best = _lowest(trials[:few])
+        left = np.flatnonzero(best.rank_Q > self._suspects.usual_Q2[of_Q, 0])
+        if len(left) and tried_QK.shape[1] > few:
+            if at_once:
+                others = [trial.take(left) for trial in trials[few:]]
+            else:
+                others = self._each(of_Q[left], tried_QK[left, few:])
+            best.put(left, _lowest([best.take(left), *others]))
+        return best
+
+    def _each(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp]) -> list[_Trial]:
+        """Hide each of K columns beside the rows' culprits."""
+        rows, count = tried_QK.shape
+        hidden_KQD = np.repeat(self._hidden_QD[None, of_Q], count, axis=0)
+        np.put_along_axis(hidden_KQD, tried_QK.T[:, :, None], True, axis=2)
+        trials = self._hide(np.tile(of_Q, count), hidden_KQD.reshape(count * rows, -1), tried_QK.T.ravel())
+        return [trials.take(slice(k * rows, (k + 1) * rows)) for k in range(count)]
+
+    def all_up_to_each(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp]) -> list[_Trial]:
+        """Hide the first of K columns beside the rows' culprits, the first two, and so on."""
+        rows, count = tried_QK.shape
+        hidden_KQD = np.repeat(self._hidden_QD[None, of_Q], count, axis=0)
+        for k in range(count):
+            hidden_KQD[k:, np.arange(rows), tried_QK[:, k]] = True
+        trials = self._hide(np.tile(of_Q, count), hidden_KQD.reshape(count * rows, -1), tried_QK.T.ravel())
+        return [trials.take(slice(k * rows, (k + 1) * rows)) for k in range(count)]
+
+    def _hide(self, row_T: NDArray[np.intp], hidden_TD: NDArray[np.bool_], last_T: NDArray[np.intp]) -> _Trial:
+        """Score rows with columns hidden, the last of them ``last_T``."""
         spec, rows = self._ensemble.spec, self._suspects.rows
-        shape, tried_T = tried_QK.shape, tried_QK.ravel()
-        row_T = np.repeat(of_Q, shape[1])
-        hidden_TD = self._hidden_QD[row_T]
-        for k in range(1 if one_more else shape[1]):
-            hidden_QKD = hidden_TD.reshape(*shape, -1)
-            np.put_along_axis(hidden_QKD[:, k:], np.roll(tried_QK, k, axis=1)[:, k:, None], True, axis=2)
         score_T, is_odd_T = np.empty(len(row_T)), np.empty(len(row_T), dtype=bool)
         parts_TR = np.empty((len(row_T), len(spec.feature_of_unit)), dtype=np.float32)
         mean_TF = np.empty((len(row_T), rows.x_NF.shape[1]), dtype=np.float32)
@@ -161,45 +209,43 @@ class _Search:
             parts_TR[block] = residuals.parts_QR(every, spec.feature_of_unit == batch.gap_N[:, None])
             observed_NC = rows.codes_NC[row_T[block]]
             mean_TF[block], likeliest_TC[block] = self._ensemble.expectation(residuals, every, observed_NC)
-            is_odd_T[block] = self._is_odd(rows.x_NF[row_T[block]] - mean_TF[block], tried_T[block])
-        return _Trials(
-            score_T.reshape(shape), is_odd_T.reshape(shape), parts_TR.reshape(*shape, parts_TR.shape[1]),
-            mean_TF.reshape(*shape, mean_TF.shape[1]), likeliest_TC.reshape(*shape, likeliest_TC.shape[1]),
-        )  # fmt: skip
+            is_odd_T[block] = self._is_odd(row_T[block], mean_TF[block], last_T[block])
+        rest_T = self.rest_Q[row_T]
+        rank_T = np.where(is_odd_T, score_T, rest_T - USUAL * (rest_T - score_T))
+        return _Trial(last_T, score_T, rank_T, is_odd_T, parts_TR, mean_TF, likeliest_TC)
 
-    def _is_odd(self, difference_NF: Array, feature_N: NDArray[np.intp]) -> NDArray[np.bool_]:
+    def _is_odd(self, row_N: NDArray[np.intp], mean_NF: Array, feature_N: NDArray[np.intp]) -> NDArray[np.bool_]:
         """(N,) whether a number of a feature is missing or outside of its interval; of a category, always."""
         low_F, high_F = self._ensemble.margin_F2.T
+        difference_NF = self._suspects.rows.x_NF[row_N] - mean_NF
         is_inside_NF = (difference_NF >= low_F - NEAR) & (difference_NF <= high_F + NEAR)
         own_NR = self._ensemble.spec.feature_of_unit == feature_N[:, None]
         units = len(low_F)
         return np.asarray((own_NR[:, :units] & ~is_inside_NF).any(axis=1) | own_NR[:, units:].any(axis=1))
 
-    def is_culprit(self, of_Q: NDArray[np.intp], trials: _Trials, best_Q: NDArray[np.intp]) -> NDArray[np.bool_]:
+    def is_culprit(self, of_Q: NDArray[np.intp], trial: _Trial) -> NDArray[np.bool_]:
         """(Q,) whether what a trial hides is a reason more."""
-        rest_Q, own_Q = self.rest_Q[of_Q], np.arange(len(of_Q))
-        drop_Q = rest_Q - trials.score_QK[own_Q, best_Q]
+        rest_Q = self.rest_Q[of_Q]
+        drop_Q = rest_Q - trial.score_Q
         is_left_Q = (rest_Q > self.usual_Q2[of_Q, 0]) | (drop_Q > LARGE * rest_Q)
-        return np.asarray((drop_Q > 0) & is_left_Q & trials.is_odd_QK[own_Q, best_Q])
+        return np.asarray((drop_Q > 0) & is_left_Q & trial.is_odd_Q)
 
-    def take(
-        self,
-        s: int,
-        of_Q: NDArray[np.intp],
-        tried_QK: NDArray[np.intp],
-        trials: _Trials,
-        best_Q: NDArray[np.intp],
-        chosen_Q: NDArray[np.bool_],
-    ) -> None:
+    def take(self, s: int, of_Q: NDArray[np.intp], trial: _Trial, chosen_Q: NDArray[np.bool_]) -> None:
         """Make a trial's column reason number ``s`` of the chosen ones of some rows."""
-        own, k, rows = np.flatnonzero(chosen_Q), best_Q[chosen_Q], of_Q[chosen_Q]
-        feature_Q, score_Q = tried_QK[own, k], trials.score_QK[own, k]
-        self._feature_QS[rows, s] = feature_Q
-        self._share_QS[rows, s] = np.maximum(self.rest_Q[rows] - score_Q, 0) / self._suspects.score_Q[rows]
-        self._mean_QF[rows], self._likeliest_QC[rows] = trials.mean_QKF[own, k], trials.likeliest_QKC[own, k]
-        self._hidden_QD[rows, feature_Q] = True
-        self.rest_Q[rows] = score_Q
-        risen_Q2 = self._suspects.usual_Q2[rows] * self._ensemble.rise_D2[feature_Q]
+        trial, rows = trial.take(np.flatnonzero(chosen_Q)), of_Q[chosen_Q]
+        self._feature_QS[rows, s] = trial.feature_Q
+        self._share_QS[rows, s] = np.maximum(self.rest_Q[rows] - trial.score_Q, 0) / self._suspects.score_Q[rows]
+        # of a row that was ordinary already, what was expected without the columns that were hidden before stays
+        is_known_QD = (self.rest_Q[rows] <= self.usual_Q2[rows, 0])[:, None] & self._hidden_QD[rows]
+        is_known_QR = is_known_QD[:, self._ensemble.spec.feature_of_unit]
+        units = len(self._ensemble.margin_F2)
+        np.copyto(trial.mean_QF, self._mean_QF[rows], where=is_known_QR[:, :units])
+        np.copyto(trial.likeliest_QC, self._likeliest_QC[rows], where=is_known_QR[:, units:])
+        self._mean_QF[rows], self._likeliest_QC[rows] = trial.mean_QF, trial.likeliest_QC
+        self._is_alone_Q[rows] &= is_known_QD.any(axis=1) | (s == 0)
+        self._hidden_QD[rows, trial.feature_Q] = True
+        self.rest_Q[rows] = np.minimum(self.rest_Q[rows], trial.score_Q)
+        risen_Q2 = self._suspects.usual_Q2[rows] * self._ensemble.rise_D2[trial.feature_Q]
         self.usual_Q2[rows] = np.maximum(self.usual_Q2[rows], risen_Q2)
 
     def found(self) -> Culprits:
@@ -207,8 +253,20 @@ class _Search:
         order_QS = np.argsort(-np.where(self._feature_QS < 0, -1, self._share_QS), axis=1, kind="stable")
         feature_QS = np.take_along_axis(self._feature_QS, order_QS, axis=1)
         share_QS = np.take_along_axis(self._share_QS, order_QS, axis=1)
+        feature_QS[:, 1:][share_QS[:, 1:] == 0] = -1  # the first that was chosen, if the row scores higher without it
+        first_Q = self._feature_QS[:, 0]
+        is_odd_Q = self._is_odd(np.arange(len(first_Q)), self._mean_QF, first_Q)
+        has_range_QS = (feature_QS == first_Q[:, None]) & (self._is_alone_Q & is_odd_Q)[:, None]
         is_all_Q = self.rest_Q <= self.usual_Q2[:, 0]
-        return Culprits(feature_QS, share_QS, is_all_Q, self._mean_QF, self._likeliest_QC)
+        return Culprits(feature_QS, share_QS, has_range_QS, is_all_Q, self._mean_QF, self._likeliest_QC)
+
+
+def _lowest(trials: Sequence[_Trial]) -> _Trial:
+    """Of several trials of the same rows, each row's with the lowest score; of equals, the first."""
+    best_Q, every = np.argmin([trial.rank_Q for trial in trials], axis=0), np.arange(len(trials[0].score_Q))
+    return _Trial(
+        *(np.stack(values)[best_Q, every] for values in zip(*(vars(t).values() for t in trials), strict=True))
+    )
 
 
 def hide(spec: FeatureSpec, rows: Batch, hidden_ND: NDArray[np.bool_]) -> Batch:

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_model.features.feature import MISSING, Expectation, Words
+from vae_model.features.categories import RARE
+from vae_model.features.feature import MISSING, Expectation, Feature, Words
+from vae_model.printable import printable, quoted
 from vae_model.scoring.ensemble import Ensemble
 from vae_model.scoring.masking import Culprits, Suspects
 
@@ -21,9 +23,9 @@ TYPE = pa.list_(
 )
 SAID = 3
 """A sentence names so many columns at most."""
-ALONE, ALMOST_ALL = 0.5, 0.9
-"""Of a row that is not ordinary without its reasons: from this share on the first one explains most of the score; and
-from this on its reasons explain almost all of it."""
+ALONE, ALMOST_ALL, LEAST_TOLD = 0.5, 0.9, 0.01
+"""Of a row that is not ordinary without its reasons: from this share on the first one explains most of the score;
+from this on its reasons explain almost all of it; and a smaller one than this is not told in figures."""
 
 
 class Reason(NamedTuple):
@@ -32,10 +34,8 @@ class Reason(NamedTuple):
     feature: str
     share: float
     words: Words
-    interval: str
-    """The range that is expected; empty of what is no number, and where no sentence is asked for."""
-    is_unseen: bool
-    """Whether it is a category whose value never occurred in training."""
+    clause: str
+    """What the row's sentence says of it; empty where none is asked for."""
 
 
 class Explained(NamedTuple):
@@ -45,6 +45,8 @@ class Explained(NamedTuple):
     reasons: list[Reason]
     is_ordinary: bool
     """Whether the row would be ordinary without them."""
+    is_all: bool
+    """Whether there is no other, as far as was looked; not where so many were asked for and no more."""
 
 
 def put_into_words(
@@ -53,7 +55,7 @@ def put_into_words(
     rows_Q: NDArray[np.intp],
     suspects: Suspects,
     found: Culprits,
-    with_intervals: bool,
+    in_sentences: bool,
 ) -> list[Explained]:
     """The culprits of some rows in words; ``arrays`` are the feature columns as they came, ``rows_Q`` the rows' places
     in them.
@@ -77,16 +79,18 @@ def put_into_words(
         each = zip(
             zip(of_Q.tolist(), of_S.tolist(), strict=True), arrays[index].take(pa.array(rows_Q[of_Q])),
             found.share_QS[of_Q, of_S].tolist(), expected_QR4[of_Q, own].transpose(0, 2, 1).tolist(),
-            is_unseen or [False] * len(of_Q), strict=True,
+            found.has_range_QS[of_Q, of_S].tolist(), is_unseen or [False] * len(of_Q), strict=True,
         )  # fmt: skip
-        for place, value, share, numbers, unseen in each:
+        for place, value, share, numbers, has_range, unseen in each:
             expected = Expectation(*numbers)
-            words = kind.words(feature, value, expected)
-            interval = kind.interval(feature, expected) if with_intervals else ""
-            reasons[place] = Reason(feature.name, share, words, interval, unseen)
-    counts_Q = (found.feature_QS >= 0).sum(axis=1).tolist()
+            words, told = kind.words(feature, value, expected), ""
+            if in_sentences:
+                interval = kind.interval(feature, value, expected) if has_range else ""
+                told = clause(feature, value.is_valid, words, interval, unseen)
+            reasons[place] = Reason(feature.name, share, words, told)
+    counts_Q, most = (found.feature_QS >= 0).sum(axis=1).tolist(), found.feature_QS.shape[1]
     return [
-        Explained(row, [reasons[q, s] for s in range(counts_Q[q])], is_ordinary)
+        Explained(row, [reasons[q, s] for s in range(counts_Q[q])], is_ordinary, counts_Q[q] < most)
         for q, (row, is_ordinary) in enumerate(zip(rows_Q.tolist(), found.is_all_Q.tolist(), strict=True))
     ]
 
@@ -130,18 +134,28 @@ class Columns:
 def sentence(explained: Explained) -> str:
     """The reasons of a row as one sentence."""
     reasons = explained.reasons
-    parts = [_clause(reason) for reason in reasons[:SAID]]
+    parts = [reason.clause for reason in reasons[:SAID]]
     if more := len(reasons) - SAID if len(reasons) > SAID else 0:
         parts.append(f"and {more} more column{'s' if more > 1 else ''}")
     return "; ".join([*parts, _what_is_left(explained)]) + "."
 
 
-def _clause(reason: Reason) -> str:
-    observed, expected = reason.words
+def clause(feature: Feature, is_there: bool, words: Words, interval: str, is_unseen: bool) -> str:
+    """A reason in a sentence. Texts stand in quotes, so that no value reads as the sentence's own words."""
+    name, (observed, expected) = feature.name, words
+    if feature.family == "string" and is_there:
+        observed = quoted(observed)
+    if feature.family == "string" and expected != RARE:
+        expected = quoted(expected)
+    if feature.family == "array":
+        if not is_there:
+            return f"{name} is {observed}, expected {expected}"
+        element, observed = observed.split(": ", 1)
+        name, expected = name + element, expected.removeprefix(f"{element}: ")
     verb = "is " if observed == MISSING else ""
-    never = " (never seen in training)" if reason.is_unseen else ""
-    usual = f"about {expected} ({reason.interval})" if reason.interval else expected
-    return f"{reason.feature} {verb}{observed}{never}, expected {usual}"
+    never = " (never seen in training)" if is_unseen else ""
+    about = "about " if feature.kind in ("numeric", "vector") and feature.scale[0] else ""
+    return f"{printable(name)} {verb}{observed}{never}, expected {about}{expected}{f' ({interval})' * bool(interval)}"
 
 
 def _what_is_left(explained: Explained) -> str:
@@ -149,7 +163,9 @@ def _what_is_left(explained: Explained) -> str:
     if explained.is_ordinary:
         return f"without {('it', 'both')[len(reasons) - 1] if len(reasons) < 3 else 'them'} the row is ordinary"
     total = sum(reason.share for reason in reasons)
-    they_make = f"{'it makes' if len(reasons) == 1 else 'they make'} up {total:.0%} of its score"
+    share = f"{total:.0%}" if total >= LEAST_TOLD else f"less than {LEAST_TOLD:.0%}"
+    they_make = f"{'it makes' if len(reasons) == 1 else 'they make'} up {share} of its score"
     if reasons[0].share < ALONE:
         return f"no column alone explains it ({they_make})"
-    return they_make if total >= ALMOST_ALL else f"{they_make}, and no other column alone explains the rest"
+    is_told = total >= ALMOST_ALL or not explained.is_all
+    return they_make if is_told else f"{they_make}, and no other column alone explains the rest"

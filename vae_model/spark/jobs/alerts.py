@@ -59,7 +59,7 @@ def write(
         for attempt in tries.tries(alerts):
             with attempt, transport.as_rows(spark):
                 gone = stale(keys, config, alerts, run) if alerts.mode == "merge" and not scored.anew else None
-                stamp = replace(scored.stamp, position=None, mode=alerts.mode)
+                stamp = replace(scored.stamp, position=None, mode=alerts.mode, alerts=False)
                 sink.write(made, Writing(alerts, stamp, scored.where, scored.anew, gone, keys))
         return log_stage("alerts", _count(spark, alerts, run), started)
     except frames.ENGINE_ERRORS as error:
@@ -78,7 +78,7 @@ def make_up(spark: SparkSession, config: Config, detector: Detector | None, but:
     """
     alerts, (source, output) = config.alerts_output, config.for_scoring()
     last = sink.stamp(spark, output) if alerts else None
-    if alerts is None or last is None or last.run == but or not _lacks(spark, alerts, last.run):
+    if alerts is None or last is None or not last.alerts or last.run == but or not _lacks(spark, alerts, last.run):
         return
     if alerts.mode == "replace_where":
         log.warning("The run %s was cut off before its alerts were written to %s: run it again", last.run, alerts)

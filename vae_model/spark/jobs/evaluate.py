@@ -35,7 +35,7 @@ FEW = 100
 TIMES = ("date", "timestamp")
 VALUES = ("boolean", "integer", "decimal", "string", "date")
 """Families of columns whose values make segments: of the others hardly two rows have the same."""
-NAMES = ("anomaly_score", "anomaly_p_value", "anomaly_model")
+NAMES = ("anomaly_score", "anomaly_model")
 """The columns by which a scored table is known, and counted."""
 
 
@@ -78,7 +78,7 @@ def what_if(
     try:
         what = "Counting" if rows.is_output else "Scoring"
         with watch(spark, what, tasks), transport.as_rows(spark):
-            found, others = tally(rows.frame, prefix, detector.scorer.name, cuts, parts)
+            found, others = tally(rows.frame, prefix, detector.scorer, cuts, parts)
     except frames.READ_ERRORS as error:
         raise _counting_error(error, rows) from error
     if found is None:
@@ -102,7 +102,8 @@ def _output(spark: SparkSession, config: Config, detector: Detector) -> _Rows | 
     if output is None:
         return None
     frame = existing(spark, output)
-    if frame is None or not {output.prefix + name for name in NAMES} <= set(frame.columns):
+    needed = {*(output.prefix + name for name in NAMES), *detector.scorer.rule.by}
+    if frame is None or not needed <= set(frame.columns):
         return None
     if output.path is not None and output.format == "parquet" and output.partition_by:
         listing = listed(spark, Source(path=output.path))

@@ -82,7 +82,8 @@ def score_prepared(
     source, output = config.for_scoring()
     rows = spread(prepared.rows, source.partitions)
     spark = rows.sparkSession
-    stamp = Stamp(run_id, config.key, detector.scorer.name, prepared.position, config.digest, output.mode)
+    stamp = Stamp(run_id, config.key, detector.scorer.name, prepared.position, config.digest, output.mode,
+                  config.alerts is not None)  # fmt: skip
     keys = rows.select(*map(frames.column, config.key)) if config.key else None
     writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone, keys, prepared.after)
     if writing.mode != "replace":  # else they would go the moment that they are there

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, StringType, StructField, StructType
 
 from vae_model.errors import SchemaError
 from vae_model.evaluation.what_if import Cut, Tallies, Tally
 from vae_model.features.schema import Column
-from vae_model.spark.frames import column, to_arrow
+from vae_model.scoring.scorer import Scorer
+from vae_model.spark.frames import column, free_name, to_arrow
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -30,18 +34,22 @@ class Parts(NamedTuple):
     by: Sequence[str]
 
 
-def tally(frame: DataFrame, prefix: str, model: str, cuts: Sequence[Cut], parts: Parts) -> tuple[Tallies | None, int]:
+def tally(
+    frame: DataFrame, prefix: str, scorer: Scorer, cuts: Sequence[Cut], parts: Parts
+) -> tuple[Tallies | None, int]:
     """What is counted of the rows that a model has scored, and how many others there are. None where it is no row.
 
-    The rows are read once: counted by all that parts them together, and these counts are added up for each. No row
-    comes here. Raises ``frames.READ_ERRORS``, and SchemaError where the parts are too many.
+    What is flagged is told by the scores: the table's p-values are those of the decision that it was scored by. The
+    rows are read once: counted by all that parts them together, and these counts are added up for each. No row comes
+    here. Raises ``frames.READ_ERRORS``, and SchemaError where the parts are too many.
     """
     keys = {f"s{i}": column(name).cast("string") for i, name in enumerate(parts.by)}
     keys |= {"day": _day(parts.time)} if parts.time else {}
     keys |= {"run": column(parts.run)} if parts.run else {}
-    own = F.coalesce(column(prefix + "anomaly_model") == F.lit(model), F.lit(False))
+    frame, ranked = _ranked(frame, column(prefix + "anomaly_score"), scorer)
+    own = F.coalesce(column(prefix + "anomaly_model") == F.lit(scorer.name), F.lit(False))
     conditions = {"rows": own, "scored": own & column(prefix + "anomaly_score").isNotNull(), "others": ~own}
-    conditions |= {f"c{i}": own & _is_flagged(cut, prefix) for i, cut in enumerate(cuts)}
+    conditions |= {f"c{i}": own & cut.flags(ranked) for i, cut in enumerate(cuts)}
     counts = [F.count(F.when(condition, 1)).alias(name) for name, condition in conditions.items()]
     finest = frame.groupBy(*(value.alias(name) for name, value in keys.items())).agg(*counts)
     groups = {WHOLE: [], RUNS: ["run"] if parts.run else None, DAYS: ["day"] if parts.time else None,
@@ -63,10 +71,20 @@ def tally(frame: DataFrame, prefix: str, model: str, cuts: Sequence[Cut], parts:
     return _tallies(found, len(cuts), len(parts.by))
 
 
-def _is_flagged(cut: Cut, prefix: str) -> SparkColumn:
-    if cut.p_value is None:
-        return column(prefix + "anomaly_score") >= F.lit(cut.score)
-    return column(prefix + "anomaly_p_value") <= F.lit(cut.p_value)
+def _ranked(frame: DataFrame, score: SparkColumn, scorer: Scorer) -> tuple[DataFrame, SparkColumn]:
+    """Scored rows, and what is decided on: their scores, over the levels of their segments where it is by them."""
+    if scorer.segments is None or not scorer.rule.by:
+        return frame, score
+    by, other = scorer.segments.by, free_name(frame.columns, "__segment")
+    names = [f"{other}{i}" for i in range(len(by))]
+    types = [*(StructField(name, StringType()) for name in names), StructField(other, DoubleType())]
+    rows = [
+        (*values, level) for values, level in zip(scorer.segments.values, scorer.segments.level_S.tolist(), strict=True)
+    ]
+    levels = frame.sparkSession.createDataFrame(rows, StructType(types))
+    conditions = (column(own).cast("string").eqNullSafe(F.col(name)) for own, name in zip(by, names, strict=True))
+    joined = frame.join(F.broadcast(levels), reduce(and_, conditions), "left")
+    return joined, score / F.coalesce(F.col(other), F.lit(1.0))
 
 
 def _day(time: Column) -> SparkColumn:

@@ -13,7 +13,7 @@ from vae_model.config.config import Config
 from vae_model.config.tables import Output
 from vae_model.errors import OutputError, SchemaError
 from vae_model.places import literals
-from vae_model.spark.frames import column, without
+from vae_model.spark.frames import column, columns, without
 from vae_model.spark.sinks import sink
 from vae_model.spark.sinks.reading import existing, in_sql, read_output
 from vae_model.spark.sinks.sliced import needs_more
@@ -63,6 +63,11 @@ def check_alerts(spark: SparkSession, config: Config, frame: DataFrame, slice_: 
             f"none named {', '.join(ALERT.names)}",
             hint="Rename them in a view.",
         )
+    if maps := [one.name for one in columns(frame) if one.name in config.key and "map<" in one.type]:
+        raise SchemaError(
+            f"Alerts cannot be ordered by the key's column {', '.join(maps)}.", "types that have an order", "a map",
+            "Choose another column that identifies a row.",
+        )  # fmt: skip
     keys = frame.select(*map(column, config.key))
     if anew:
         alerts = alerts.model_copy(update={"mode": "replace"})
@@ -119,8 +124,11 @@ def sentence(reasons: Column) -> Column:
 
 
 def worst_first(prefix: str, key: list[str]) -> list[Column]:
-    """The order of scored rows by their score, the same on each engine."""
-    return [column(prefix + "anomaly_score").desc(), *(column(name).asc_nulls_first() for name in key)]
+    """The order of scored rows, the same on each engine: by what they were decided by, and of the finest p-value by
+    their scores.
+    """
+    p_value, score = (column(prefix + name) for name in ("anomaly_p_value", "anomaly_score"))
+    return [p_value.asc(), score.desc(), *(column(name).asc_nulls_first() for name in key)]
 
 
 def stale(chosen: DataFrame, config: Config, alerts: Output, run: str) -> DataFrame | None:

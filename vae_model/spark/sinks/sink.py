@@ -217,7 +217,7 @@ def _qualified(spark: SparkSession, table: str) -> list[str]:
     """The parts of a table's name with those it leaves out; Spark folds case."""
     parts = identifiers.parts(table)
     outer = [spark.catalog.currentCatalog(), spark.catalog.currentDatabase()] if len(parts) < 3 else []
-    return [part.lower() for part in [*outer, *parts][-3:]]
+    return [part.lower() for part in [*outer[: 3 - len(parts)], *parts]]
 
 
 def write(frame: DataFrame, writing: Writing) -> None:
