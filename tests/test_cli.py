@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from vae_model import Config, Detector
+from vae_model import cli as cli_module
 from vae_model.cli import app, guarded
 from vae_model.runs.versions import Versions
 from vae_model.scoring.scorer import Scorer
@@ -673,3 +674,25 @@ def test_what_evaluate_cannot_do(trained, cli, options, code, words):
     assert (ended, out) == (code, "")
     for word in words:
         assert word in err
+
+
+def test_a_job_with_alerts_trains_and_scores(place, cli):
+    """One command; the alerts are no part of the model."""
+    code, out, err = cli("run", "--config", "pumps.yaml", "--set", "alerts={path: alerts, budget: 2}")
+    assert code == 0, err
+    assert "Alerts: 2 in alerts" in out and Detector.load("pumps.vae").config.alerts is None
+
+
+@pytest.mark.parametrize(
+    ("place_of", "expected"),
+    [({"path": "a", "format": "delta"}, (True, False)), ({"path": "s3://a/b", "format": "parquet"}, (False, True))],
+)
+def test_a_session_has_what_the_alerts_need(monkeypatch, place_of, expected):
+    """Delta's jar and the object store's, where only the alerts are there."""
+    asked = []
+    monkeypatch.setattr("vae_model.spark.engines.session.session", lambda engine, *needs: asked.append(needs))
+    parquet = {"path": "a.parquet", "format": "parquet"}
+    cli_module._session(
+        Config.model_validate({"key": ["id"], "source": parquet, "output": parquet, "alerts": place_of})
+    )
+    assert asked == [expected]

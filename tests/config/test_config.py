@@ -307,6 +307,11 @@ def test_values_out_of_range_are_refused(refused, text):
             "decision: {threshold: 3, by: [carrier]}",
             "decision: 'by' goes with a rate or with expected alerts: a 'threshold' is one for all segments",
         ),
+        ("key: [id, day, id]", "(whole file): columns named twice in 'key': id"),
+        (
+            "{key: [id], output: {path: a}, alerts: {path: b, budget: 3000000000}}",
+            "alerts.budget: input should be less than or equal to 2147483647, found 3000000000",
+        ),
         ("decision: {by: [b, a, b]}", "decision: columns named twice in 'by': b"),
         (
             "decision: {expected_alerts: {alerts: 10, rows: 10}}",

@@ -86,7 +86,8 @@ def test_a_rounded_column_writes_its_values_in_full(value, decimals):
     [(1048.36058, 5, "1048.36"), (276.1872, 5, "276.187"),
      (741.0, 2, "741.00"), (7, 0, "7"), (True, 0, "1"), (Decimal("1.50"), 2, "1.50"), (1 / 3, 2, "0.333333"),
      (1234567.891, None, "1234568"), (1234567.891, 3, "1234567.89"),
-     (98765432109.125, 3, "98765432109.12"), (1e12, None, "1e+12"), (1e12, 0, "1000000000000"), (float("inf"), 2, "inf")],
+     (98765432109.125, 3, "98765432109.12"), (1e12, None, "1e+12"), (1e12, 0, "1000000000000"),
+     (float("inf"), 2, "inf")],
 )  # fmt: skip
 def test_a_value_is_written_as_its_column_writes_it(number, decimals, text):
     """In full where its column is rounded, by its first digits elsewhere."""

@@ -1,5 +1,7 @@
 """Culprits: the columns without which a row would be ordinary."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -35,10 +37,15 @@ def detector():
     return Detector(Config.model_validate({"decision": {"false_alarm_rate": 0.01}})).fit(rows(3000, 0))
 
 
+def explained(detector, table, column):
+    """A column of what is computed of each row, flagged or not."""
+    arrays = [table.column(name).combine_chunks() for name in detector.scorer.names]
+    return detector.scorer.explain(arrays).field(column).to_pylist()
+
+
 def reasons(detector, table):
     """The reasons of each row, flagged or not."""
-    arrays = [table.column(name).combine_chunks() for name in detector.scorer.names]
-    return detector.scorer.explain(arrays).field("anomaly_reasons").to_pylist()
+    return explained(detector, table, "anomaly_reasons")
 
 
 def changed(table, row, **values):
@@ -102,6 +109,57 @@ def test_the_reasons_of_a_row_do_not_depend_on_its_neighbours(detector, data):
     shares = [[reason["share"] for reason in one] for one in together]
     assert all(own == sorted(own, reverse=True) and min(own) >= 0 and sum(own) <= 1 + 1e-9 for own in shares)
     assert all(len({reason["feature"] for reason in one}) == len(one) <= 5 for one in together)
+
+
+def test_the_shares_of_any_row_add_up_to_at_most_its_score(detector):
+    """Of ordinary rows too, some of which score higher without any column: what explains nothing stands beside no
+    other reason.
+    """
+    for found in reasons(detector, rows(400, 7)):
+        shares = [reason["share"] for reason in found]
+        assert sum(shares) <= 1 + 1e-9 and (len(shares) == 1 or min(shares) > 0)
+
+
+def test_trials_in_one_go_find_what_trials_one_by_one_find(detector, monkeypatch):
+    """However many rows are looked at together: how many trials are made at once decides nothing."""
+    table = rows(300, 5)
+    monkeypatch.setattr(masking, "AT_ONCE", 0)
+    few = reasons(detector, table)
+    monkeypatch.setattr(masking, "AT_ONCE", 1 << 30)
+    assert reasons(detector, table) == few
+
+
+def test_what_is_expected_of_the_only_culprit_does_not_hang_on_how_many_reasons_are_asked_for(detector):
+    """Where the row is ordinary without it: another column that is named beside it is not hidden for it."""
+    table, ordinary = rows(300, 8), 0
+    one = detector.with_decision(detector.config.decision.model_copy(update={"reasons": 1}))
+    for row in range(30):
+        wrong = changed(table.slice(row, 1), 0, n4=table["n4"][row].as_py() + 3)
+        (first, *_), (alone,) = reasons(detector, wrong)[0], reasons(one, wrong)[0]
+        assert first["feature"] == alone["feature"]
+        if explained(one, wrong, "reason")[0].endswith("; without it the row is ordinary."):
+            assert first["expected"] == alone["expected"]
+            ordinary += 1
+    assert ordinary >= 20
+
+
+def test_a_range_holds_the_true_value_as_often_as_it_says():
+    """It is told of a column that is wrong alone, and holds what was there in nine of ten rows; of several that are
+    wrong together, and leave nothing that tells what they were, there is none.
+    """
+    draw = np.random.default_rng(0)
+    a = draw.normal(100, 10, 4000)
+    table = pa.table({"a": a, "b": a + draw.normal(0, 0.2, 4000)} | {f"n{i}": draw.normal(size=4000) for i in range(3)})
+    detector = Detector(Config.model_validate({})).fit(table.slice(0, 3700))
+    held = []
+    for row in range(3700, 4000):
+        both = changed(table.slice(row, 1), 0, a=400.0, b=-300.0)
+        alone = changed(table.slice(row, 1), 0, b=table["b"][row].as_py() + 60)
+        two, one = explained(detector, pa.concat_tables([both, alone]), "reason")
+        assert "(" not in two
+        found = re.search(r"b \S+, expected about \S+ \((\S+) to (\S+)\)", one)
+        held += [float(found[1]) <= table["b"][row].as_py() <= float(found[2])] if found else []
+    assert len(held) > 250 and np.mean(held) == pytest.approx(0.9, abs=0.06)
 
 
 def test_many_rows_are_explained_a_few_at_a_time(detector, monkeypatch):

@@ -77,7 +77,8 @@ def interval(
     if decimals is None:
         return ""
     first, last = rounded(low, decimals, ROUND_CEILING), rounded(high, decimals, ROUND_FLOOR)
-    return f"{first} to {last}" if Decimal(first) < Decimal(last) else ""
+    is_told = Decimal(first) < Decimal(last) and (seen is None or not Decimal(first) <= seen <= Decimal(last))
+    return f"{first} to {last}" if is_told else ""
 
 
 def rounded(number: float | Decimal, decimals: int, rounding: str = ROUND_HALF_EVEN) -> str:

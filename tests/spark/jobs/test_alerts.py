@@ -249,6 +249,15 @@ def test_a_killed_run_that_is_done_again_writes_its_alerts(job, monkeypatch, mod
     assert names(told(job, config)) == names(flagged(job, config))
 
 
+@pytest.mark.parametrize("mode", ["append", "replace_where"])
+def test_a_run_that_was_to_write_no_alerts_lacks_none(job, caplog, mode):
+    """Alerts that a config asks for from now on are those of its runs from now on, and no run was cut off."""
+    without = job.config(DAYS[0], mode).model_copy(update={"alerts": None})
+    run(job.spark, without, "one", train=False)
+    job.run("two", DAYS[1], mode)
+    assert [row["id"] for row in told(job, job.config())] == [22, 21] and "cut off" not in caplog.text
+
+
 def test_a_slice_whose_alerts_are_lacking_is_told(job, monkeypatch, caplog):
     """The next run does not know which it was."""
     killed(job, monkeypatch, "one", DAYS[0], "replace_where")

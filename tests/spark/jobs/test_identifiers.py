@@ -64,11 +64,12 @@ def test_tables_by_full_name_are_read_and_written(engine, path, detector, tmp_pa
         engine.sql(f"DROP TABLE {identifiers.table(table)}")
 
 
-def test_a_short_and_a_full_name_of_one_table_are_the_same_place(engine, path, detector, tmp_path):
-    """An output that is the source under its full name is refused."""
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_a_short_and_a_longer_name_of_one_table_are_the_same_place(engine, path, detector, tmp_path, parts):
+    """An output that is the source under another name is refused: with its schema, and with its catalog too."""
     engine.range(3).write.mode("overwrite").format("parquet").saveAsTable("same_place")
-    full = f"{engine.catalog.currentCatalog()}.{engine.catalog.currentDatabase()}.SAME_place"
-    config = job(path, tmp_path, source={"table": "same_place"}, output={"table": full})
+    full = [engine.catalog.currentCatalog(), engine.catalog.currentDatabase(), "SAME_place"]
+    config = job(path, tmp_path, source={"table": "same_place"}, output={"table": ".".join(full[-parts:])})
     with pytest.raises(OutputError, match="the same place as the source"):
         sink.check_output(engine, config.source, config.output, engine.table("same_place"), [])
     engine.sql("DROP TABLE same_place")

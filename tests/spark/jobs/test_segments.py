@@ -1,7 +1,10 @@
 """Decisions by segments on every engine: the columns come with the sample, go to the workers, and are checked first."""
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
@@ -14,7 +17,7 @@ from vae_model.config.load import parse_config
 from vae_model.config.sections import Decision
 from vae_model.errors import ConfigError, SchemaError, TrainingError
 from vae_model.runs.record import SCHEMA
-from vae_model.spark import run, score, train
+from vae_model.spark import run, score, train, what_if
 from vae_model.spark.frames import from_arrow, to_arrow
 from vae_model.spark.jobs.run import run_training
 from vae_model.spark.jobs.train import run_train
@@ -174,3 +177,40 @@ def test_a_runs_table_of_an_earlier_version_goes_on(engine, place, detector, tmp
     found = ledger(engine, settings).find(record.run_id)
     assert (found.status, found.anomalies, found.finest_rate) == ("succeeded", record.anomalies, None)
     assert record.finest_rate is not None
+
+
+@pytest.mark.parametrize("by_of", ["table", "question"])
+def test_what_another_decision_would_flag_is_told_by_the_scores(engine, place, detector, tmp_path, by_of):
+    """A table that was scored by segments, asked for a decision without them, and the other way round: what scoring by
+    that decision flags, in the whole and by segment.
+    """
+    plain = {"false_alarm_rate": 0.05}
+    scoring, asked = (BY, plain) if by_of == "table" else (plain, BY)
+    wanted = config(place, tmp_path, decision=asked)
+    detector.save(str(tmp_path / "plant.vae"))
+    deciding = detector.with_decision(config(place, tmp_path, decision=scoring).decision)
+    rows, scored = table(), deciding.score(table())
+    (tmp_path / "scored").mkdir()
+    both = {name: own[name] for own in (rows, scored) for name in own.column_names}
+    pq.write_table(pa.table(both), tmp_path / "scored" / "part.parquet")
+    found = what_if(engine, wanted, by=["site"])
+    flagged = detector.with_decision(wanted.decision).score(table())["is_anomaly"]
+    expected = Counter(rows["site"].filter(flagged).to_pylist())
+    own = next(one for one in found.estimates if one.cut.is_configured)
+    assert found.subject.is_output and own.alerts == sum(expected.values())
+    assert own.alerts != sum(scored["is_anomaly"].to_pylist())
+    told = {one.values["site"]: one.alerts for one in found.segments if one.alerts}
+    assert told == expected
+
+
+def test_a_budget_goes_by_what_decides(engine, place, detector, tmp_path):
+    """By segments, the alerts are the flagged rows of the lowest p-values, whatever segment has the highest scores."""
+    job = config(place, tmp_path, alerts={"path": str(tmp_path / "alerts"), "format": "parquet", "budget": 20})
+    detector.save(str(tmp_path / "plant.vae"))
+    run(engine, job, "a run", train=False)
+    scored = pq.read_table(tmp_path / "scored").filter(pc.field("is_anomaly"))
+    found = pq.read_table(tmp_path / "alerts").sort_by("rank")
+    p_values = np.sort(scored["anomaly_p_value"].to_numpy())[:20]
+    np.testing.assert_array_equal(found["anomaly_p_value"].to_numpy(), p_values)
+    highest = set(scored.sort_by([("anomaly_score", "descending")])["id"].to_pylist()[:20])
+    assert set(found["id"].to_pylist()) != highest

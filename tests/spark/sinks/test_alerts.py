@@ -76,3 +76,10 @@ def test_what_can_be_passes(engine, frame, tmp_path, own, output):
         alerts={"path": str(tmp_path / "alerts"), **own},
     )  # fmt: skip
     check_alerts(engine, config, frame, config.output.where, anew=False)
+
+
+def test_a_key_without_an_order_is_told(engine, frame, tmp_path):
+    """Ranks go by the key where scores are the same."""
+    config = job("elsewhere", tmp_path, key=["m"], alerts={"path": str(tmp_path / "alerts")})
+    with pytest.raises(SchemaError, match="cannot be ordered by the key's column m"):
+        check_alerts(engine, config, frame.selectExpr("map(id, 1) AS m", "*"), None, anew=False)
