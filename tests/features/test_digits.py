@@ -41,7 +41,7 @@ def test_a_number_is_said_as_closely_as_it_is_known(number, width, decimals, tex
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.none() | st.integers(0, 6))
 def test_a_range_in_words_holds_the_range(low, width, decimals):
-    """Its ends are rounded outwards by a third of its width at most; those of a column with few digits, inwards."""
+    """Its ends are rounded outwards by a third of its width at most; those of a column with few digits, to the nearest."""
     text = interval(low, low + width, width, decimals)
     if not text:
         assert decimals is not None and width < 2 * 10.0**-decimals
@@ -68,9 +68,10 @@ def test_a_range_in_words_leaves_out_what_lies_outside(low, width, beyond, is_ab
     assert not begin <= float(own(outside, decimals)) <= end
 
 
-def test_a_range_of_whole_numbers_has_those_within():
-    """The first and the last; none where there is one or none."""
-    assert interval(4.6, 7.4, 2.8, 0, 8) == "5 to 7"
+def test_a_range_of_whole_numbers_is_told_in_whole_numbers():
+    """Those nearest to its ends, or nearest within where these would reach what lies outside; two of them or none."""
+    assert interval(4.6, 7.4, 2.8, 0, 8) == interval(5.4, 7.4, 2, 0, 8) == "5 to 7"
+    assert interval(4.6, 7.6, 3, 0, 8) == "5 to 7"
     assert interval(4.6, 5.9, 1.3, 0, 6) == interval(5.1, 5.9, 0.8, 0, 6) == ""
 
 

@@ -64,8 +64,8 @@ def interval(
     low: float | Decimal, high: float | Decimal, width: float, decimals: int | None, outside: Any = None
 ) -> str:
     """A range in words, its ends rounded outwards to about a tenth of its width, or as much finer as it takes to leave
-    out what lies ``outside``. Of values that have no finer digits, the first and the last within; empty if there are
-    none such.
+    out what lies ``outside``. Of values that have no finer digits, those that are nearest to its ends, or nearest within;
+    empty if there are no such two.
     """
     seen = None if is_missing(outside) else Decimal(own(outside, decimals))
     for coarse in range(places(10 * width, None), places(10 * width, None) + DIGITS):
@@ -76,9 +76,11 @@ def interval(
             return " to ".join(texts)
     if decimals is None:
         return ""
-    first, last = rounded(low, decimals, ROUND_CEILING), rounded(high, decimals, ROUND_FLOOR)
-    is_told = Decimal(first) < Decimal(last) and (seen is None or not Decimal(first) <= seen <= Decimal(last))
-    return f"{first} to {last}" if is_told else ""
+    for up, down in ((ROUND_HALF_EVEN, ROUND_HALF_EVEN), (ROUND_CEILING, ROUND_FLOOR)):
+        first, last = rounded(low, decimals, up), rounded(high, decimals, down)
+        if Decimal(first) < Decimal(last) and (seen is None or not Decimal(first) <= seen <= Decimal(last)):
+            return f"{first} to {last}"
+    return ""
 
 
 def rounded(number: float | Decimal, decimals: int, rounding: str = ROUND_HALF_EVEN) -> str:
