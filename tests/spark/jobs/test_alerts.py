@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
@@ -101,8 +102,12 @@ def killed(job, monkeypatch, *arguments, **settings):
 
 
 def test_each_flagged_row_is_an_alert(job, detector):
-    """By default: one flat row with its key, the worst first, and why, in the words of the scored table."""
+    """By default: one flat row with its key, the worst first, and why: in the words of the scored table, and in the
+    sentence that the detector has for the row without an engine.
+    """
     config, record = job.config(), job.run("a run")
+    source = pd.read_parquet(f"{job.folder}/source.parquet")
+    said = detector.scorer.explain([pa.array(source[name]) for name in detector.scorer.names]).field("reason")
     found, rows = told(job, config), {row["id"]: row for row in flagged(job, config)}
     assert [row["id"] for row in found] == [22, 21, 5, 3] and [row["rank"] for row in found] == [1, 2, 3, 4]
     assert list(found[0]) == [*KEY, *ALERT.names]
@@ -115,6 +120,7 @@ def test_each_flagged_row_is_an_alert(job, detector):
         assert row["top_feature"] == first["feature"]
         assert all(row[name] == first[name] for name in ("observed", "expected", "share"))
         assert row["top_feature"] == "a" and row["observed"] in row["reason"] and "row is ordinary." in row["reason"]
+        assert row["reason"] == said[row["id"]].as_py()
 
 
 def test_every_engine_gives_the_same_alerts(job, on_sail, tmp_path):
