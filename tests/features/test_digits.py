@@ -41,7 +41,7 @@ def test_a_number_is_said_as_closely_as_it_is_known(number, width, decimals, tex
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.none() | st.integers(0, 6))
 def test_a_range_in_words_holds_the_range(low, width, decimals):
-    """Its ends are rounded outwards by a third of its width at most; those of a column with few digits, to the nearest."""
+    """Its ends are rounded outwards by a third of its width at most; of a column with few digits, to the nearest."""
     text = interval(low, low + width, width, decimals)
     if not text:
         assert decimals is not None and width < 2 * 10.0**-decimals

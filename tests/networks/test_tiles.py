@@ -11,12 +11,11 @@ from vae_model.networks.tiles import BLOCK, INNER, MARGIN, TILE
 @pytest.mark.parametrize("rows", [0, 1, INNER - 1, INNER, INNER + 1, BLOCK])
 @pytest.mark.parametrize("columns", [0, 1, 5])
 def test_rows_come_back_as_they_were(rows, columns):
-    """All rows, some rows, and one value a row are taken from tiles in the order of the rows."""
+    """All rows, and one value a row, are taken from tiles in the order of the rows."""
     rows_NX = np.random.default_rng(0).normal(size=(rows, columns))
     tiles_BXW = tiles.of_rows(rows_NX)
     assert tiles_BXW.shape == (-(-rows // INNER), columns, TILE)
     np.testing.assert_array_equal(tiles.to_rows(tiles_BXW, rows), rows_NX)
-    np.testing.assert_array_equal(tiles.pick(tiles_BXW, np.arange(rows)[::-3]), rows_NX[::-3])
     for column in range(columns):
         np.testing.assert_array_equal(tiles.values(tiles_BXW[:, column], rows), rows_NX[:, column])
 
@@ -26,11 +25,7 @@ def test_rows_come_back_as_they_were(rows, columns):
 def test_rows_taken_from_tiles_are_a_copy(rows, columns):
     """They stay as they are when the tiles' memory is used for the next rows, be it a single tile."""
     tiles_BXW = tiles.of_rows(np.ones((rows, columns)))
-    taken = [
-        tiles.to_rows(tiles_BXW, rows),
-        tiles.values(tiles_BXW[:, 0], rows),
-        tiles.pick(tiles_BXW, np.arange(rows)),
-    ]
+    taken = [tiles.to_rows(tiles_BXW, rows), tiles.values(tiles_BXW[:, 0], rows)]
     tiles_BXW.fill(2)
     assert all((part == 1).all() for part in taken)
 

@@ -25,7 +25,7 @@ def held(detector, table):
         index = spec.names.index(name)
         hidden = np.zeros((len(batch), len(spec.features)), dtype=bool)
         hidden[:, index] = True
-        means = [ensemble.expectation(ensemble(own), np.arange(len(own)), own.codes_NC)[0]
+        means = [ensemble.expectation(ensemble(own), own.codes_NC)[0]
                  for own in hide(spec, batch, hidden).blocks(2000)]  # fmt: skip
         unit = spec.residuals[index].start
         difference = batch.x_NF[:, unit] - np.concatenate(means)[:, unit]

@@ -64,8 +64,8 @@ def interval(
     low: float | Decimal, high: float | Decimal, width: float, decimals: int | None, outside: Any = None
 ) -> str:
     """A range in words, its ends rounded outwards to about a tenth of its width, or as much finer as it takes to leave
-    out what lies ``outside``. Of values that have no finer digits, those that are nearest to its ends, or nearest within;
-    empty if there are no such two.
+    out what lies ``outside``. Of values that have no finer digits, those nearest to its ends, or nearest within; empty
+    if there are no such two.
     """
     seen = None if is_missing(outside) else Decimal(own(outside, decimals))
     for coarse in range(places(10 * width, None), places(10 * width, None) + DIGITS):

@@ -5,7 +5,7 @@ B tiles of W = 320 rows each, and the rows run along the last axis. Of a tile on
 8 on either side are margins of zeros, computed like all others and then left out: what a matrix product makes of them
 may differ in the last bits from what it would make of them elsewhere (``products`` has the reason).
 
-Shapes: N rows, B tiles, W rows of a tile with its margins, X columns of whatever kind, Q chosen rows.
+Shapes: N rows, B tiles, W rows of a tile with its margins, X columns of whatever kind.
 """
 
 from __future__ import annotations
@@ -61,8 +61,3 @@ def to_rows(tiles_BXW: Array, rows: int) -> Array:
 def values(tiles_BW: Array, rows: int) -> Array:
     """(N,) one value for each row, from tiles of such values, in an array of their own."""
     return tiles_BW[:, _REAL].flatten()[:rows]
-
-
-def pick(tiles_BXW: Array, rows_Q: NDArray[np.intp]) -> Array:
-    """(Q, X) some rows of tiles, by their number in the block."""
-    return np.asarray(tiles_BXW[rows_Q // INNER, :, MARGIN + rows_Q % INNER])

@@ -94,19 +94,19 @@ class Residuals:
         with np.errstate(invalid="ignore", divide="ignore"):  # where nothing is there: not scored
             return tiles.values(np.divide(total_BW, seen_BW, dtype=np.float64), self.block.rows)
 
-    def parts_QR(self, rows_Q: NDArray[np.intp], gap_QR: NDArray[np.bool_]) -> Array:
-        """Of some rows, each residual's part of R times the score; 0 where missing, but for the first residual of
-        ``gap_QR``, those of the row's least usual gap: it has what that adds. So has an unseen category.
+    def parts_NR(self, gap_NR: NDArray[np.bool_]) -> Array:
+        """Each residual's part of R times the score; 0 where missing, but for the first residual of ``gap_NR``, those
+        of the row's least usual gap: it has what that adds. So has an unseen category.
         """
-        parts_QR = tiles.pick(self.parts_BRW, rows_Q)
+        rows, every_N = self.block.rows, np.arange(self.block.rows)
+        parts_NR = tiles.to_rows(self.parts_BRW, rows)
         if self.block.missing_BRW is not None and self.gap_score_N is not None:
-            missing_QR = tiles.pick(self.block.missing_BRW, rows_Q)
-            parts_QR[missing_QR] = 0
-            first_Q = (missing_QR & gap_QR).argmax(axis=1)
-            parts_QR[np.arange(len(rows_Q)), first_Q] += self.gap_score_N[rows_Q] * parts_QR.shape[1]
+            missing_NR = tiles.to_rows(self.block.missing_BRW, rows)
+            parts_NR[missing_NR] = 0
+            first_N = (missing_NR & gap_NR).argmax(axis=1)
+            parts_NR[every_N, first_N] += self.gap_score_N * parts_NR.shape[1]
         beyond_N = self._unseen_beyond_N
         if beyond_N is not None and self.unseen_score_NC is not None:
-            unseen_QC = self.unseen_score_NC[rows_Q]
-            of_category_Q = parts_QR.shape[1] - unseen_QC.shape[1] + unseen_QC.argmax(axis=1)
-            parts_QR[np.arange(len(rows_Q)), of_category_Q] += beyond_N[rows_Q] * parts_QR.shape[1]
-        return parts_QR
+            of_category_N = parts_NR.shape[1] - self.unseen_score_NC.shape[1] + self.unseen_score_NC.argmax(axis=1)
+            parts_NR[every_N, of_category_N] += beyond_N * parts_NR.shape[1]
+        return parts_NR

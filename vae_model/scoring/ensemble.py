@@ -217,19 +217,17 @@ class Ensemble:
         blocks = [self(block, buffers).score_N for block in batch.blocks(BLOCK)]
         return np.concatenate(blocks) if blocks else np.empty(0)
 
-    def expectation(
-        self, residuals: Residuals, rows_Q: NDArray[np.intp], observed_QC: NDArray[np.int32]
-    ) -> tuple[Array, NDArray[np.intp]]:
-        """Of some rows, the expected numbers (Q, F), standardised, and the likeliest slot of each category (Q, C) other
-        than the one observed: what would have fitted instead.
+    def expectation(self, residuals: Residuals, observed_NC: NDArray[np.int32]) -> tuple[Array, NDArray[np.intp]]:
+        """The expected numbers (N, F), standardised, and the likeliest slot of each category (N, C) other than the one
+        observed: what would have fitted instead.
         """
-        mean_QO = tiles.pick(residuals.mean_BOW, rows_Q)
-        likeliest_QC = np.empty(observed_QC.shape, dtype=np.intp)
+        mean_NO = tiles.to_rows(residuals.mean_BOW, len(observed_NC))
+        likeliest_NC = np.empty(observed_NC.shape, dtype=np.intp)
         for c, own in enumerate(self._shape.categories):
-            share_QS, code_Q = mean_QO[:, own], observed_QC[:, c]
-            share_QS[code_Q >= 0, code_Q[code_Q >= 0]] = -1
-            likeliest_QC[:, c] = share_QS.argmax(axis=1)
-        return self.numbers(mean_QO), likeliest_QC
+            share_NS, code_N = mean_NO[:, own], observed_NC[:, c]
+            share_NS[code_N >= 0, code_N[code_N >= 0]] = -1
+            likeliest_NC[:, c] = share_NS.argmax(axis=1)
+        return self.numbers(mean_NO), likeliest_NC
 
     @cached_property
     def _shape(self) -> TableShape:

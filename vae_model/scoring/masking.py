@@ -58,8 +58,6 @@ class Suspects:
 
     rows: Batch
     score_Q: NDArray[np.float64]
-    parts_QR: Array
-    """Each residual's part of R times the score."""
     usual_Q2: NDArray[np.float64]
     """The scores that ``ORDINARY`` of the normal rows reach, and half of them."""
 
@@ -71,7 +69,8 @@ class Suspects:
 
     def chunks(self) -> Iterator[Self]:
         """A few at a time, so that what is tried of them takes no more memory than a block."""
-        size = max(1, TRIED_CELLS // (TRIED[0] * self.parts_QR.shape[1]))
+        columns = self.rows.x_NF.shape[1] + self.rows.codes_NC.shape[1]
+        size = max(1, TRIED_CELLS // (TRIED[0] * columns))
         for start in range(0, len(self.rows), size):
             chunk = slice(start, start + size)
             rows, *others = vars(self).values()
@@ -96,6 +95,8 @@ class Culprits:
     """What is expected of the units, standardised."""
     likeliest_QC: NDArray[np.intp]
     """The likeliest slot of each category, other than the one observed."""
+    parts_QR: Array
+    """Each residual's part of R times the score."""
 
 
 def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Buffers) -> Culprits:
@@ -103,18 +104,18 @@ def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Bu
     spec, rows = ensemble.spec, suspects.rows
     most = min(most, len(spec.features))
     search = _Search(ensemble, suspects, most, buffers)
-    active_Q, parts_QD = np.arange(len(rows)), _by_feature(spec, suspects.parts_QR)
+    active_Q, parts_QR = np.arange(len(rows)), search.parts_QR
     size_QR = np.concatenate([np.nan_to_num(np.abs(rows.x_NF)), np.zeros(rows.codes_NC.shape)], axis=1)
     for s, (count, few) in enumerate(zip(TRIED[:most], FEW[:most], strict=True)):
-        likely_QK = _largest(parts_QD, None if s else _by_feature(spec, size_QR), count)
+        likely_QK = _largest(_by_feature(spec, parts_QR), None if s else _by_feature(spec, size_QR), count)
         best = search.one_more(active_Q, likely_QK, few)
         is_culprit_Q = search.is_culprit(active_Q, best) | (s == 0)
         search.take(s, active_Q, best, is_culprit_Q)
         own = np.flatnonzero(is_culprit_Q & (search.rest_Q[active_Q] > search.usual_Q2[active_Q, 1]))
-        active_Q, parts_QD = active_Q[own], _by_feature(spec, best.parts_QR[own])
+        active_Q, parts_QR = active_Q[own], best.parts_QR[own]
         if not len(active_Q):
             return search.found()
-    tried_QK = _largest(parts_QD, None, max(most - len(TRIED), 0))
+    tried_QK = _largest(_by_feature(spec, parts_QR), None, max(most - len(TRIED), 0))
     if tried_QK.shape[1]:
         is_culprit_Q = np.ones(len(active_Q), dtype=bool)
         for s, trial in enumerate(search.all_up_to_each(active_Q, tried_QK), len(TRIED)):
@@ -159,6 +160,7 @@ class _Search:
         self._mean_QF = np.zeros(suspects.rows.x_NF.shape, dtype=np.float32)
         self._likeliest_QC = np.zeros(suspects.rows.codes_NC.shape, dtype=np.intp)
         self._is_alone_Q = np.ones(rows, dtype=bool)
+        self.parts_QR = self._hide(np.arange(rows), self._hidden_QD, np.zeros(rows, dtype=np.intp)).parts_QR
 
     def one_more(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp], few: int) -> _Trial:
         """Hide each of K columns beside the rows' culprits: the one of each row that ranks first; one of the first
@@ -204,11 +206,10 @@ class _Search:
             block = slice(start, start + BLOCK)
             batch = hide(spec, rows.take(row_T[block]), hidden_TD[block])
             residuals = self._ensemble(batch, self._buffers)
-            every = np.arange(len(batch))
             score_T[block] = residuals.score_N
-            parts_TR[block] = residuals.parts_QR(every, spec.feature_of_unit == batch.gap_N[:, None])
+            parts_TR[block] = residuals.parts_NR(spec.feature_of_unit == batch.gap_N[:, None])
             observed_NC = rows.codes_NC[row_T[block]]
-            mean_TF[block], likeliest_TC[block] = self._ensemble.expectation(residuals, every, observed_NC)
+            mean_TF[block], likeliest_TC[block] = self._ensemble.expectation(residuals, observed_NC)
             is_odd_T[block] = self._is_odd(row_T[block], mean_TF[block], last_T[block])
         rest_T = self.rest_Q[row_T]
         rank_T = np.where(is_odd_T, score_T, rest_T - USUAL * (rest_T - score_T))
@@ -258,7 +259,8 @@ class _Search:
         is_odd_Q = self._is_odd(np.arange(len(first_Q)), self._mean_QF, first_Q)
         has_range_QS = (feature_QS == first_Q[:, None]) & (self._is_alone_Q & is_odd_Q)[:, None]
         is_all_Q = self.rest_Q <= self.usual_Q2[:, 0]
-        return Culprits(feature_QS, share_QS, has_range_QS, is_all_Q, self._mean_QF, self._likeliest_QC)
+        told = self._mean_QF, self._likeliest_QC, self.parts_QR
+        return Culprits(feature_QS, share_QS, has_range_QS, is_all_Q, *told)
 
 
 def _lowest(trials: Sequence[_Trial]) -> _Trial:

@@ -68,7 +68,7 @@ def put_into_words(
         ]  # fmt: skip
     expected_QR4 = np.stack(
         [np.concatenate([own_QF, found.likeliest_QC], axis=1) for own_QF in expected_Q3F]
-        + [np.maximum(suspects.parts_QR, 0)],
+        + [np.maximum(found.parts_QR, 0)],
         axis=2,
     )
     reasons: dict[tuple[int, int], Reason] = {}

@@ -148,7 +148,6 @@ class Scorer:
         unscored = (batch.missing_N > self.rule.max_missing) | (batch.missing_N == 1)
         error, score, p_value = (np.empty(len(batch)) for _ in range(3))
         flagged = np.empty(len(batch), dtype=bool)
-        parts, found = [], []
         buffers = self._buffers
         for start in range(0, len(batch), BLOCK):
             block = slice(start, start + BLOCK)
@@ -166,20 +165,15 @@ class Scorer:
             ranked = score[block] if level_N is None else score[block] / level_N[block]
             p_value[block] = self.calibration.p_values(ranked)
             flagged[block] = self.calibration.decide(ranked) & ~unscored[block]
-            own = np.flatnonzero((~unscored[block] if explain else flagged[block]) & (self.rule.max_reasons > 0))
-            if len(own):
-                gap_QR = self.spec.feature_of_unit == rows.gap_N[own, None]
-                parts.append(residuals.parts_QR(own, gap_QR))
-                found.append(start + own)
         mask = unscored if unscored.any() else None
         numbers = [pa.array(values, mask=mask) for values in (error, score, p_value, flagged)]
-        rows_Q = np.concatenate(found) if found else np.empty(0, dtype=np.intp)
+        rows_Q = np.flatnonzero((~unscored if explain else flagged) & (self.rule.max_reasons > 0))
         suspects = None
-        if found:
+        if len(rows_Q):
             usual_2 = [self.calibration.score_of(p_value) for p_value in (ORDINARY, 0.5)]
             level_Q = np.ones(len(rows_Q)) if level_N is None else level_N[rows_Q]
             usual_Q2 = np.multiply.outer(level_Q, usual_2)
-            suspects = Suspects(batch.take(rows_Q), score[rows_Q], np.concatenate(parts), usual_Q2)
+            suspects = Suspects(batch.take(rows_Q), score[rows_Q], usual_Q2)
         return _Part(numbers, _status(batch, unscored, segment_N), first + rows_Q, suspects)
 
     def _explained(self, arrays: Sequence[pa.Array], parts: Sequence[_Part], in_sentences: bool) -> reasons.Columns:

@@ -34,10 +34,11 @@ SETTINGS = {
     "SAIL_PARQUET__COMPRESSION": "snappy",
     "SAIL_PARQUET__DICTIONARY_PAGE_SIZE_LIMIT": str(1 << 17),
 }
-"""The embedded engine's, where the environment has no others. Batches of eight times Sail's own rows are an eighth of the
-trips into Python, and as many fewer searches for reasons. Snappy is Spark's codec; Sail's own takes twice the time. A column whose values differ gives up its dictionary
-after 128 KB, not after a megabyte: looking them all up took more than half of all the writing (docs/performance.md).
-By the statistics of a Parquet file, which pass over NaN, Sail reads a column of one value and NaN as that value alone.
+"""The embedded engine's, where the environment has no others. Batches of eight times Sail's own rows are an eighth of
+the trips into Python, and of the searches for reasons. Snappy is Spark's codec; Sail's own takes twice the time. A
+column whose values differ gives up its dictionary after 128 KB, not after a megabyte: looking them all up took more
+than half of all the writing (docs/performance.md). By the statistics of a Parquet file, which pass over NaN, Sail reads
+a column of one value and NaN as that value alone.
 """
 CHANNEL = [("grpc.compression_enabled_algorithms_bitset", 1)]
 """Nothing is compressed on its way: Sail would gzip what a client of this very process asks for, at 40 MB a second."""

@@ -102,12 +102,16 @@ def _output(spark: SparkSession, config: Config, detector: Detector) -> _Rows | 
     if output is None:
         return None
     frame = existing(spark, output)
-    needed = {*(output.prefix + name for name in NAMES), *detector.scorer.rule.by}
-    if frame is None or not needed <= set(frame.columns):
+    if frame is None or not {output.prefix + name for name in NAMES} <= set(frame.columns):
         return None
+    kept = set(frame.columns)
     if output.path is not None and output.format == "parquet" and output.partition_by:
         listing = listed(spark, Source(path=output.path))
         frame = partitions.typed(frame, listing) if listing else frame
+        kept -= set(output.partition_by)  # the name of a folder may be read as another type: 07 as 7
+    if not set(detector.scorer.rule.by) <= kept:
+        log.info("The output %s does not hold the columns of decision.by as they were", output)
+        return None
     try:
         is_other = frame.where(frames.column(output.prefix + "anomaly_model") == name).isEmpty()
     except frames.ENGINE_ERRORS as error:
