@@ -44,7 +44,7 @@ package: .venv/test/ready  ## dist/vae_model.zip, for spark-submit --py-files: a
 	@rm -rf dist && .venv/test/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	@mv dist/spark_vae_anomaly-*.whl dist/vae_model.zip && ls -l dist
 
-# What a config names (data/, models/, scored/) and what Spark keeps tables in (spark-warehouse/, metastore_db/) may be
+# What a config names (data/, models/, scored/, alerts/) and what Spark keeps tables in (spark-warehouse/, metastore_db/) may be
 # somebody's own, and so may other environments under .venv/; a linked .venv belongs to another checkout.
 clean:  ## Remove what the commands made, but no tables and models: neither the demo's nor yours
 	[ -L .venv ] || rm -rf $(foreach name,demo test client worker spark35,.venv/$(name))

@@ -68,6 +68,7 @@ def test_every_block_of_the_readme_is_known():
         ("text", "Scored"),
         ("sh", "pip"),
         ("sh", "vae-anomaly"),
+        ("text", "wind_speed"),
         ("sql", "SELECT"),
         ("python", "import"),
         ("python", "from"),
@@ -230,7 +231,8 @@ def test_the_walk_over_an_own_table(here, capsys):
 
 def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys):
     """conf/weather.yaml prints what the README shows, … for whatever stands there, and the README's SQL finds it so;
-    that of docs/operating.md finds the run of each row.
+    that of docs/operating.md finds the run of each row. The worst alert has the README's sentence, but for what is
+    expected.
     """
     assert guarded(lambda: app(["run", "--config", "conf/weather.yaml", "--set", "engine=sail"])) == 0
     shown = " ".join(blocks(README, "text", "Scored")[0].split())
@@ -244,6 +246,10 @@ def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys)
     joined = _sail.sql(blocks(OPERATING, "sql")[0]).collect()
     assert len(joined) == len(rows)
     assert {row["source_version"][:6] for row in joined} == {"files:"}
+    worst = _sail.sql("SELECT reason FROM delta.`alerts/weather` WHERE rank = 1").collect()[0]["reason"]
+    sentence = blocks(README, "text", "wind_speed")[0].splitlines()[0]
+    told = [re.sub(r"about .*?\)", "", one) for one in (worst, sentence)]
+    assert told[0] == told[1] and "1048.36" in worst
 
 
 @pytest.mark.slow

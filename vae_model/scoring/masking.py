@@ -32,7 +32,7 @@ from vae_model.networks.tiles import BLOCK
 from vae_model.scoring.block import Array
 from vae_model.scoring.ensemble import Ensemble
 
-TRIED, FEW = (10, 4), (3, 4)
+TRIED, FEW = (8, 3), (3, 3)
 """How many columns are tried for the first reason, and for the second; and how many of them are all that is tried of
 a row that is ordinary without one of these."""
 USUAL = 0.5
