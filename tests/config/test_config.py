@@ -307,6 +307,7 @@ def test_values_out_of_range_are_refused(refused, text):
             "decision: {threshold: 3, by: [carrier]}",
             "decision: 'by' goes with a rate or with expected alerts: a 'threshold' is one for all segments",
         ),
+        ("alerts: folder", "alerts: expected a section of the keys path, table, format, budget, fdr, found 'folder'"),
         ("key: [id, day, id]", "(whole file): columns named twice in 'key': id"),
         (
             "{key: [id], output: {path: a}, alerts: {path: b, budget: 3000000000}}",

@@ -85,6 +85,8 @@ def _describe(problem: Any) -> str:
     if kind == "value_error":
         return f"{path}: {problem['ctx']['error']}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
+    if kind == "model_type" and (known := _keys_at(problem["loc"])):
+        message = f"expected a section of the keys {', '.join(known)}"
     is_plain = not isinstance(value, Mapping | list) and not any(map(credentials.is_secret, map(str, problem["loc"])))
     return f"{path}: {message}" + (f", found {credentials.redact(repr(value))}" if is_plain else "")
 

@@ -19,9 +19,9 @@ def introduction(found: WhatIf) -> Iterator[str]:
     what = "the scored rows of" if subject.is_output else "the rows of"
     how = "" if subject.is_output else ", scored for this and not written"
     yield f"What if: counted over {what} {subject.place}{how}, by {subject.model}."
-    parts = [f"{found.rows:,} rows", f"{found.scored:,} with a score"]
+    parts = [f"{found.rows:,}", f"{found.scored:,} with a score"]
     parts += [f"{found.runs:,} runs"] if found.runs > 1 else []
-    parts += [f"{found.days:,} days of {subject.time} (UTC)"] if found.days else []
+    parts += [f"{found.days:,} day{'s' if found.days > 1 else ''} of {subject.time} (UTC)"] if found.days else []
     yield f"Rows: {', '.join(parts)}."
     yield f"Decision: {found.decision}."
 

@@ -63,23 +63,19 @@ def about(number: float | Decimal, width: float, decimals: int | None) -> str:
 def interval(
     low: float | Decimal, high: float | Decimal, width: float, decimals: int | None, outside: Any = None
 ) -> str:
-    """A range in words, its ends rounded outwards to about a tenth of its width, or as much finer as it takes to leave
-    out what lies ``outside``. Of values that have no finer digits, those nearest to its ends, or nearest within; empty
-    if there are no such two.
+    """A range in words, its ends to a tenth of its width or finer, and as fine as it takes to leave out what lies
+    ``outside``. Of values that have no finer digits, those nearest to its ends, or nearest within; empty if there are
+    no such two.
     """
     seen = None if is_missing(outside) else Decimal(own(outside, decimals))
-    for coarse in range(places(10 * width, None), places(10 * width, None) + DIGITS):
-        if decimals is not None and coarse >= decimals:
-            break
-        texts = rounded(low, coarse, ROUND_FLOOR), rounded(high, coarse, ROUND_CEILING)
-        if seen is None or not Decimal(texts[0]) <= seen <= Decimal(texts[1]):
+    coarse = places(10 * width, decimals)
+    finest = coarse + DIGITS if decimals is None else decimals
+    nearest = [(digits, ROUND_HALF_EVEN, ROUND_HALF_EVEN) for digits in range(coarse, finest + 1)]
+    for digits, up, down in [*nearest, (finest, ROUND_CEILING, ROUND_FLOOR)]:
+        texts = rounded(low, digits, up), rounded(high, digits, down)
+        first, last = map(Decimal, texts)
+        if first < last and (seen is None or not first <= seen <= last):
             return " to ".join(texts)
-    if decimals is None:
-        return ""
-    for up, down in ((ROUND_HALF_EVEN, ROUND_HALF_EVEN), (ROUND_CEILING, ROUND_FLOOR)):
-        first, last = rounded(low, decimals, up), rounded(high, decimals, down)
-        if Decimal(first) < Decimal(last) and (seen is None or not Decimal(first) <= seen <= Decimal(last)):
-            return f"{first} to {last}"
     return ""
 
 
