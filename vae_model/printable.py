@@ -22,8 +22,9 @@ def printable(text: object) -> str:
 
 
 def quoted(text: object) -> str:
-    """A text in quotes, as it may be shown among words."""
-    return f"'{printable(text)}'"
+    """A text in quotes, as it may be shown among words: in double ones where it has single ones."""
+    mark = '"' if "'" in str(text) else "'"
+    return f"{mark}{printable(text)}{mark}"
 
 
 def _escaped(letter: str) -> str:

@@ -186,3 +186,25 @@ def test_what_is_hidden_is_missing_but_no_gap(detector):
         for one, other in zip(vars(before).values(), vars(again).values(), strict=True)
     )
     assert isinstance(after, Batch)
+
+
+@pytest.mark.parametrize("others", [0, 1, 3])
+def test_two_that_are_wrong_alike_are_both_named(others):
+    """Of two columns that follow each other each looks right beside the other, and hiding one alone explains nothing:
+    both are named, with the same share, whatever else the table has.
+    """
+    draw = np.random.default_rng(0)
+    celsius = draw.normal(15, 5, 3000)
+    table = pa.table(
+        {"celsius": celsius, "fahrenheit": 1.8 * celsius + 32 + draw.normal(0, 0.05, 3000)}
+        | {f"n{i}": draw.normal(size=3000) for i in range(others)}
+    )
+    detector = Detector(Config.model_validate({})).fit(table.slice(0, 2800))
+    named = 0
+    for row in range(2800, 2840):
+        wrong = changed(table.slice(row, 1), 0, celsius=70.0, fahrenheit=158.0)
+        found, said = reasons(detector, wrong)[0], explained(detector, wrong, "reason")[0]
+        both = {reason["feature"]: reason["share"] for reason in found[:2]}
+        is_true = "without it " not in said and len(set(both.values())) == 1 and sum(both.values()) > 0.5
+        named += both.keys() == {"celsius", "fahrenheit"} and is_true
+    assert named >= 36

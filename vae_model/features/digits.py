@@ -64,14 +64,15 @@ def interval(
     low: float | Decimal, high: float | Decimal, width: float, decimals: int | None, outside: Any = None
 ) -> str:
     """A range in words, its ends to a tenth of its width or finer, and as fine as it takes to leave out what lies
-    ``outside``. Of values that have no finer digits, those nearest to its ends, or nearest within; empty if there are
-    no such two.
+    ``outside``. Of values that have no finer digits, those nearest to its ends, one of them from within if it takes
+    that; empty if there are no such two.
     """
     seen = None if is_missing(outside) else Decimal(own(outside, decimals))
     coarse = places(10 * width, decimals)
     finest = coarse + DIGITS if decimals is None else decimals
     nearest = [(digits, ROUND_HALF_EVEN, ROUND_HALF_EVEN) for digits in range(coarse, finest + 1)]
-    for digits, up, down in [*nearest, (finest, ROUND_CEILING, ROUND_FLOOR)]:
+    inwards = [(finest, up, down) for up, down in ((ROUND_HALF_EVEN, ROUND_FLOOR), (ROUND_CEILING, ROUND_HALF_EVEN))]
+    for digits, up, down in [*nearest, *inwards]:
         texts = rounded(low, digits, up), rounded(high, digits, down)
         first, last = map(Decimal, texts)
         if first < last and (seen is None or not first <= seen <= last):
@@ -123,8 +124,8 @@ def told_apart(one: Any, other: float | Decimal, scale: float, decimals: int | N
 
 def in_words(number: Any, digits: int = DIGITS) -> str:
     """A whole number in full, any other to so many digits."""
-    if isinstance(number, int):
-        return str(number)
+    if isinstance(number, int) or number == 0:
+        return str(int(number))
     if digits <= 17:
         return f"{float(number):.{digits}g}"
     return f"{Context(prec=digits).create_decimal(number).normalize(EXACT):f}"

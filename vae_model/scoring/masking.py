@@ -47,6 +47,10 @@ ORDINARY = 0.1
 """A row is ordinary that scores no higher than this share of the normal rows do with the same columns hidden."""
 NEAR = 1e-3
 """What is so near to its interval, in standard deviations, is within it."""
+JOINT = 0.1
+"""Where no column lowers a row's score by more than this share of it, two may be wrong that follow each other: each
+looks right beside the other. Then the first reason is the column with the largest part of the score; the second is one
+of those with the largest parts once that is hidden, and what hiding both explains is due to both."""
 LARGE = 0.25
 """Of a row that is ordinary already, a column is still a reason that holds more than this share of the score left, if
 that is above the median: of two values that were swapped, one may look harmless once the other is hidden."""
@@ -108,7 +112,7 @@ def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Bu
     size_QR = np.concatenate([np.nan_to_num(np.abs(rows.x_NF)), np.zeros(rows.codes_NC.shape)], axis=1)
     for s, (count, few) in enumerate(zip(TRIED[:most], FEW[:most], strict=True)):
         likely_QK = _largest(_by_feature(spec, parts_QR), None if s else _by_feature(spec, size_QR), count)
-        best = search.one_more(active_Q, likely_QK, few)
+        best = search.one_more(active_Q, likely_QK, few, is_first=s == 0)
         is_culprit_Q = search.is_culprit(active_Q, best) | (s == 0)
         search.take(s, active_Q, best, is_culprit_Q)
         own = np.flatnonzero(is_culprit_Q & (search.rest_Q[active_Q] > search.usual_Q2[active_Q, 1]))
@@ -162,9 +166,9 @@ class _Search:
         self._is_alone_Q = np.ones(rows, dtype=bool)
         self.parts_QR = self._hide(np.arange(rows), self._hidden_QD, np.zeros(rows, dtype=np.intp)).parts_QR
 
-    def one_more(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp], few: int) -> _Trial:
+    def one_more(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp], few: int, is_first: bool) -> _Trial:
         """Hide each of K columns beside the rows' culprits: the one of each row that ranks first; one of the first
-        ``few``, if the row is ordinary without it.
+        ``few``, if the row is ordinary without it. Where no column alone lowers the score much, the first of all K.
         """
         at_once = tried_QK.size <= AT_ONCE
         trials = self._each(of_Q, tried_QK if at_once else tried_QK[:, :few])
@@ -176,6 +180,9 @@ class _Search:
             else:
                 others = self._each(of_Q[left], tried_QK[left, few:])
             best.put(left, _lowest([best.take(left), *others]))
+        if is_first:
+            own = np.flatnonzero(self.rest_Q - best.score_Q < JOINT * self.rest_Q)
+            best.put(own, trials[0].take(own))
         return best
 
     def _each(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp]) -> list[_Trial]:
@@ -251,10 +258,13 @@ class _Search:
 
     def found(self) -> Culprits:
         """The culprits, each row's in the order of their shares; of equals, the first found."""
+        if self._share_QS.shape[1] > 1:  # what is due to both of two that hide each other is divided between them
+            one_Q, other_Q = self._share_QS[:, 0], self._share_QS[:, 1]
+            is_joint_Q = (one_Q < JOINT) & (other_Q > np.where(one_Q > 0, LARGE, 0))
+            self._share_QS[is_joint_Q, :2] = ((one_Q + other_Q) / 2)[is_joint_Q, None]
         order_QS = np.argsort(-np.where(self._feature_QS < 0, -1, self._share_QS), axis=1, kind="stable")
         feature_QS = np.take_along_axis(self._feature_QS, order_QS, axis=1)
         share_QS = np.take_along_axis(self._share_QS, order_QS, axis=1)
-        feature_QS[:, 1:][share_QS[:, 1:] == 0] = -1  # the first that was chosen, if the row scores higher without it
         first_Q = self._feature_QS[:, 0]
         is_odd_Q = self._is_odd(np.arange(len(first_Q)), self._mean_QF, first_Q)
         has_range_QS = (feature_QS == first_Q[:, None]) & (self._is_alone_Q & is_odd_Q)[:, None]
