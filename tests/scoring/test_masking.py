@@ -208,3 +208,11 @@ def test_two_that_are_wrong_alike_are_both_named(others):
         is_true = "without it " not in said and len(set(both.values())) == 1 and sum(both.values()) > 0.5
         named += both.keys() == {"celsius", "fahrenheit"} and is_true
     assert named >= 36
+
+
+def test_no_range_is_told_beside_a_gap_that_hardly_ever_is(detector):
+    """Ranges were learnt from rows with their other columns there; a gap that rows often have is among those rows."""
+    row = rows(1, 9)
+    often, never = (changed(row, 0, n0=40.0, **{name: None}) for name in ("often", "n4"))
+    assert "n0 40, expected about" in explained(detector, often, "reason")[0]
+    assert "(" in explained(detector, often, "reason")[0] and "(" not in explained(detector, never, "reason")[0]

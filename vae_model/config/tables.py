@@ -128,7 +128,7 @@ class Alerts(Place):
     format: Literal["delta", "parquet"] = "delta"
     """Format of the alerts table."""
     budget: Count | None = None
-    """Of each run, so many of the flagged rows: those of the highest scores."""
+    """Of each run, so many of the flagged rows: those of the lowest p-values, and of equals of the highest scores."""
     fdr: Share | None = None
     """Or by a false-discovery rate: as many of a run's scored rows, flagged or not, as Benjamini and Hochberg's
     procedure takes by their p-values. At most this share of them are expected to be normal rows."""

@@ -90,8 +90,8 @@ class Culprits:
     share_QS: NDArray[np.float64]
     """By how much hiding them lowers the score, one after the other, over the score."""
     has_range_QS: NDArray[np.bool_]
-    """Whether they are outside of what is expected of them, and that was told with no other column hidden: so the
-    intervals were learnt, and what is expected with more columns hidden is less certain.
+    """Whether they are outside of what is expected of them, and that was told with no other column hidden, nor one gone
+    that hardly ever is: so the intervals were learnt, and what is expected without more columns is less certain.
     """
     is_all_Q: NDArray[np.bool_]
     """Whether the row is ordinary when all of them are hidden."""
@@ -135,7 +135,7 @@ class _Trial:
     feature_Q: NDArray[np.intp]
     score_Q: NDArray[np.float64]
     rank_Q: NDArray[np.float64]
-    """The lowest is chosen of a row's trials: the score, where the column is odd; see ``USUAL``."""
+    """The lowest is chosen of a row's trials: the score, where the column is odd (see ``USUAL``)."""
     is_odd_Q: NDArray[np.bool_]
     """Whether the column is missing, or outside of what is expected of it; so is any category."""
     parts_QR: Array
@@ -164,6 +164,8 @@ class _Search:
         self._mean_QF = np.zeros(suspects.rows.x_NF.shape, dtype=np.float32)
         self._likeliest_QC = np.zeros(suspects.rows.codes_NC.shape, dtype=np.intp)
         self._is_alone_Q = np.ones(rows, dtype=bool)
+        gaps_QR = np.concatenate([np.isnan(suspects.rows.x_NF), suspects.rows.codes_NC < 0], axis=1)
+        self._is_gap_QD = np.stack([gaps_QR[:, own].any(axis=1) for own in ensemble.spec.residuals], axis=1)
         self.parts_QR = self._hide(np.arange(rows), self._hidden_QD, np.zeros(rows, dtype=np.intp)).parts_QR
 
     def one_more(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp], few: int, is_first: bool) -> _Trial:
@@ -219,7 +221,9 @@ class _Search:
             mean_TF[block], likeliest_TC[block] = self._ensemble.expectation(residuals, observed_NC)
             is_odd_T[block] = self._is_odd(row_T[block], mean_TF[block], last_T[block])
         rest_T = self.rest_Q[row_T]
-        rank_T = np.where(is_odd_T, score_T, rest_T - USUAL * (rest_T - score_T))
+        # hiding a column that is missing anyway helps none that hangs on it: rows score so many times higher without it
+        rise_T = np.where(self._is_gap_QD[row_T, last_T], self._ensemble.rise_D2[last_T, 0], 1)
+        rank_T = np.where(is_odd_T, score_T, rest_T - USUAL * (rest_T - score_T)) / rise_T
         return _Trial(last_T, score_T, rank_T, is_odd_T, parts_TR, mean_TF, likeliest_TC)
 
     def _is_odd(self, row_N: NDArray[np.intp], mean_NF: Array, feature_N: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -267,7 +271,10 @@ class _Search:
         share_QS = np.take_along_axis(self._share_QS, order_QS, axis=1)
         first_Q = self._feature_QS[:, 0]
         is_odd_Q = self._is_odd(np.arange(len(first_Q)), self._mean_QF, first_Q)
-        has_range_QS = (feature_QS == first_Q[:, None]) & (self._is_alone_Q & is_odd_Q)[:, None]
+        other_gaps_QD = self._is_gap_QD & (self._ensemble.gap_score_D > 0)
+        other_gaps_QD[np.arange(len(first_Q)), first_Q] = False
+        has_range_Q = is_odd_Q & self._is_alone_Q & ~other_gaps_QD.any(axis=1)
+        has_range_QS = (feature_QS == first_Q[:, None]) & has_range_Q[:, None]
         is_all_Q = self.rest_Q <= self.usual_Q2[:, 0]
         told = self._mean_QF, self._likeliest_QC, self.parts_QR
         return Culprits(feature_QS, share_QS, has_range_QS, is_all_Q, *told)
