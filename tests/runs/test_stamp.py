@@ -11,7 +11,7 @@ from vae_model.runs.stamp import CONTRACT, Stamp
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 STAMP = st.builds(
     Stamp, TEXT, st.lists(TEXT, max_size=3), st.none() | TEXT, st.none() | st.dictionaries(TEXT, st.integers()),
-    st.none() | TEXT, st.none() | TEXT, st.integers(1, 9),
+    st.none() | TEXT, st.none() | TEXT, st.booleans(), st.integers(1, 9),
 )  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def forged(**values):
         None, "", b"\xff\xfe", "null", "[]", "1", '"vae_anomaly"', '{"vae_anomaly": null}', '{"vae_anomaly": []}',
         '{"vae_anomaly": {}}', '{"another": {"run": "a"}}', "[" * 100_000, "by hand", forged(run=1), forged(run=None),
         forged(key="id"), forged(key=[1]), forged(key=None), forged(model=1), forged(position=[1]),
-        forged(position="x"),
+        forged(position="x"), forged(alerts=1), forged(alerts=None),
         forged(contract="2"), forged(contract=True), forged(contract=None),
         forged(of_a_later_version=1), forged(__class__="x"),
     ],

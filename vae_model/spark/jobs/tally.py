@@ -83,7 +83,7 @@ def _ranked(frame: DataFrame, score: SparkColumn, scorer: Scorer) -> tuple[DataF
     ]
     levels = frame.sparkSession.createDataFrame(rows, StructType(types))
     conditions = (column(own).cast("string").eqNullSafe(F.col(name)) for own, name in zip(by, names, strict=True))
-    joined = frame.join(F.broadcast(levels), reduce(and_, conditions), "left")
+    joined = frame.join(levels, reduce(and_, conditions), "left")
     return joined, score / F.coalesce(F.col(other), F.lit(1.0))
 
 
