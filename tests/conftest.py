@@ -49,10 +49,12 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what -m does
 def pytest_collection_modifyitems(items):
-    """On an engine with a JVM a job takes seconds: what is thorough is heavy there."""
+    """On an engine with a JVM a job takes seconds: what is thorough is heavy there, or even too much for that."""
     for item in items:
         engine = getattr(item, "callspec", None) and item.callspec.params.get("engine")
-        if engine in ("spark", "connect") and item.get_closest_marker("thorough"):
+        if any(engine in mark.args for mark in item.iter_markers("soak_on")):
+            item.add_marker(pytest.mark.soak)
+        elif engine in ("spark", "connect") and item.get_closest_marker("thorough"):
             item.add_marker(pytest.mark.heavy)
 
 

@@ -173,15 +173,18 @@ def test_a_false_discovery_rate_counts_p_values(job, caplog, rate, ids):
     assert told_so == (not ids), caplog.text
 
 
-WAYS = [
-    ("replace", "delta", "path", {}), ("replace", "parquet", "path", {}), ("replace", "delta", "table", {}),
-    ("replace", "parquet", "table", {}), ("replace", "delta", "path", {"format": "parquet"}),
-    ("append", "delta", "path", {}), ("append", "parquet", "path", {}), ("append", "delta", "table", {}),
-    ("append", "parquet", "table", {}), ("append", "parquet", "path", {"format": "delta"}),
-    ("replace_where", "delta", "path", {}), ("replace_where", "parquet", "path", {}),
-    ("replace_where", "delta", "table", {}), ("replace_where", "parquet", "path", {"format": "delta"}),
-    ("merge", "delta", "path", {}), ("merge", "delta", "table", {}),
+PATHS = [
+    ("replace", "delta", "path", {}), ("replace", "parquet", "path", {}), ("append", "delta", "path", {}),
+    ("append", "parquet", "path", {}), ("replace_where", "delta", "path", {}), ("replace_where", "parquet", "path", {}),
+    ("merge", "delta", "path", {}),
 ]  # fmt: skip
+OTHERS = [
+    ("replace", "delta", "table", {}), ("replace", "parquet", "table", {}), ("append", "delta", "table", {}),
+    ("append", "parquet", "table", {}), ("replace_where", "delta", "table", {}), ("merge", "delta", "table", {}),
+    ("replace", "delta", "path", {"format": "parquet"}), ("append", "parquet", "path", {"format": "delta"}),
+    ("replace_where", "parquet", "path", {"format": "delta"}),
+]  # fmt: skip
+WAYS = [*PATHS, *(pytest.param(*way, marks=pytest.mark.soak_on("spark", "connect")) for way in OTHERS)]
 
 
 @pytest.mark.parametrize(("mode", "format_", "place", "own"), WAYS)
@@ -230,6 +233,7 @@ def test_the_query_that_is_told_gives_the_alerts_of_the_run(job):
 # --- A run that is killed between its rows and its alerts
 
 
+@pytest.mark.soak_on("connect")
 @pytest.mark.parametrize(
     ("mode", "format_"), [("append", "delta"), ("merge", "delta"), ("append", "parquet"), ("replace", "delta")]
 )
@@ -246,6 +250,7 @@ def test_a_killed_runs_alerts_are_made_up_by_the_next(job, monkeypatch, mode, fo
     assert names(told(job, config)) == names(flagged(job, config))
 
 
+@pytest.mark.soak_on("connect")
 @pytest.mark.parametrize(("mode", "format_"), [("replace", "delta"), ("replace_where", "parquet")])
 def test_a_killed_run_that_is_done_again_writes_its_alerts(job, monkeypatch, mode, format_):
     """By its id."""
@@ -255,6 +260,7 @@ def test_a_killed_run_that_is_done_again_writes_its_alerts(job, monkeypatch, mod
     assert names(told(job, config)) == names(flagged(job, config))
 
 
+@pytest.mark.soak_on("connect")
 @pytest.mark.parametrize("mode", ["append", "replace_where"])
 def test_a_run_that_was_to_write_no_alerts_lacks_none(job, caplog, mode):
     """Alerts that a config asks for from now on are those of its runs from now on, and no run was cut off."""
@@ -264,6 +270,7 @@ def test_a_run_that_was_to_write_no_alerts_lacks_none(job, caplog, mode):
     assert [row["id"] for row in told(job, job.config())] == [22, 21] and "cut off" not in caplog.text
 
 
+@pytest.mark.soak_on("connect")
 def test_a_slice_whose_alerts_are_lacking_is_told(job, monkeypatch, caplog):
     """The next run does not know which it was."""
     killed(job, monkeypatch, "one", DAYS[0], "replace_where")
@@ -272,6 +279,7 @@ def test_a_slice_whose_alerts_are_lacking_is_told(job, monkeypatch, caplog):
     assert [row["id"] for row in told(job, job.config())] == [22, 21]
 
 
+@pytest.mark.soak_on("connect")
 def test_a_run_that_is_done_already_makes_up_its_alerts(job, monkeypatch):
     """Its rows are there, and what is new since then is not its own."""
     source = {"path": f"{job.folder}/source.parquet", "incremental": {"column": "id"}}
@@ -281,6 +289,7 @@ def test_a_run_that_is_done_already_makes_up_its_alerts(job, monkeypatch):
     assert [row["id"] for row in told(job, job.config())] == [22, 21, 5, 3]
 
 
+@pytest.mark.soak_on("connect")
 def test_another_model_leaves_the_reasons_as_they_are(job, monkeypatch, detector):
     """What made the scores is not there any more: the alerts have the reasons of the scored rows."""
     killed(job, monkeypatch, "one", DAYS[0], "append")
@@ -307,6 +316,7 @@ def test_columns_that_do_not_give_the_score_any_more_are_not_explained(engine, d
     assert row["said"].startswith("a ") and "ordinary" not in row["said"]
 
 
+@pytest.mark.soak_on("connect")
 def test_a_run_that_another_replaced_has_no_alerts(job, monkeypatch):
     """Between its rows and its alerts another run's came: those alerts are there, and stay."""
     real, calls = alerts.written, []
