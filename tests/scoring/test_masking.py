@@ -88,7 +88,8 @@ def test_a_value_gone_missing_is_the_reason(detector):
     """A gap in a column that never had one is named first; one in a column that often has is not named."""
     table = changed(rows(5, 3), 0, n3=None, often=None)
     (first, *others), *_ = reasons(detector, table)
-    assert first["feature"] == "n3" and first["observed"] == "missing" and float(first["expected"]) is not None
+    assert first["feature"] == "n3" and first["observed"] == "missing"
+    assert abs(float(first["expected"])) < 5
     assert "often" not in {reason["feature"] for reason in others}
 
 

@@ -281,7 +281,7 @@ class _Search:
 
 
 def _lowest(trials: Sequence[_Trial]) -> _Trial:
-    """Of several trials of the same rows, each row's with the lowest score; of equals, the first."""
+    """Of several trials of the same rows, each row's with the lowest rank; of equals, the first."""
     best_Q, every = np.argmin([trial.rank_Q for trial in trials], axis=0), np.arange(len(trials[0].score_Q))
     return _Trial(
         *(np.stack(values)[best_Q, every] for values in zip(*(vars(t).values() for t in trials), strict=True))
