@@ -122,7 +122,7 @@ def find_culprits(ensemble: Ensemble, suspects: Suspects, most: int, buffers: Bu
     tried_QK = _largest(_by_feature(spec, parts_QR), None, max(most - len(TRIED), 0))
     if tried_QK.shape[1]:
         is_culprit_Q = np.ones(len(active_Q), dtype=bool)
-        for s, trial in enumerate(search.all_up_to_each(active_Q, tried_QK), len(TRIED)):
+        for s, trial in enumerate(search.trials(active_Q, tried_QK, together=True), len(TRIED)):
             is_culprit_Q &= search.is_culprit(active_Q, trial)
             search.take(s, active_Q, trial, is_culprit_Q)
     return search.found()
@@ -173,34 +173,27 @@ class _Search:
         ``few``, if the row is ordinary without it. Where no column alone lowers the score much, the first of all K.
         """
         at_once = tried_QK.size <= AT_ONCE
-        trials = self._each(of_Q, tried_QK if at_once else tried_QK[:, :few])
+        trials = self.trials(of_Q, tried_QK if at_once else tried_QK[:, :few])
         best = _lowest(trials[:few])
         left = np.flatnonzero(best.rank_Q > self._suspects.usual_Q2[of_Q, 0])
         if len(left) and tried_QK.shape[1] > few:
             if at_once:
                 others = [trial.take(left) for trial in trials[few:]]
             else:
-                others = self._each(of_Q[left], tried_QK[left, few:])
+                others = self.trials(of_Q[left], tried_QK[left, few:])
             best.put(left, _lowest([best.take(left), *others]))
         if is_first:
             own = np.flatnonzero(self.rest_Q - best.score_Q < JOINT * self.rest_Q)
             best.put(own, trials[0].take(own))
         return best
 
-    def _each(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp]) -> list[_Trial]:
-        """Hide each of K columns beside the rows' culprits."""
+    def trials(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp], together: bool = False) -> list[_Trial]:
+        """Hide each of K columns beside the rows' culprits: each alone, or ``together`` with those before it."""
         rows, count = tried_QK.shape
         hidden_KQD = np.repeat(self._hidden_QD[None, of_Q], count, axis=0)
         np.put_along_axis(hidden_KQD, tried_QK.T[:, :, None], True, axis=2)
-        trials = self._hide(np.tile(of_Q, count), hidden_KQD.reshape(count * rows, -1), tried_QK.T.ravel())
-        return [trials.take(slice(k * rows, (k + 1) * rows)) for k in range(count)]
-
-    def all_up_to_each(self, of_Q: NDArray[np.intp], tried_QK: NDArray[np.intp]) -> list[_Trial]:
-        """Hide the first of K columns beside the rows' culprits, the first two, and so on."""
-        rows, count = tried_QK.shape
-        hidden_KQD = np.repeat(self._hidden_QD[None, of_Q], count, axis=0)
-        for k in range(count):
-            hidden_KQD[k:, np.arange(rows), tried_QK[:, k]] = True
+        if together:
+            hidden_KQD = np.logical_or.accumulate(hidden_KQD, axis=0)
         trials = self._hide(np.tile(of_Q, count), hidden_KQD.reshape(count * rows, -1), tried_QK.T.ravel())
         return [trials.take(slice(k * rows, (k + 1) * rows)) for k in range(count)]
 

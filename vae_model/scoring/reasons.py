@@ -135,7 +135,7 @@ def sentence(explained: Explained) -> str:
     """The reasons of a row as one sentence."""
     reasons = explained.reasons
     parts = [reason.clause for reason in reasons[:SAID]]
-    if more := len(reasons) - SAID if len(reasons) > SAID else 0:
+    if (more := len(reasons) - SAID) > 0:
         parts.append(f"and {more} more column{'s' if more > 1 else ''}")
     return "; ".join([*parts, _what_is_left(explained)]) + "."
 

@@ -67,7 +67,7 @@ def what_if(
     detector = decide_as_configured(loaded, config)
     rows = _output(spark, config, detector) or _source(spark, config, detector)
     columns = frames.columns(rows.frame)
-    segments = tuple(dict.fromkeys(by or getattr(config.decision, "by", None) or ()))
+    segments = tuple(dict.fromkeys(by or config.decision.by))
     for name in segments:
         _check(columns, name, "--by", VALUES)
     day, notes = _time(columns, time, [*config.key, *detector.scorer.names])
