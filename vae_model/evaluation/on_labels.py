@@ -1,0 +1,69 @@
+"""A label: how well a model's scores agree with it, beside those of the usual detectors on the same rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_model.detector import Detector
+from vae_model.evaluation.contest import FITTED, Weights, check_enough, contest, flags, standings
+from vae_model.evaluation.metrics import Figure, Interval, Ranking, resamples
+from vae_model.evaluation.record import Decided, Evaluation, Subject
+
+NORMAL, ANOMALOUS = 20_000, 5_000
+"""Held-out rows of each class that are looked at, at most."""
+BUDGETS = (0.001, 0.01, 0.05)
+"""Shares of the table that somebody could look at."""
+
+
+def on_labels(
+    detector: Detector,
+    fitted_on: pa.Table,
+    held_out: pa.Table,
+    is_anomalous: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    subject: Subject,
+) -> Evaluation:
+    """Hold scores against a label.
+
+    ``weights``: of how many rows of the table each held-out row stands for. Raises InputError where rows of either
+    class are too few.
+    """
+    check_enough(int((~is_anomalous).sum()), "normal")
+    fitted_on = fitted_on.slice(0, FITTED)
+    entries = contest(detector, fitted_on, {"all": held_out}, subject.seed, subject.fit_seconds)
+    rankings = [Ranking.of(one.scores["all"], is_anomalous) for one in entries]
+    parts = [np.flatnonzero(~is_anomalous), np.flatnonzero(is_anomalous)]
+
+    def weighed(drawn: Weights) -> NDArray[np.float64]:
+        out = weights.copy()
+        for part, own in zip(parts, drawn, strict=True):
+            out[part] *= own
+        return out
+
+    def figures(drawn: Weights) -> list[dict[str, float]]:
+        curves = [ranking.curve(weighed(drawn)) for ranking in rankings]
+        at: dict[str, Figure] = {"auc_roc": lambda curve: curve.auc_roc, "auc_pr": lambda curve: curve.auc_pr}
+        for share in BUDGETS:
+            at[f"recall_{share:g}"] = lambda curve, share=share: curve.recall(share)  # type: ignore[misc]
+            at[f"precision_{share:g}"] = lambda curve, share=share: curve.precision(share)  # type: ignore[misc]
+        return [{name: figure(curve) for name, figure in at.items()} for curve in curves]
+
+    sizes = len(parts[0]), len(parts[1])
+    found = standings(entries, figures, sizes, subject.seed, "auc_pr")
+    flagged = flags(detector, entries[0].scores["all"])
+
+    def decided(drawn: Weights) -> tuple[float, float]:
+        own = weighed(drawn)
+        hits = float(own[flagged & is_anomalous].sum())
+        return hits / float(own[is_anomalous].sum()), hits / max(float(own[flagged].sum()), 1e-300)
+
+    value = decided([np.ones(size) for size in sizes])
+    drawn = np.array([decided(one) for one in resamples(sizes, subject.seed)])
+    recall, precision = (Interval.of(value[i], drawn[:, i]) for i in (0, 1))
+    false_alarms = float(np.average(flagged[parts[0]], weights=weights[parts[0]]))
+    own = Decided(false_alarms, recall, precision if flagged.any() else None, None, [], [])
+    rows = {"fitted": len(fitted_on), "normal": sizes[0], "anomalous": sizes[1]}
+    rate = detector.calibration.resulting_rate
+    return Evaluation(subject, detector.calibration.describe(), rate, "auc_pr", rows, found, own)
