@@ -230,7 +230,16 @@ def models(
 @app.command()
 def evaluate(
     config: ConfigOption, set_: SetOption = [], param: ParamOption = [],
-    what_if: Annotated[bool, typer.Option("--what-if", help="Count what other decisions would flag.")] = False,
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="COLUMN", help="A column that says which rows are anomalous.")
+    ] = None,
+    anomalous: Annotated[
+        str | None, typer.Option("--anomalous", metavar="VALUE", help="The label's value that says so: 1, true.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="PATH", help="The model to evaluate, instead of the config's.")
+    ] = None,
+    what_if: Annotated[bool, typer.Option("--what-if", help="Count too what other decisions would flag.")] = False,
     time: Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="Tell days of this column.")] = None,
     by: Annotated[
         list[str], typer.Option("--by", metavar="COLUMN", help="Tell the segments of this column. Repeatable.")
@@ -240,22 +249,31 @@ def evaluate(
     ] = None,
     log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
-    """Count what other decisions would flag, in the output or, before there is one, in the source. Writes no rows."""
+    """Say what the model finds on the source: by a label, or of errors planted for it. Writes no rows."""
     reporter = Reporter(log, result)
     with reporter.recording("evaluate", None):
-        if not what_if:
-            raise ConfigError("`evaluate` needs to be told what of.", "--what-if", "no such option")
+        if not what_if and (time is not None or by):
+            raise ConfigError("--time and --by say what --what-if tells.", "--what-if", "no such option")
+        if anomalous is not None and label is None:
+            raise ConfigError("--anomalous is a value of --label.", "--label COLUMN", "no such option")
         settings = load_config(config, set_, from_options(param))
-        if settings.output is None:
-            settings.for_reading()
+        settings.for_reading()
         from vae_model.detector import Detector
+        from vae_model.evaluation import baselines
+        from vae_model.spark.jobs import evaluate as job
+        from vae_model.spark.jobs import what_if as counting
 
-        model = Detector.load(settings.for_model(), settings.model.version)
+        baselines.check()
+        given = job.stored(settings) if model is None else Detector.load(model)
         with _session(settings) as spark, reporter.progress() as display:
-            from vae_model.spark.jobs import evaluate as job
-
-            found = job.what_if(spark, settings, time=time, by=by, model=model, tasks=display.tasks)
-        reporter.what_if(settings.name, found)
+            found, detector = job.evaluate(
+                spark, settings, label=label, anomalous=anomalous, model=given,
+                progress=display.step, tasks=display.tasks,
+            )  # fmt: skip
+            counted = None
+            if what_if:
+                counted = counting.what_if(spark, settings, time=time, by=by, model=detector, tasks=display.tasks)
+        reporter.evaluation(settings.name, found, counted)
 
 
 @app.callback(invoke_without_command=True)
@@ -313,7 +331,7 @@ def guarded(command: Callable[[], object]) -> int:
         return error.exit_code
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        extras = {"torch": "train", "pysail": "sail", "pyspark": "sail", "delta": "spark"}
+        extras = {"torch": "train", "pysail": "sail", "pyspark": "sail", "delta": "spark", "sklearn": "evaluate"}
         if package not in extras:
             raise
         print(

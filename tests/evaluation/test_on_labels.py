@@ -55,5 +55,5 @@ def test_too_few_normal_rows_are_told(labelled):
     """Rather than figures that are chance."""
     detector, trained, rows, odd, weights = labelled
     kept = np.flatnonzero(odd | (np.arange(len(rows)) < 50))
-    with pytest.raises(InputError, match="too few held-out rows"):
+    with pytest.raises(InputError, match="too few rows"):
         on_labels(detector, trained, rows.take(kept), odd[kept], weights[kept], SUBJECT)

@@ -80,6 +80,6 @@ def test_a_seed_gives_the_same_record(found, judged):
 def test_too_few_clean_rows_are_told(judged):
     """Before anything is planted."""
     detector, trained, clean = judged
-    with pytest.raises(InputError, match="too few held-out rows") as caught:
+    with pytest.raises(InputError, match="too few rows") as caught:
         on_planted.on_planted(detector, trained, clean.slice(0, 99), SUBJECT)
     assert caught.value.exit_code == 2

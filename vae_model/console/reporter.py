@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from vae_model.console import logs, progress, tables, what_if
+from vae_model.console import evaluation, logs, progress, tables, what_if
 from vae_model.console.logs import LogFormat
 from vae_model.errors import NothingToScore, VaeAnomalyError
 from vae_model.places import files
@@ -23,6 +24,7 @@ from vae_model.printable import printable
 if TYPE_CHECKING:
     from vae_model.console.progress import Bars, LogLines
     from vae_model.detector import Detector
+    from vae_model.evaluation.record import Evaluation
     from vae_model.evaluation.what_if import WhatIf
     from vae_model.runs.record import RunRecord, Status
     from vae_model.runs.versions import Version, Versions
@@ -156,13 +158,28 @@ class Reporter:
             if record.message and record.status != "succeeded":
                 self.line(f"{record.run_id}: {record.message.splitlines()[0]}")
 
-    def what_if(self, name: str, found: WhatIf) -> None:
-        """What other decisions would flag: a line for each, and one for each of the noisiest segments."""
-        document = {"name": name, "command": "evaluate", "status": "succeeded", "what_if": found.to_json()}
+    def evaluation(self, name: str, found: Evaluation, counted: WhatIf | None) -> None:
+        """What a model finds, and, where it was counted, what other decisions would flag."""
+        document = {"name": name, "command": "evaluate", "status": "succeeded", "evaluation": found.to_json()}
+        document |= {"what_if": counted.to_json()} if counted else {}
         self._put_result(document)
         if self.json:
             log.info("Evaluated", extra={"data": document})
             return
+        for part in evaluation.parts(found):
+            self._told(part)
+        if counted:
+            self.line()
+            self._what_if(counted)
+
+    def _told(self, part: str | Table) -> None:
+        if isinstance(part, str):
+            self.line(part)
+        else:
+            self.out.print(part)
+
+    def _what_if(self, found: WhatIf) -> None:
+        """What other decisions would flag: a line for each, and one for each of the noisiest segments."""
         for line in what_if.introduction(found):
             self.line(line)
         self.line()

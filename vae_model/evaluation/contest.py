@@ -96,12 +96,12 @@ def standings(
     return found
 
 
-def check_enough(rows: int, what: str) -> None:
-    """Raise InputError where held-out rows are too few to tell anything by."""
-    if rows < FEWEST:
+def check_enough(rows: int, what: str, fewest: int = FEWEST) -> None:
+    """Raise InputError where rows that the model was not trained on are too few to tell anything by."""
+    if rows < fewest:
         raise InputError(
-            "There are too few held-out rows to evaluate on.",
-            f"at least {FEWEST} {what} ones, that the model was not trained on",
-            str(rows),
-            "Give a larger table, or raise train.calibration or lower train.rows and train again.",
+            "There are too few rows to evaluate on.",
+            f"at least {fewest} {what} row{'s' if fewest > 1 else ''} that the model was not trained on",
+            f"{rows:,}",
+            "Give a larger table; or lower train.rows, or raise train.calibration, and train again.",
         )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vae_model.decisions.calibration import Calibration
 from vae_model.detector import Detector
+from vae_model.errors import InputError
 from vae_model.evaluation.contest import FITTED, Entry, Weights, check_enough, contest, flags, standings
 from vae_model.evaluation.metrics import Interval, Ranking, cut_at, resamples
 from vae_model.evaluation.planting import KINDS, Planted, plant, roomy
@@ -30,12 +31,14 @@ def on_planted(detector: Detector, fitted_on: pa.Table, held_out: pa.Table, subj
     """Plant errors of each kind in held-out rows, and count how many are found.
 
     ``fitted_on`` are the rows that the model was trained on, ``held_out`` clean ones: feature columns, and those of
-    ``decision.by``. Raises InputError where the held-out rows are too few.
+    ``decision.by``. Raises InputError where the held-out rows are too few, or nothing can be planted in them.
     """
     check_enough(len(held_out), "clean")
     clean, fitted_on = held_out.slice(0, CLEAN), fitted_on.slice(0, FITTED)
     errors = plant(clean, fitted_on, detector.spec.trained, PLANTED, subject.seed)
     wrong = pa.concat_tables([one.rows for one in errors])
+    if not len(wrong):
+        raise InputError("No error can be planted: no column has two values.", hint="Evaluate by a label, --label.")
     entries = contest(detector, fitted_on, {"clean": roomy(clean), "wrong": wrong}, subject.seed, subject.fit_seconds)
     rate = Calibration(np.arange(len(clean), dtype=float), detector.calibration.resulting_rate).resulting_rate
     kind_W = np.repeat(np.arange(len(errors)), [len(one.rows) for one in errors])

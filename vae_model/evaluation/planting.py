@@ -236,7 +236,7 @@ def _texts(usual: Usual) -> list[str]:
 
 
 KINDS = {
-    "tail": Kind("a number far beyond its column's range", _numbers, _number(_far)),
+    "tail": Kind("a number far beyond its column's middle 98 %", _numbers, _number(_far)),
     "quantile": Kind(
         f"a number at its column's {TAIL:.0%} or {1 - TAIL:.0%} quantile, the farther one",
         _numbers,

@@ -1,176 +1,217 @@
-"""`vae-anomaly evaluate --what-if`: what other decisions would flag, counted in one pass. Writes nothing."""
+"""`vae-anomaly evaluate`: what a model finds on a table, beside the usual detectors. Writes nothing.
+
+The training sample is drawn as training draws it. What is looked at are other rows where the table has more than
+`train.rows`; else those that the sample holds out, which the model is calibrated on and was not trained on.
+"""
 
 from __future__ import annotations
 
 import logging
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from vae_model.config.config import Config
-from vae_model.config.tables import Source
-from vae_model.detector import Detector
-from vae_model.errors import ConfigError, JobError, NothingToScore, SchemaError, SourceError, nearest
-from vae_model.evaluation.what_if import Subject, WhatIf, ladder
-from vae_model.features.schema import Column
+from vae_model.detector import Detector, choose
+from vae_model.errors import InputError, NothingToScore, SchemaError, SourceError
+from vae_model.evaluation import baselines
+from vae_model.evaluation.contest import check_enough
+from vae_model.evaluation.on_labels import ANOMALOUS, NORMAL, on_labels
+from vae_model.evaluation.on_planted import CLEAN, on_planted
+from vae_model.evaluation.record import Evaluation, Subject
+from vae_model.features import schema
+from vae_model.places import files
+from vae_model.runs import versions
+from vae_model.scoring.segments import check_columns
 from vae_model.spark import frames
 from vae_model.spark.engines.progress import Tasks, watch
-from vae_model.spark.jobs.score import decide_as_configured, own_error, score
+from vae_model.spark.jobs.labels import Labelled, labelled
+from vae_model.spark.jobs.score import decide_as_configured
 from vae_model.spark.jobs.stage import log_stage
-from vae_model.spark.jobs.tally import Parts, tally
-from vae_model.spark.sinks.reading import existing
-from vae_model.spark.sinks.writing import RUN
-from vae_model.spark.source import partitions
-from vae_model.spark.source.spread import spread
-from vae_model.spark.source.table import listed, open_source, where
-from vae_model.spark.workers import libraries, transport
+from vae_model.spark.jobs.train import draw_sample, fit_sample
+from vae_model.spark.source.sampling import Others, Sample, draw_others
+from vae_model.spark.source.table import open_source, where
+from vae_model.training import fit
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from vae_model.training.loop import TrainingProgress
+
 log = logging.getLogger(__name__)
 
-FEW = 100
-"""Rows of a segment of which little can be told."""
-TIMES = ("date", "timestamp")
-VALUES = ("boolean", "integer", "decimal", "string", "date")
-"""Families of columns whose values make segments: of the others hardly two rows have the same."""
-NAMES = ("anomaly_score", "anomaly_model")
-"""The columns by which a scored table is known, and counted."""
+ENOUGH = 2000
+"""Other rows than the sample's that are enough to look at them alone."""
 
 
-class _Rows(NamedTuple):
-    """Scored rows, or rows that are scored when they are used."""
+class Evaluated(NamedTuple):
+    """An evaluation, and the model that it is of."""
 
-    frame: DataFrame
-    place: str
-    is_output: bool
+    evaluation: Evaluation
+    detector: Detector
 
 
-def what_if(
+def evaluate(
     spark: SparkSession,
     config: Config,
     *,
-    time: str | None = None,
-    by: Sequence[str] = (),
+    label: str | None = None,
+    anomalous: str | None = None,
     model: Detector | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
     tasks: Tasks | None = None,
-) -> WhatIf:
-    """Count what other decisions would flag: in the config's output, where it holds rows that the model has scored, or
-    else in its source, which is scored for it. Nothing is written.
+) -> Evaluated:
+    """Say what a model finds in the config's source: by a label, or without one of errors that are planted.
 
-    ``time`` is the column whose days are told, by default the only date or timestamp among key and features. ``by`` are
-    the columns whose values make segments, by default those of ``decision.by``. ``model`` is the one to score by, where
-    it is loaded already. Raises InputError before any work, NothingToScore where there is no row, and JobError.
+    ``anomalous`` is the value of the label that says so, by default 1 or true. ``model`` is the one to evaluate, by
+    default the config's; where that is not there yet, one is trained for it and not kept. Raises InputError before any
+    training, NothingToScore where there is no row.
     """
-    loaded = model or Detector.load(config.for_model(), config.model.version)
-    detector = decide_as_configured(loaded, config)
-    rows = _output(spark, config, detector) or _source(spark, config, detector)
-    columns = frames.columns(rows.frame)
-    segments = tuple(dict.fromkeys(by or config.decision.by))
-    for name in segments:
-        _check(columns, name, "--by", VALUES)
-    day, notes = _time(columns, time, [*config.key, *detector.scorer.names])
-    prefix = config.output.prefix if config.output else ""
-    run = next((one.name for one in columns if rows.is_output and one.name == prefix + RUN), None)
-    parts = Parts(next((one for one in columns if one.name == day), None), run, segments)
-    cuts, started = ladder(detector.calibration), clock.monotonic()
-    try:
-        what = "Counting" if rows.is_output else "Scoring"
-        with watch(spark, what, tasks), transport.as_rows(spark):
-            found, others = tally(rows.frame, prefix, detector.scorer, cuts, parts)
-    except frames.READ_ERRORS as error:
-        raise _counting_error(error, rows) from error
-    if found is None:
-        raise NothingToScore("There is no row to count.", found=f"no row in {rows.place}")
-    log_stage("counting" if rows.is_output else "scoring", found.whole.rows, started)
-    if others:
-        notes.append(f"{others:,} rows of {rows.place} that other models have scored are not counted")
-    if day and (undated := found.whole.rows - sum(one.rows for one in found.days.values())):
-        notes.append(f"{undated:,} rows have no {day}: they are of no day")
-    if len(found.segments) > found.whole.rows / FEW:
-        notes.append(
-            f"{len(found.segments):,} segments of under {FEW} rows in the mean: an alert more or less says little"
-        )
-    subject = Subject(detector.scorer.name, rows.place, rows.is_output, day, segments, tuple(notes))
-    return WhatIf.of(subject, detector.calibration, cuts, found)
-
-
-def _output(spark: SparkSession, config: Config, detector: Detector) -> _Rows | None:
-    """The config's output, where it holds rows that the model has scored."""
-    output, name = config.output, detector.scorer.name
-    if output is None:
-        return None
-    frame = existing(spark, output)
-    if frame is None or not {output.prefix + name for name in NAMES} <= set(frame.columns):
-        return None
-    kept = set(frame.columns)
-    if output.path is not None and output.format == "parquet" and output.partition_by:
-        listing = listed(spark, Source(path=output.path))
-        frame = partitions.typed(frame, listing) if listing else frame
-        kept -= set(output.partition_by)  # the name of a folder may be read as another type: 07 as 7
-    if not set(detector.scorer.rule.by) <= kept:
-        log.info("The output %s does not hold the columns of decision.by as they were", output)
-        return None
-    try:
-        is_other = frame.where(frames.column(output.prefix + "anomaly_model") == name).isEmpty()
-    except frames.ENGINE_ERRORS as error:
-        raise SourceError(f"The output {output} cannot be read.", found=frames.reason(error),
-                          transient=frames.is_transient(error)) from error  # fmt: skip
-    if not is_other:
-        return _Rows(frame, str(output), True)
-    log.info("No row of the output %s was scored by %s", output, name)
-    return None
-
-
-def _source(spark: SparkSession, config: Config, detector: Detector) -> _Rows:
-    """The config's source, to be scored."""
-    if config.source is None:
-        raise ConfigError(
-            "There are no scored rows to count, and no source to score.",
-            f"an output that {detector.scorer.name} has scored, or a source",
-            f"output {config.output}" if config.output else "neither in the config",
-            "Add source to the config, or score first.",
-        )
-    source, prefix = config.source, config.output.prefix if config.output else ""
+    baselines.check()
+    source = config.for_reading()
     frame = where(open_source(spark, source), source.where, "source.where")
-    libraries.check_workers(spark)
-    log.info("Scoring %s to count; nothing is written", source)
-    with transport.as_rows(spark):
-        return _Rows(score(spread(frame, source.partitions), detector, prefix), str(source), False)
-
-
-def _time(columns: Sequence[Column], asked: str | None, own: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The column whose days are told, and what there is to say of it."""
-    if asked is not None:
-        _check(columns, asked, "--time", TIMES)
-        return asked, []
-    found = [one.name for one in columns if one.name in own and one.family in TIMES]
-    if len(found) > 1:
-        return None, [f"No days are told: {', '.join(found)} are times; --time chooses one"]
-    return (found[0] if found else None), []
-
-
-def _check(columns: Sequence[Column], name: str, option: str, families: Sequence[str]) -> None:
-    """Raise SchemaError where a column that an option names is not there, or of no use to it."""
-    found = {one.name: one for one in columns}
-    if name not in found:
-        known = [one for one in found if found[one].family in families]
-        hint = nearest(name, found) or f"Such columns are {', '.join(known[:12])}."
-        raise SchemaError(f"{option} names {name!r}, which is no column.", hint=hint)
-    if found[name].family not in families:
+    detector = model or stored(config)
+    if detector is None:
+        config = _without(config, label)
+        chosen = choose(frames.columns(frame), config)
+        names, own = [*chosen, *config.decision.by], config
+    else:
+        own, detector = detector.config, decide_as_configured(detector, config)
+        schema.check_fits_model(frames.columns(frame), detector.spec.trained, own.key)
+        check_columns(frames.columns(frame), detector.scorer.rule.by)
+        chosen, names = detector.spec.trained, detector.scorer.names
+    if label in names:
         raise SchemaError(
-            f"{option} cannot take the column {name!r}.", f"{', '.join(families[:-1])} or {families[-1]}",
-            found[name].type, "Choose another column.",
-        )  # fmt: skip
-
-
-def _counting_error(error: Exception, rows: _Rows) -> Exception:
-    """An engine's error; one of our own from a worker is told as it was."""
-    text = str(error)
-    return (
-        own_error(text, f"It was met while scoring {rows.place}.")
-        or libraries.explain(text)
-        or JobError(f"The rows of {rows.place} could not be counted.", found=frames.reason(error),
-                    hint="Nothing was written.", transient=frames.is_transient(error))
+            f"The label {label!r} is a column that the model sees.",
+            "a label that is no feature, nor in decision.by",
+            f"{'decision.by' if detector is None or label not in chosen else 'features'}: {', '.join(names)}",
+            f"Train the model without it: features: {{exclude: [{label}]}}.",
+        )
+    _check_rows(frame, str(source))
+    classes = labelled(frame, label, anomalous) if label is not None else None
+    sample = draw_sample(frame, own, names, tasks)
+    if len(sample.training) + len(sample.calibration) < fit.SMALL:
+        raise InputError(
+            "There are too few normal rows to evaluate: every one of them trains.",
+            f"at least {fit.SMALL}",
+            f"{sample.normal_rows:,}",
+            "Give a larger table.",
+        )
+    with watch(spark, "Drawing other rows", tasks):
+        rows = _by_label(classes, own, names, sample) if classes else _clean(frame, own, names, sample)
+    check_enough(int(np.count_nonzero(~rows.is_anomalous)), "normal")
+    started = clock.monotonic()
+    trained = detector or fit_sample(sample, chosen, config, progress)
+    seconds = None if detector else clock.monotonic() - started
+    if detector is None:
+        log.info("There is no model yet: %s was trained for this, and is not kept", trained.scorer.name)
+    subject = Subject(
+        trained.scorer.name, str(source), rows.words, detector is None, seconds, config.train.seed, label,
+        tuple(_notes(trained, sample)),
     )  # fmt: skip
+    started = clock.monotonic()
+    if classes:
+        found = on_labels(trained, sample.training, rows.table, rows.is_anomalous, rows.weights, subject)
+    else:
+        found = on_planted(trained, sample.training, rows.table, subject)
+    log_stage("evaluation", sum(found.rows.values()), started)
+    return Evaluated(found, trained)
+
+
+def stored(config: Config) -> Detector | None:
+    """The config's model; None where there is none yet. Raises ModelFileError where it cannot be used."""
+    path, version = config.model.path, config.model.version
+    if path is None:
+        return None
+    kept = versions.place(path, version)
+    is_there = files.exists(path) if kept is None else config.model.is_pinned or kept.current() is not None
+    return Detector.load(path, version) if is_there else None
+
+
+def _without(config: Config, label: str | None) -> Config:
+    """The config with a label that is no feature, whatever it says of it."""
+    if label is None:
+        return config
+    own = config.features
+    features = {
+        "include": [name for name in own.include if name != label] if own.include else None,
+        "exclude": [name for name in own.exclude if name != label] + ([] if own.include else [label]),
+        "kinds": {name: kind for name, kind in own.kinds.items() if name != label},
+    }
+    return config.model_copy(update={"features": own.model_copy(update=features)})
+
+
+class _Rows(NamedTuple):
+    """Rows to look at, none of which was trained on."""
+
+    table: pa.Table
+    is_anomalous: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    words: str
+
+
+def _clean(frame: DataFrame, own: Config, names: Sequence[str], sample: Sample) -> _Rows:
+    """Normal rows that are not in the sample; where the table has too few, those that the sample holds out."""
+    table, words = sample.calibration, "held-out rows of the training sample, by which the model is calibrated"
+    if sample.normal_rows > own.train.rows:
+        others = _drawn(where(frame, own.train.normal, "train.normal"), own, names, CLEAN, sample)
+        new = None if others is None else others.rows.filter(pa.array(~others.is_held_out))
+        if new is not None and len(new) >= min(ENOUGH, len(table)):
+            table, words = new, "rows that are not in the training sample"
+    return _Rows(table, np.zeros(len(table), dtype=bool), np.ones(len(table)), words)
+
+
+def _by_label(classes: Labelled, own: Config, names: Sequence[str], sample: Sample) -> _Rows:
+    """Rows of both classes that are not in the training sample, or held out of it."""
+    parts = [_drawn(frame, own, names, most, sample)
+             for frame, most in zip(classes, (NORMAL, ANOMALOUS), strict=True)]  # fmt: skip
+    found = [part for part in parts if part is not None]
+    check_enough(len(parts[1].rows) if parts[1] else 0, "anomalous", 1)
+    held_out = sum(int(part.is_held_out.sum()) for part in found)
+    words = "rows that are not in the training sample"
+    if held_out:
+        words = f"rows that were not trained on; by {held_out:,} of them the model is calibrated"
+    return _Rows(
+        pa.concat_tables([part.rows for part in found]),
+        np.repeat([False, True], [len(part.rows) for part in found]),
+        np.concatenate([np.full(len(part.rows), part.weight) for part in found]),
+        words,
+    )
+
+
+def _drawn(frame: DataFrame, own: Config, names: Sequence[str], most: int, sample: Sample) -> Others | None:
+    try:
+        return draw_others(frame, own.key, list(dict.fromkeys(names)), most, own.train.seed, sample)
+    except frames.READ_ERRORS as error:
+        raise SourceError(
+            "The rows to evaluate on could not be read.",
+            found=frames.reason(error),
+            transient=frames.is_transient(error),
+        ) from error
+
+
+def _check_rows(frame: DataFrame, place: str) -> None:
+    try:
+        is_empty = frame.isEmpty()
+    except frames.ENGINE_ERRORS as error:
+        raise SourceError(f"The source {place} cannot be read.", found=frames.reason(error),
+                          transient=frames.is_transient(error)) from error  # fmt: skip
+    if is_empty:
+        raise NothingToScore("There is no row to evaluate on.", found=f"no row in {place}")
+
+
+def _notes(detector: Detector, sample: Sample) -> list[str]:
+    """What makes figures less sure: a model of which it is not known for certain what it was trained on."""
+    before = detector.header["training"].get("source_rows")
+    if before is None:
+        return ["The model was not trained by a job: rows that it was trained on may be among those looked at"]
+    if before != sample.normal_rows:
+        return [
+            f"The table had {before:,} normal rows when the model was trained, and has {sample.normal_rows:,} now: "
+            "rows that it was trained on may be among those looked at"
+        ]
+    return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -26,7 +26,9 @@ from vae_model.training.acceptance import Comparison
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from vae_model.features.feature import Chosen
     from vae_model.runs.versions import Versions
+    from vae_model.spark.source.sampling import Sample
     from vae_model.training.loop import TrainingProgress
 
 log = logging.getLogger(__name__)
@@ -55,12 +57,20 @@ def _train(
 ) -> tuple[Detector, pa.Table]:
     """A detector, and the rows to hold it against another by: those held out, or of a small sample all."""
     chosen = choose(frames.columns(frame), config)
+    sample = draw_sample(frame, config, [*chosen, *config.decision.by], tasks)
+    detector = fit_sample(sample, chosen, config, progress)
+    parts = [sample.training, sample.calibration]
+    return detector, pa.concat_tables(parts) if sum(map(len, parts)) < fit.SMALL else sample.calibration
+
+
+def draw_sample(frame: DataFrame, config: Config, names: Iterable[str], tasks: Tasks | None = None) -> Sample:
+    """Some columns of a sample of the normal rows. Raises SourceError, and TrainingError where they are too few."""
     normal = where(frame, config.train.normal, "train.normal")
     settings, started = config.train, time.monotonic()
-    names = list(dict.fromkeys([*chosen, *config.decision.by]))
+    own = list(dict.fromkeys(names))
     try:
         with watch(frame.sparkSession, "Sampling", tasks):
-            sample = sampling.draw(normal, config.key, names, settings.rows, settings.calibration, settings.seed)
+            sample = sampling.draw(normal, config.key, own, settings.rows, settings.calibration, settings.seed)
     except frames.READ_ERRORS as error:
         raise SourceError(
             "The training sample could not be read.",
@@ -86,14 +96,23 @@ def _train(
             *(f"{count:,}" for count in (training, held_out, sample.normal_rows)),
         )
     log_stage("sampling", sample.normal_rows, started)
+    return sample
+
+
+def fit_sample(
+    sample: Sample,
+    chosen: Mapping[str, Chosen],
+    config: Config,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> Detector:
+    """A detector trained on a sample, and the log's words on it."""
     started = time.monotonic()
     parts = sample.training, sample.calibration
     detector = Detector(config).fit_columns(*parts, chosen, progress, source_rows=sample.normal_rows)
-    log_stage("training", training, started)
+    log_stage("training", len(sample.training), started)
     for warning in detector.warnings:
         log.warning("%s", warning)
-    small = training + held_out < fit.SMALL
-    return detector, pa.concat_tables([sample.training, sample.calibration]) if small else sample.calibration
+    return detector
 
 
 def run_train(

@@ -45,6 +45,21 @@ class Sample:
     calibration: pa.Table
     normal_rows: int
     """How many rows of the table count as normal."""
+    training_hashes: NDArray[np.int64]
+    """Of each training row, a hash of key and features."""
+    calibration_hashes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Others:
+    """Rows of a table on the driver, none of which was trained on."""
+
+    rows: pa.Table
+    """The feature columns, in an order that says nothing."""
+    is_held_out: NDArray[np.bool_]
+    """Whether each is among the held-out rows of the training sample."""
+    weight: float
+    """How many rows of the table each stands for."""
 
 
 def draw(
@@ -56,17 +71,47 @@ def draw(
     key and feature columns. Warns where the drawn rows show that the key does not identify a row.
     """
     total = frame.count()
-    share = (rows + 5 * math.sqrt(rows)) / total if total > rows else 1.0
-    draws = _Draws(frame, key, features, rows, share, seed)
-    first = table = draws.by_hash(key or features)
-    if total > rows:
-        if key and not draws.is_even(table):
-            table = draws.by_hash([*key, *features])
-        if not draws.is_even(table):
-            table = draws.by_count()
+    draws = _Draws(frame, key, features, rows, _share(rows, total), seed)
+    first, table = draws.whole(total)
     if key:
         _warn_of_repeats(key, first if _distinct(first, _KEY) < len(first) else table)
-    return Sample(*_split(table, features, rows, calibration), total)
+    training, held_out = _split(table, rows, calibration)
+    return Sample(
+        _named(training, features),
+        _named(held_out, features),
+        total,
+        training.column(_ROW).to_numpy(),
+        held_out.column(_ROW).to_numpy(),
+    )
+
+
+def draw_others(
+    frame: DataFrame, key: Sequence[str], features: Sequence[str], rows: int, seed: int, sample: Sample
+) -> Others | None:
+    """Draw at most ``rows`` rows of ``frame`` that a sample did not train on; None where there is no such row.
+
+    ``key``, ``features`` and ``seed`` are those of the sample. Its rows have the lowest hashes, so these are drawn from
+    the highest on: the sample is met only where the table has hardly more rows.
+    """
+    total = frame.count()
+    draws = _Draws(frame, key, features, rows, _share(rows, total), seed, from_the_end=True)
+    _, table = draws.whole(total)
+    table = table.take(pc.sort_indices(table, [(_CHOICE, "ascending"), (_ROW, "ascending")])).slice(0, rows)
+    table = table.filter(pa.array(~np.isin(table.column(_ROW).to_numpy(), sample.training_hashes)))
+    if not len(table):
+        return None
+    is_held_out = np.isin(table.column(_ROW).to_numpy(), sample.calibration_hashes)
+    return Others(_named(table, features), is_held_out, total / len(table))
+
+
+def _named(table: pa.Table, features: Sequence[str]) -> pa.Table:
+    """The feature columns of a draw, by their names."""
+    return table.select(list(map(str, range(len(features))))).rename_columns(list(features))
+
+
+def _share(rows: int, total: int) -> float:
+    """The share of a table to draw: so that hardly ever fewer than ``rows`` come."""
+    return (rows + 5 * math.sqrt(rows)) / total if total > rows else 1.0
 
 
 @dataclass(frozen=True)
@@ -79,10 +124,24 @@ class _Draws:
     rows: int
     share: float
     seed: int
+    from_the_end: bool = False
+    """Whether the rows of the highest hashes are chosen instead of the lowest."""
+
+    def whole(self, total: int) -> tuple[pa.Table, pa.Table]:
+        """The rows drawn by the hash of the key, and those of the first way that gives as many as it should."""
+        first = table = self.by_hash(self.key or self.features)
+        if total > self.rows:
+            if self.key and not self.is_even(table):
+                table = self.by_hash([*self.key, *self.features])
+            if not self.is_even(table):
+                table = self.by_count()
+        return first, table
 
     def by_hash(self, names: Sequence[str]) -> pa.Table:
         """The rows whose hash of some columns is among the lowest: equal rows come together or not at all."""
         frame, choice = self.frame, self._hash(names)
+        if self.from_the_end:
+            choice = F.lit(2**CHOICE_BITS - 1) - choice
         if self.share < 1:  # first of all: the other hashes are of the chosen only
             frame = frame.where(choice < F.lit(int(self.share * 2**CHOICE_BITS)))
         return self._here(frame.select(*self._carried(), choice.alias(_CHOICE), self._key(), self._row()))
@@ -156,7 +215,7 @@ def _warn_of_repeats(key: Sequence[str], table: pa.Table) -> None:
         )  # fmt: skip
 
 
-def _split(table: pa.Table, features: Sequence[str], rows: int, calibration: float) -> tuple[pa.Table, pa.Table]:
+def _split(table: pa.Table, rows: int, calibration: float) -> tuple[pa.Table, pa.Table]:
     """The first ``rows`` rows in the order of their hashes, to train on and held out.
 
     Rows of one key with other features fall on either side, where keys repeat much: what is scored later is of known
@@ -175,7 +234,6 @@ def _split(table: pa.Table, features: Sequence[str], rows: int, calibration: flo
     place = np.where(is_common, choice ^ _scattered(nth), choice)
     first = np.argsort(place, kind="stable")[:rows]
     held_out = place[first] % 2**SPLIT_BITS < calibration * 2**SPLIT_BITS
-    table = table.select(list(map(str, range(len(features))))).rename_columns(list(features))
     return table.take(first[~held_out]), table.take(first[held_out])
 
 
