@@ -618,10 +618,45 @@ def test_validate_says_what_a_mode_promises(trained, cli):
     assert code == 2 and "expected: for parquet paths on Sail: replace or append or replace_where" in err
 
 
-# --- What other decisions would flag
+# --- What the model finds, and what other decisions would flag
 
 
-def test_what_if_before_and_after_the_rows_are_scored(trained, cli):
+@pytest.fixture
+def evaluating():
+    """The detectors that a model is held against come with an extra."""
+    pytest.importorskip("sklearn", reason="an extra that not every environment has")
+
+
+def test_evaluate_says_what_is_found(place, cli, evaluating):
+    """A table of detectors, kinds and columns, a verdict, and all of it in one document; no file but that."""
+    code, out, err = cli("evaluate", "--config", "pumps.yaml", "--result", "found.json")
+    assert code == 0, err
+    assert "trained for this and not kept" in out and re.search(r"^ this model +\d+ %", out, re.MULTILINE)
+    assert [line for line in out.splitlines() if line.startswith("Verdict: On this table ")]
+    assert {file.name for file in place.iterdir()} == {"pumps.parquet", "pumps.yaml", "found.json"}
+    told = json.loads((place / "found.json").read_text())
+    assert (told["command"], told["status"], "what_if" in told) == ("evaluate", "succeeded", False)
+    own = told["evaluation"]
+    assert f"Verdict: {own['verdict']}" in out
+    assert {one["name"] for one in own["decided"]["by_column"]} == {"flow", "pressure", "valve", "constant"}
+    assert own["detectors"][0]["by_kind"]["x1000"] == 1
+
+
+def test_evaluate_by_a_label(trained, cli, evaluating):
+    """By a value that is named; the model is another than the config's."""
+    bad = pumps().assign(state=["broken" if i % 50 == 0 else "fine" for i in range(600)])
+    bad.loc[::50, "pressure"] += 40
+    bad.to_parquet(trained / "pumps.parquet", index=False)
+    (trained / "pumps.vae").rename(trained / "other.vae")
+    options = ("--label", "state", "--anomalous", "broken", "--model", "other.vae", "--log", "json")
+    code, out, err = cli("evaluate", "--config", "pumps.yaml", *options, "--set", "train.normal=null")
+    assert code == 0 and out == "", err
+    own = json.loads(err.splitlines()[-1])["evaluation"]
+    assert own["label"] == "state" and own["verdict"].startswith("By the label this model has an AUC-PR of ")
+    assert own["detectors"][0]["auc_roc"]["value"] > 0.95 and own["decided"]["precision"]["value"] > 0.5
+
+
+def test_what_if_before_and_after_the_rows_are_scored(trained, cli, evaluating):
     """`evaluate --what-if` counts the source, or the output once it is there: the same, as many as `score` flags."""
     options = ("--what-if", "--config", trained / "pumps.yaml", "--by", "valve", "--result", trained / "what.json")
     code, before, err = cli("evaluate", *options)
@@ -643,7 +678,7 @@ def test_what_if_before_and_after_the_rows_are_scored(trained, cli):
     assert marked[1:3] == ["1", "%"] and marked[-1] == str(flagged)
 
 
-def test_what_if_as_a_json_log(trained, cli):
+def test_what_if_as_a_json_log(trained, cli, evaluating):
     """The last line of the log holds all of it, or what went wrong, which is in the result too."""
     options = ("--what-if", "--config", trained / "pumps.yaml", "--log", "json", "--result", trained / "what.json")
     code, _, err = cli("evaluate", *options)
@@ -660,15 +695,19 @@ def test_what_if_as_a_json_log(trained, cli):
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ([], 2, ["needs to be told what of", "expected: --what-if"]),
+        (["--by", "valve"], 2, ["--time and --by say what --what-if tells"]),
+        (["--anomalous", "1"], 2, ["--anomalous is a value of --label"]),
+        (["--label", "valve"], 2, ["'valve' is a column that the model sees", "features: {exclude: [valve]}"]),
+        (["--label", "id"], 2, ["'id' has too many values"]),
         (["--what-if", "--time", "flow"], 2, ["--time cannot take the column 'flow'"]),
-        (["--what-if", "--set", "model.path=none.vae"], 2, ["none.vae does not exist"]),
-        (["--what-if", "--set", "output=null", "--set", "source=null"], 2, ["lacks 'source'"]),
-        (["--what-if", "--set", "source.where=id < 0"], 99, ["no row to count"]),
+        (["--model", "none.vae"], 2, ["none.vae does not exist"]),
+        (["--set", "model={path: pumps.vae, version: 3}"], 2, ["model.version is 3, but model.path is one file"]),
+        (["--set", "output=null", "--set", "source=null"], 2, ["lacks 'source'"]),
+        (["--set", "source.where=id < 0"], 99, ["no row to evaluate"]),
         (["--what-if", "--result", "pumps.yaml/r.json"], 2, ["cannot be written"]),
     ],
 )
-def test_what_evaluate_cannot_do(trained, cli, options, code, words):
+def test_what_evaluate_cannot_do(trained, cli, evaluating, options, code, words):
     """What is lacking or will not do is a message, and an exit code as of every command."""
     ended, out, err = cli("evaluate", "--config", trained / "pumps.yaml", *options)
     assert (ended, out) == (code, "")

@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vae_model.console import tables
+from vae_model.console import evaluation, tables
 from vae_model.console.logs import PYSPARK_LOGS, LogFormat
 from vae_model.console.reporter import Reporter
 from vae_model.decisions.calibration import Alerts, Calibration
+from vae_model.evaluation.metrics import Interval
+from vae_model.evaluation.record import Decided, Evaluation, Found, Part
+from vae_model.evaluation.record import Subject as Evaluated
 from vae_model.evaluation.what_if import SHOWN, Subject, Tallies, Tally, WhatIf, ladder
 from vae_model.runs.record import RunRecord
 from vae_model.spark.sinks.summary import Summary
@@ -177,7 +180,7 @@ def what_if(segments, by="s", threshold=None):
 
 def test_what_if_shows_the_noisiest_segments_and_sums_the_others(capsys):
     """A line for each of the first, one for the rest; null has a name."""
-    Reporter(LogFormat.plain).what_if("m", what_if([None, *(f"v{i}" for i in range(SHOWN + 4))]))
+    Reporter(LogFormat.plain).what_if(what_if([None, *(f"v{i}" for i in range(SHOWN + 4))]))
     out = capsys.readouterr().out
     assert len([line for line in out.splitlines() if line.startswith((" v", " (null)"))]) == SHOWN
     assert "(5 others)" in out and "(null)" in out and "Note: a note." in out
@@ -185,13 +188,43 @@ def test_what_if_shows_the_noisiest_segments_and_sums_the_others(capsys):
 
 def test_what_if_marks_a_threshold(capsys):
     """It stands among the rates, by what it flags of the held-out rows."""
-    Reporter(LogFormat.plain).what_if("m", what_if(["v"], threshold=980.0))
+    Reporter(LogFormat.plain).what_if(what_if(["v"], threshold=980.0))
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith((" * ", "   "))]
     assert [line[0] for line in lines if line[0] != "rate"] == ["0.1", "0.3", "1", "*", "3", "10"]
 
 
 def test_what_if_obeys_no_value(capsys):
     """A segment's value or a column's name that would move the cursor is shown as an escape."""
-    Reporter(LogFormat.plain).what_if("m", what_if(["a\x1b[2J\nb", "[red]c"], by="s\x1b[2J"))
+    Reporter(LogFormat.plain).what_if(what_if(["a\x1b[2J\nb", "[red]c"], by="s\x1b[2J"))
     out = capsys.readouterr().out
     assert "\x1b[2J" not in out and r"a\x1b[2J\nb" in out and r"s\x1b[2J" in out and "[red]c" in out
+
+
+def found_on(columns, place="data/t.parquet"):
+    """An evaluation of errors that were planted in some columns, the best found first."""
+    share = Interval(0.5, 0.25, 0.75)
+    figures = {"recall": share, "auc_roc": share}
+    ours = Found("this model", figures, None, 1.0, 2.0, {"tail": 0.5})
+    z = Found("z-score by column", figures, Interval(0.0, -0.5, 0.5), 0.0, 0.0, {"tail": 0.25})
+    parts = [Part(name, 10, i / len(columns), None) for i, name in enumerate(columns)]
+    decided = Decided(0.001, share, None, 0.75, [Part("tail", 10, 0.5, 0.75)], parts)
+    rows = {"fitted": 5, "clean": 1000, "planted": 10}
+    subject = Evaluated("m@0", place, "other rows", notes=("a note",))
+    return Evaluation(subject, "above 3", 0.001, "recall", rows, [ours, z], decided)
+
+
+def test_an_evaluation_tells_the_worst_columns_and_counts_the_others(capsys):
+    """A line for each detector, each kind and each of the first columns; the notes; the verdict last."""
+    Reporter(LogFormat.plain).evaluation("m", found_on([f"c{i}" for i in range(evaluation.SHOWN + 4)]), None)
+    out = capsys.readouterr().out
+    assert len([line for line in out.splitlines() if line.startswith(" c")]) == evaluation.SHOWN + 1  # and the heads
+    assert "(4 others, of which more is found)" in out and "Note: a note." in out
+    assert " tail   10    50 %        25 %               50 %          75 %" in out
+    assert out.splitlines()[-1].startswith("Verdict: On this table 50 % of planted errors are found at 1 in 1,000; ")
+
+
+def test_an_evaluation_obeys_no_name(capsys):
+    """A column's or a path's name that would move the cursor is shown as an escape."""
+    Reporter(LogFormat.plain).evaluation("m", found_on(["a\x1b[2J\nb", "[red]c"], "d\x1b[2J"), None)
+    out = capsys.readouterr().out
+    assert "\x1b[2J" not in out and r"a\x1b[2J\nb" in out and r"d\x1b[2J" in out and "[red]c" in out

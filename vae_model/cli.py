@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Annotated, Any
 
@@ -266,13 +267,14 @@ def evaluate(
         baselines.check()
         given = job.stored(settings) if model is None else Detector.load(model)
         with _session(settings) as spark, reporter.progress() as display:
+            count = partial(counting.what_if, spark, settings, time=time, by=by, tasks=display.tasks)
+            counted = count(model=given) if what_if and given else None  # first: it may be asked of columns that lack
             found, detector = job.evaluate(
                 spark, settings, label=label, anomalous=anomalous, model=given,
                 progress=display.step, tasks=display.tasks,
             )  # fmt: skip
-            counted = None
-            if what_if:
-                counted = counting.what_if(spark, settings, time=time, by=by, model=detector, tasks=display.tasks)
+            if what_if and counted is None:
+                counted = count(model=detector)
         reporter.evaluation(settings.name, found, counted)
 
 

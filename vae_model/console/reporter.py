@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from vae_model.console import evaluation, logs, progress, tables, what_if
@@ -167,18 +166,15 @@ class Reporter:
             log.info("Evaluated", extra={"data": document})
             return
         for part in evaluation.parts(found):
-            self._told(part)
+            if isinstance(part, str):
+                self.line(part)
+            else:
+                self.out.print(part)
         if counted:
             self.line()
-            self._what_if(counted)
+            self.what_if(counted)
 
-    def _told(self, part: str | Table) -> None:
-        if isinstance(part, str):
-            self.line(part)
-        else:
-            self.out.print(part)
-
-    def _what_if(self, found: WhatIf) -> None:
+    def what_if(self, found: WhatIf) -> None:
         """What other decisions would flag: a line for each, and one for each of the noisiest segments."""
         for line in what_if.introduction(found):
             self.line(line)

@@ -40,7 +40,9 @@ def on_planted(detector: Detector, fitted_on: pa.Table, held_out: pa.Table, subj
     if not len(wrong):
         raise InputError("No error can be planted: no column has two values.", hint="Evaluate by a label, --label.")
     entries = contest(detector, fitted_on, {"clean": roomy(clean), "wrong": wrong}, subject.seed, subject.fit_seconds)
-    rate = Calibration(np.arange(len(clean), dtype=float), detector.calibration.resulting_rate).resulting_rate
+    decision = detector.calibration
+    asked = decision.false_alarm_rate if decision.threshold is None else decision.resulting_rate
+    rate = Calibration(np.arange(len(clean), dtype=float), asked).resulting_rate
     kind_W = np.repeat(np.arange(len(errors)), [len(one.rows) for one in errors])
     is_wrong = np.arange(len(clean) + len(wrong)) >= len(clean)
     rankings = [Ranking.of(np.concatenate([one.scores["clean"], one.scores["wrong"]]), is_wrong) for one in entries]
@@ -65,7 +67,7 @@ def on_planted(detector: Detector, fitted_on: pa.Table, held_out: pa.Table, subj
     bare = [KINDS[one.kind].words for one in errors if not len(one.rows)]
     notes = (*subject.notes, *([f"The table has nothing to plant in: {'; '.join(bare)}"] if bare else []))
     subject = replace(subject, notes=notes)
-    return Evaluation(subject, detector.calibration.describe(), rate, "recall", rows, found, decided)
+    return Evaluation(subject, decision.describe(), rate, "recall", rows, found, decided)
 
 
 def _of_planted(detector: Detector, entry: Entry, errors: Sequence[Planted], wrong: pa.Table, seed: int) -> Decided:

@@ -188,3 +188,42 @@ def test_long_text_is_not_brought_over(engine):
     sample = sampling.draw(rows, ["id"], ["long", "short", "id"], 500, 0.2, 0)
     assert {len(text.encode()) for text in sample.training.column("long").to_pylist()} == {2 * (MAX_BYTES + 1)}
     assert sample.training.column("short").to_pylist() == [str(i) for i in sample.training.column("id").to_pylist()]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sampled", "most", "expected"),
+    [(20_000, 1000, 500, 500), (1200, 1000, 500, None), (300, 1000, 500, None)],
+)
+def test_other_rows_were_not_trained_on(engine, rows, sampled, most, expected):
+    """Those beyond the sample where there are many; else the held-out ones too, which are told apart; they stand for
+    all rows of the table.
+    """
+    draws = numbers(engine, rows), ["id"], ["id", "value"]
+    sample = sampling.draw(*draws, sampled, 0.2, 0)
+    others = sampling.draw_others(*draws, most, 0, sample)
+    found = others.rows.column("id").to_pylist()
+    assert len(found) == len(set(found)) == (expected or len(found)) <= most
+    assert not set(found) & ids(sample.training)
+    is_held_out = [one in ids(sample.calibration) for one in found]
+    assert others.is_held_out.tolist() == is_held_out and any(is_held_out) == (expected is None)
+    assert others.weight * len(found) == pytest.approx(rows)
+    assert others.rows.column("value").to_pylist() == [one * 0.5 for one in found]
+
+
+def test_other_rows_are_the_same_for_any_partitions(engine, on_sail):
+    """And on every engine."""
+
+    def draw(session, partitions):
+        draws = numbers(session, 5000, partitions), ["id"], ["id", "value"]
+        return sampling.draw_others(*draws, 500, 7, sampling.draw(*draws, 1000, 0.2, 7)).rows.to_pylist()
+
+    found = draw(engine, 1)
+    assert draw(engine, 5) == found and on_sail(lambda session: draw(session, 3)) == found
+
+
+def test_copies_of_trained_rows_are_no_other_rows(engine):
+    """Of a table that repeats a few rows there are none, as far as they are trained on."""
+    same = engine.range(0, 4000, 1, 4).selectExpr("id % 5 AS a")
+    sample = sampling.draw(same, [], ["a"], 1000, 0.2, 0)
+    others = sampling.draw_others(same, [], ["a"], 500, 0, sample)
+    assert others is None
