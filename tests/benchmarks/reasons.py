@@ -50,6 +50,13 @@ def adbench(path: Path):
     return pd.DataFrame(rows, columns=[f"x{i}" for i in range(rows.shape[1])])
 
 
+def add(folder: Path | None) -> None:
+    """Add the tables of a folder, where there is one, that are not too wide."""
+    for path in sorted(folder.glob("*.npz")) if folder else ():
+        if adbench(path).shape[1] <= MAX_COLUMNS:
+            TABLES[path.stem] = lambda _, own=path: adbench(own)
+
+
 def drawn(name: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of a table to train on, and others."""
     draw = np.random.default_rng([seed, 5])
@@ -151,9 +158,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--tables", nargs="+")
     options = parser.parse_args()
-    for path in sorted(options.data.glob("*.npz")) if options.data else ():
-        if adbench(path).shape[1] <= MAX_COLUMNS:
-            TABLES[path.stem] = lambda _, own=path: adbench(own)
+    add(options.data)
     names = options.tables or list(TABLES)
     results = []
     for seed in options.seeds:

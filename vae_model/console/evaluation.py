@@ -34,6 +34,9 @@ def parts(found: Evaluation) -> Iterator[str | Table]:
     yield ""
     yield detectors_table(found)
     yield "In brackets: the interval that 95 % of resamples lie in."
+    if not is_planted:
+        yield ""
+        yield budgets_table(found)
     yield ""
     decided = found.decided
     yield f"At its own decision the model finds {_interval(decided.recall)} of the {errors}."
@@ -54,15 +57,29 @@ def parts(found: Evaluation) -> Iterator[str | Table]:
 
 
 def detectors_table(found: Evaluation) -> Table:
-    """A line for each detector."""
-    names = list(found.detectors[0].figures)
+    """A line for each detector: its figures, and how long it took."""
+    heads = {"recall": f"recall at 1 in {round(1 / found.rate):,}", "auc_roc": "AUC-ROC", "auc_pr": "AUC-PR"}
+    names = [name for name in heads if name in found.detectors[0].figures]
     rows = []
     for one in found.detectors:
-        figures = [(_area if name.startswith("auc") else _interval)(one.figures[name]) for name in names]
+        figures = [(_interval if name == "recall" else _area)(one.figures[name]) for name in names]
         seconds = ["" if own is None else f"{own:.2f}" for own in (one.fit_seconds, one.score_seconds)]
         rows.append([one.name, *figures, *seconds])
-    heads = [f"recall at 1 in {round(1 / found.rate):,}" if name == "recall" else _head(name) for name in names]
-    return table(["detector", *heads, "fit s", "score s"], rows)
+    return table(["detector", *(heads[name] for name in names), "fit s", "score s"], rows)
+
+
+def budgets_table(found: Evaluation) -> Table:
+    """A line for each detector: what is found where somebody looks at so many of the highest scores."""
+    shares = [name.partition("_")[2] for name in found.detectors[0].figures if name.startswith("recall_")]
+    heads = [f"{what} of {100 * float(share):g} %" for share in shares for what in ("recall", "precision")]
+    rows = [
+        [
+            one.name,
+            *(_percent(one.figures[f"{what}_{share}"].value) for share in shares for what in ("recall", "precision")),
+        ]
+        for one in found.detectors
+    ]
+    return table(["detector", *heads], rows, "Of the rows with the highest scores")
 
 
 def kinds_table(found: Evaluation) -> Table:
@@ -86,13 +103,6 @@ def columns_table(found: Evaluation) -> Table:
 
 def _decided(part: Part) -> list[str]:
     return [_percent(part.recall), "" if part.first_reason is None else _percent(part.first_reason)]
-
-
-def _head(name: str) -> str:
-    what, _, share = name.partition("_")
-    if what == "auc":
-        return f"AUC-{share.upper()}"
-    return f"{what} of {100 * float(share):g} %"
 
 
 def _area(interval: Interval) -> str:

@@ -34,7 +34,7 @@ def sentences(found: Mapping[str, tuple[float, Interval | None]], rate: float | 
 def _told(names: Sequence[str], what: str) -> str:
     *rest, last = map(_named, names)
     text = f"{', '.join(rest)} and {last}" if rest else last
-    return f"{text[0].upper()}{text[1:]} {'are' if rest else 'is'} {what}."
+    return f"{text.replace('a ', 'A ', 1) if text.startswith('a ') else text} {'are' if rest else 'is'} {what}."
 
 
 def _named(name: str) -> str:
