@@ -117,7 +117,7 @@ def test_train_then_score_in_two_steps(place, cli):
     assert code == 0
     digest = pd.read_parquet(place / "scored")["anomaly_model"].iloc[0].partition("@")[2]
     assert f"SHA-256 {digest}" in out
-    for word in ("pressure < 100", "numeric", "valve", "categorical", "2 values (", "format version 5", "torch"):
+    for word in ("pressure < 100", "numeric", "valve", "categorical", "2 values (", "format version 6", "torch"):
         assert word in out
 
 

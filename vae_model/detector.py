@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,12 @@ from vae_model.config.config import Config
 from vae_model.config.load import parse_config
 from vae_model.config.sections import Decision
 from vae_model.decisions.calibration import Alerts, Calibration, Rule
+from vae_model.drift.comparison import Comparison
+from vae_model.drift.reference import Reference
 from vae_model.errors import ConfigError, ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
 from vae_model.features.feature import Chosen
+from vae_model.features.fields import Fields
 from vae_model.features.spec import FeatureSpec
 from vae_model.places import files
 from vae_model.printable import printable
@@ -60,6 +63,7 @@ class Detector:
         self._header: dict[str, Any] = {}
         self._scorer: Scorer | None = None
         self._set_aside = SetAside()
+        self._reference: Reference | None = None
 
     def fit(
         self, frame: Any, calibration: Any = None, progress: Callable[[TrainingProgress], None] | None = None
@@ -99,7 +103,7 @@ class Detector:
         """
         config = self.config
         _check_enough(rows, held_out)
-        by = config.decision.by
+        by, given = config.decision.by, [rows, held_out]
         segments = Segments.of([rows, held_out], by) if by else None
         sample = Screened(rows, held_out)
         if config.train.trim != 0:
@@ -118,10 +122,12 @@ class Detector:
                 f"{len(held_out)} rows with more",
                 "Exclude columns that are mostly null, or raise decision.max_missing.",
             )
+        reference = Reference.fit(found.ensemble.spec, rows, given)
         header = {
             "config": config.model_dump(mode="json", exclude=ELSEWHERE),
             "spec": found.ensemble.spec.to_json(),
             **({"segments": segments.to_json()} if segments else {}),
+            "drift": reference.to_json(),
             "training": {
                 "rows": len(rows),
                 "trimmed": len(rows) - found.rows,
@@ -136,7 +142,7 @@ class Detector:
             },
             "versions": _versions(),
         }
-        self._adopt(model_file.dumps(header, found.arrays))
+        self._adopt(model_file.dumps(header, found.arrays | reference.arrays))
         self.config = config
         return self
 
@@ -164,6 +170,17 @@ class Detector:
             out = scored.to_pandas()
             return out.set_index(frame.index) if isinstance(frame, pd.DataFrame) else out
         return scored
+
+    def drift(self, frame: Any) -> Comparison:
+        """The rows of a frame, at least one, held against those that the model learnt from, column by column.
+
+        Raises SchemaError where a feature column is missing or of another type than in training.
+        """
+        table = _table(frame)
+        schema.check_fits_model(schema.arrow_columns(table.schema), self.spec.trained)
+        if not len(table):
+            raise SchemaError("There is no row to compare.", "at least one", "none")
+        return Comparison.of(self.reference, self.reference.counts(table))
 
     def save(self, path: str) -> None:
         """Write the model file, whole or not at all. Raises OutputError; to a folder of versions, ``train`` adds."""
@@ -262,6 +279,12 @@ class Detector:
         return self.scorer.spec
 
     @property
+    def reference(self) -> Reference:
+        """How the values of each column are spread in the sample that the model learnt from."""
+        self.to_bytes()
+        return cast(Reference, self._reference)
+
+    @property
     def calibration(self) -> Calibration:
         """The held-out scores and the decision."""
         return self.scorer.calibration
@@ -301,9 +324,10 @@ class Detector:
         scorer = Scorer.from_parts(header, arrays, origin)
         try:
             self.config, self._set_aside = parse_config(header["config"]), SetAside.of(header["training"])
+            reference = Reference.from_json(Fields(header["drift"], "drift"), scorer.spec).with_arrays(arrays)
         except (ConfigError, ModelFileError) as error:
             raise error.as_kind(ModelFileError, f"{origin} does not make sense. {_on_one_line(error)}") from None
-        self._scorer, self._bytes, self._header = scorer, data, header
+        self._scorer, self._bytes, self._header, self._reference = scorer, data, header, reference
 
 
 def choose(columns: Sequence[schema.Column], config: Config) -> dict[str, Chosen]:

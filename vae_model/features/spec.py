@@ -48,11 +48,11 @@ class FeatureSpec:
         """
         features, unused, notes = [], {}, []
         for name, (kind, family) in chosen.items():
-            array = _typed(combine(table.column(name)), family)
+            array = typed(combine(table.column(name)), family)
             if array.null_count == len(array):
                 unused[name] = "all null in the training rows"
                 continue
-            fit = _naming(KINDS[kind].fit, Feature(name, kind, family), array)
+            fit = naming(KINDS[kind].fit, Feature(name, kind, family), array)
             notes += [f"{name}: {note}" for note in fit.notes]
             if fit.feature is None:
                 unused[name] = fit.unusable
@@ -155,21 +155,21 @@ class FeatureSpec:
         non_finite_N = np.zeros(rows, dtype=bool)
         least_N = np.full(rows, len(self.features))  # the smallest rank of the row's gaps
         for c, (index, feature, slot_kind) in enumerate(self._with_slots):
-            array = _typed(arrays[index], feature.family)
-            codes_N, unseen_NC[:, c] = _naming(slot_kind.encode, feature, array)
+            array = typed(arrays[index], feature.family)
+            codes_N, unseen_NC[:, c] = naming(slot_kind.encode, feature, array)
             codes_NC[:, c] = codes_N
             is_null_N: NDArray[np.bool_] = codes_N < 0
             self._note_gaps(index, is_null_N, least_N)
             missing_N += is_null_N
         with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all measure is clipped below
             for index, feature, kind, own in self._with_units:
-                array = _typed(arrays[index], feature.family)
-                standardise(feature, _naming(kind.encode, feature, array), x_NF[:, own])
+                array = typed(arrays[index], feature.family)
+                standardise(feature, naming(kind.encode, feature, array), x_NF[:, own])
         if not -LIMIT <= x_NF.min(initial=0) <= x_NF.max(initial=0) <= LIMIT:  # nor where anything is missing
             for index, feature, kind, own in self._with_units:
                 if np.abs(x_NF[:, own]).max(initial=0) <= LIMIT:
                     continue
-                infinite_NU = np.isinf(kind.encode(feature, _typed(arrays[index], feature.family)))
+                infinite_NU = np.isinf(kind.encode(feature, typed(arrays[index], feature.family)))
                 non_finite_N |= infinite_NU.any(axis=1)
                 x_NU = np.where(infinite_NU, np.nan, x_NF[:, own])
                 has_gap_N, is_missing_N = _of_units(np.isnan(x_NU))
@@ -230,14 +230,14 @@ def _of_units(missing_NU: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray
     return np.asarray(missing_NU.any(axis=1)), np.asarray(missing_NU.all(axis=1))
 
 
-def _typed(array: pa.Array, family: str) -> pa.Array:
+def typed(array: pa.Array, family: str) -> pa.Array:
     """The array without its dictionary, and with a type where it had none."""
     if pa.types.is_dictionary(array.type):
         return array.dictionary_decode()
     return pa.nulls(len(array), FAMILIES[family].type) if pa.types.is_null(array.type) else array
 
 
-def _naming(function: Callable[[Feature, pa.Array], T], feature: Feature, array: pa.Array) -> T:
+def naming(function: Callable[[Feature, pa.Array], T], feature: Feature, array: pa.Array) -> T:
     """Call a kind's function; an Arrow error in it comes back as one that names the column."""
     try:
         return function(feature, array)

@@ -34,6 +34,12 @@ class Times(UnitsKind):
         """Sine and cosine of each part, (N, 4) of a date and (N, 6) of a timestamp."""
         return matrix(array)
 
+    def gauge(self, feature: Feature, array: pa.Array) -> NDArray[np.float64]:
+        """The same for every moment: a run is of other times than training, as a rule of one day, and that is no drift.
+        What can be told is whether they are missing.
+        """
+        return 0 * self.encode(feature, array)[:, 0]
+
     def describe(self, feature: Feature) -> str:
         """The parts."""
         return ", ".join(_parts(feature)) + " (UTC)"

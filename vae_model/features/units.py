@@ -37,6 +37,12 @@ class UnitsKind(Kind):
         and the array says how many units there are.
         """
 
+    def gauge(self, feature: Feature, array: pa.Array) -> NDArray[np.float64]:
+        """(N,) the number of each row by which the distribution of the column is held against that of training; NaN
+        where it is missing.
+        """
+        return self.encode(feature, array)[:, 0]
+
     def fit(self, bare: Feature, array: pa.Array) -> Fit:
         """Location and scale of each unit."""
         raw_NU = self.encode(bare, array)

@@ -46,6 +46,12 @@ class Vectors(UnitsKind):
                 raw_NU[present_N, u] = as_float64(own, feature.offset_of(u))
         return raw_NU
 
+    def gauge(self, feature: Feature, array: pa.Array) -> NDArray[np.float64]:
+        """How far each array is from the middle of training: the norm of its standardised elements."""
+        scale_U = np.where(feature.scale_U > 0, feature.scale_U, 1)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all measure is infinite
+            return np.asarray(np.linalg.norm((self.encode(feature, array) - feature.center_U) / scale_U, axis=1))
+
     def describe(self, feature: Feature) -> str:
         """The length of the arrays."""
         return f"{len(feature.center)} numbers"

@@ -15,6 +15,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from vae_model.decisions.calibration import Rule
+from vae_model.drift.reference import Reference
 from vae_model.errors import ModelFileError
 from vae_model.features.fields import REMEDY, Fields
 from vae_model.features.spec import LIMIT, FeatureSpec
@@ -44,6 +45,8 @@ class Header:
     """The decision that it was trained with."""
     segments: Segments | None
     """Without their arrays."""
+    reference: Reference
+    """Without its arrays."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -72,6 +75,7 @@ class Header:
             f"{config.text('name')}@{whole.text('sha256')[:12]}",
             rule,
             segments,
+            Reference.from_json(whole.inner("drift"), spec),
         )
 
     @property
@@ -85,6 +89,7 @@ class Header:
         yield "calibration_scores", Stored((self.calibration_rows,), dtype="float64")
         if self.segments:
             yield from self.segments.stored(self.calibration_rows).items()
+        yield from self.reference.stored().items()
         yield "landmark.ordinary", Stored((1,), -MAX_REMOTENESS, MAX_REMOTENESS, dtype="float64")
         for name, one in Landmarks.stored(shape):
             yield f"landmark.{name}", one
@@ -112,6 +117,8 @@ class Header:
         scores = arrays["calibration_scores"]
         if (scores[1:] < scores[:-1]).any():
             raise _wrong("calibration_scores", "ascending numbers", "others")
+        if fault := self.reference.with_arrays(arrays).fault():
+            raise _wrong("drift", "edges that rise, and shares that add up to 1", fault)
         constant_R = constants_of(self.spec)
         for m in range(len(self.members)):
             own = {name: arrays[f"member.{m}.{name}"] for name in ResidualDistance.stored(constant_R)}

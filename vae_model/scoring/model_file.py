@@ -24,7 +24,7 @@ from vae_model.errors import ModelFileError
 from vae_model.features.fields import REMEDY
 from vae_model.printable import printable
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Raised with every change an older reader cannot follow."""
 MAX_HEADER = 100_000_000
 """Bytes. The safetensors library writes no longer header, and reads none."""

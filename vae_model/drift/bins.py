@@ -1,0 +1,72 @@
+"""Bins: a bounded number of them for each column, and where its values fall.
+
+Of numbers: below all that training saw, tenths of what it saw by its quantiles, above all of it. Of categories: each of
+the most frequent values, all other known ones, and those that training never saw. The last bin of every column is for
+missing values.
+
+Shapes: N rows, E edges, B bins.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_model.features.categories import SlotKind
+from vae_model.features.feature import Feature
+from vae_model.features.fields import LARGEST
+from vae_model.features.kinds import KINDS
+from vae_model.features.spec import naming, typed
+from vae_model.features.units import UnitsKind
+
+PARTS = 10
+"""So many bins, of as many rows each, the training range is divided into. Of values that many rows share, fewer."""
+VALUES = 20
+"""So many values of a category have a bin of their own."""
+
+
+def edges_of(feature: Feature, array: pa.Array) -> NDArray[np.float64]:
+    """(E,) ascending: where the bins of a column of numbers begin, from the least value of training to just above the
+    largest. None of a category, nor where no value is finite.
+
+    Those between lie halfway from one value of training to the next: of counts that all rise by a half, each is in
+    another bin then.
+    """
+    kind = KINDS[feature.kind]
+    if not isinstance(kind, UnitsKind):
+        return np.empty(0)
+    values = naming(kind.gauge, feature, typed(array, feature.family))
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return np.empty(0)
+    distinct, count = np.unique(values, return_counts=True)
+    place = np.searchsorted(np.cumsum(count), np.arange(1, PARTS) / PARTS * len(values))
+    place = np.unique(place[place > 0])
+    below, above = distinct[place - 1], distinct[place]
+    halfway = below / 2 + above / 2  # neither does it overflow, nor is it always between two floats
+    inner = np.where((below < halfway) & (halfway < above), halfway, above)
+    top = min(math.nextafter(float(distinct[-1]), math.inf), LARGEST)
+    return np.unique(np.concatenate([distinct[:1], inner, [top]]))
+
+
+def width(feature: Feature, edges: int) -> int:
+    """How many bins a column has."""
+    is_category = isinstance(KINDS[feature.kind], SlotKind)
+    return min(feature.slots, VALUES) + 3 if is_category else edges + 2
+
+
+def counts(feature: Feature, edges_E: NDArray[np.float64], array: pa.Array) -> NDArray[np.int64]:
+    """(B,) how many rows fall into each bin of a column. An infinite value counts as missing, as it does in a row."""
+    kind, array, last = KINDS[feature.kind], typed(array, feature.family), width(feature, len(edges_E)) - 1
+    if isinstance(kind, SlotKind):
+        slot_N, unseen_N = naming(kind.encode, feature, array)
+        bin_N = np.where(unseen_N, last - 1, np.minimum(slot_N, last - 2))
+        bin_N[slot_N < 0] = last
+    else:
+        values = naming(cast(UnitsKind, kind).gauge, feature, array)  # there is no other
+        bin_N = np.where(np.isfinite(values), np.searchsorted(edges_E, values, side="right"), last)
+    return np.bincount(bin_N, minlength=last + 1).astype(np.int64)
