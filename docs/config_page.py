@@ -72,6 +72,9 @@ EXAMPLES = {
     "decision": "decision:\n  expected_alerts: {alerts: 20, rows: 1000000}\n  by: [carrier]\n  reasons: 3",
     "alerts": "key: [origin, time_hour]\noutput:\n  table: monitoring.weather_scored\n"
     "alerts:\n  table: monitoring.weather_alerts\n  budget: 200",
+    "drift": "drift:\n  rows: 100000",
+    "gates": "gates:\n  max_anomaly_rate: 0.01\n  max_unscored: 0.05\n  max_drift: 0.25\n  max_missing_increase: 0.1\n"
+    "  min_rows: 1000\n  keep_rejected: {path: rejected/weather}",
     "runs": "runs:\n  table: monitoring.runs",
     "output": "output:\n  table: monitoring.weather_scored\n  format: delta\n  mode: append\n  prefix: vae_",
 }

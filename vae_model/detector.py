@@ -42,7 +42,7 @@ MIN_ROWS = 20
 MANY_TRIMMED = 0.02
 """Of a table without anomalies hardly ever more training rows than this are left out for lying far from the others."""
 ELSEWHERE: Any = {
-    **dict.fromkeys(("engine", "source", "output", "alerts", "runs"), True),
+    **dict.fromkeys(("engine", "source", "output", "alerts", "drift", "gates", "runs"), True),
     "model": {"path", "version", "keep"},
     "train": {"accept_if"},
 }

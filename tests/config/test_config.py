@@ -521,7 +521,7 @@ def test_the_walk_over_sections_finds_them_all():
     """The test below looks at the config, its sections, and those within a section."""
     assert {section.__name__ for section in sections()} == {
         "Config", "Source", "Incremental", "Features", "Train", "AcceptIf", "Model", "Decision", "ExpectedAlerts",
-        "Output", "Alerts", "Runs",
+        "Output", "Alerts", "Runs", "Drift", "Gates", "Rejected",
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.places.test_marks import other
+from vae_model.drift.finding import ColumnDrift
 from vae_model.places import marks
 from vae_model.runs.record import SCHEMA, SILENT, RunRecord, Stage
 
@@ -18,10 +19,12 @@ TIME = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.jus
 COUNT = st.integers(0, 2**62)
 NUMBER = st.floats(allow_nan=False)
 STAGE = st.builds(Stage, TEXT, NUMBER, st.none() | COUNT, st.none() | NUMBER)
+DRIFT = st.builds(ColumnDrift, TEXT, *[NUMBER] * 5, st.none() | TEXT, st.lists(NUMBER, max_size=3))
 RECORD = st.builds(
     RunRecord, run_id=TEXT, name=TEXT, command=TEXT, message=st.none() | TEXT, started=TIME, heartbeat=TIME,
     ended=st.none() | TIME, slice=st.none() | TEXT, statuses=st.none() | st.dictionaries(TEXT, COUNT),
     rows_read=st.none() | COUNT, threshold=st.none() | NUMBER, stages=st.lists(STAGE, max_size=3),
+    drift=st.none() | st.lists(DRIFT, max_size=3), gate=st.none() | TEXT, p_values_moved=st.none() | st.booleans(),
     versions=st.dictionaries(TEXT, TEXT, max_size=3), status=st.sampled_from(["running", "skipped", "gated", "failed"]),
 )  # fmt: skip
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from vae_model.config.gates import Drift, Gates
 from vae_model.config.section import Section
 from vae_model.config.sections import Decision, Features, Model, Train
-from vae_model.config.tables import Alerts, Output, Runs, Source
+from vae_model.config.tables import Alerts, Output, Place, Runs, Source
 from vae_model.errors import ConfigError
 from vae_model.places import identifiers
 
@@ -19,7 +20,12 @@ def _none_is_no_place(value: Any) -> Any:
     return None if value == "none" else value
 
 
-NOT_IDENTITY: Any = {"engine": True, "runs": True, "source": {"partitions"}, "model": {"keep"}, "train": {"accept_if"}}
+NOT_IDENTITY: Any = {
+    **dict.fromkeys(("engine", "runs", "drift", "gates"), True),
+    "source": {"partitions"},
+    "model": {"keep"},
+    "train": {"accept_if"},
+}
 """What a config says of how a run is done, and not of what it does: the same run may be done otherwise."""
 
 
@@ -60,6 +66,10 @@ class Config(Section):
     """Where the scored rows go."""
     alerts: Alerts | None = None
     """Where the rows to look at go, a flat row each, and which of a run's rows they are. None by default."""
+    drift: Drift = Drift()
+    """How a run's rows are held against those that the model learnt from."""
+    gates: Gates = Gates()
+    """Limits beyond which a run's rows are not published."""
     runs: Annotated[Runs | None, BeforeValidator(_none_is_no_place)] = None
     """Where the record of each run goes. By default beside the output, as `<output>_runs`; `runs: none` keeps none."""
 
@@ -105,6 +115,22 @@ class Config(Section):
             raise ValueError("alerts needs 'key', the columns that say which row an alert is about")
         return self
 
+    @model_validator(mode="after")
+    def _gates_have_what_they_need(self) -> Self:
+        if self.gates.limits and self.output is None:
+            raise ValueError("gates needs 'output', which they keep rows from")
+        if self.gates.needs_drift and not self.drift.rows:
+            raise ValueError(f"gates.{self.gates.needs_drift[0]} needs drift.rows above 0: nothing is compared")
+        return self
+
+    @property
+    def rejected_output(self) -> Output | None:
+        """Where the rows of a gated run go, as an output; None where they are not kept."""
+        kept = self.gates.keep_rejected
+        if kept is None or self.output is None:
+            return None
+        return Output(path=kept.path, table=kept.table, format=kept.format, prefix=self.output.prefix, allow_empty=True)
+
     @property
     def alerts_output(self) -> Output | None:
         """The alerts table as an output, written as that of the scored rows is; None where there is none. A Parquet
@@ -137,7 +163,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _the_model_has_a_place_of_its_own(self) -> Self:
         """Written to the source it would be the end of the rows, and in the output's folder it would go with it."""
-        places = ("source.path", self.source), ("output.path", self.output), ("alerts.path", self.alerts)
+        places: list[tuple[str, Place | None]] = [
+            ("source.path", self.source),
+            ("output.path", self.output),
+            ("alerts.path", self.alerts),
+            ("gates.keep_rejected.path", self.gates.keep_rejected),
+        ]
         for key, place in places:
             if place is None or place.path is None or self.model.path is None:
                 continue

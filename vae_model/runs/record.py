@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 import pyarrow as pa
 
+from vae_model.drift.finding import ColumnDrift
 from vae_model.places import marks
 
 Status = Literal["running", "succeeded", "skipped", "gated", "failed"]
@@ -80,6 +81,23 @@ class RunRecord:
     """The smallest false-alarm rate that the held-out rows support."""
     expected_alerts: float | None = None
     """So many of the rows that have a score would be flagged, were they all normal."""
+    drift: list[ColumnDrift] | None = None
+    """The run's columns beside those of the sample that the model learnt from, those that moved most first."""
+    drift_rows: int | None = None
+    """Rows that were held against the sample: all of the run, or so many of them."""
+    largest_drift: float | None = None
+    """The largest population stability index of a column that is beyond chance; 0 where none is."""
+    p_value_distance: float | None = None
+    """How far the run's p-values, apart from the smallest, are from uniform ones (Kolmogorov and Smirnov)."""
+    p_values_moved: bool | None = None
+    """Whether that is beyond chance, and more than a small distance."""
+    gate: str | None = None
+    """The gate that said no, a key of ``gates``."""
+    gate_limit: float | None = None
+    gate_found: float | None = None
+    """What was found where the gate has its limit."""
+    rejected: str | None = None
+    """Where the rows are that the gate kept from the output."""
     stages: list[Stage] = field(default_factory=list)
     engine: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -136,7 +154,8 @@ class RunRecord:
             name: values[name].astimezone(UTC) for name in ("started", "ended", "heartbeat") if name in values
         }
         stages = [Stage(**stage) for stage in values.get("stages", [])]
-        return cls(**(values | times | {"stages": stages}))
+        drift = [ColumnDrift(**one) for one in values["drift"]] if "drift" in values else None
+        return cls(**(values | times | {"stages": stages, "drift": drift}))
 
 
 def _as_items(value: Any) -> Any:
@@ -149,6 +168,11 @@ _TIME = pa.timestamp("us", "UTC")
 _STAGE = pa.struct(
     [("stage", pa.string()), ("seconds", pa.float64()), ("rows", pa.int64()), ("rows_per_second", pa.float64())]
 )
+_DRIFT_TYPES = {
+    **dict.fromkeys(("column", "moved"), pa.string()),
+    "shares": pa.list_(pa.float64()),
+}
+_DRIFT = pa.struct([(one.name, _DRIFT_TYPES.get(one.name, pa.float64())) for one in fields(ColumnDrift)])
 _TYPES: dict[str, pa.DataType] = {
     "started": _TIME,
     "ended": _TIME,
@@ -160,6 +184,10 @@ _TYPES: dict[str, pa.DataType] = {
     "alerts": pa.int64(),
     "threshold": pa.float64(),
     **dict.fromkeys(("effective_rate", "finest_rate", "expected_alerts"), pa.float64()),
+    "drift": pa.list_(_DRIFT),
+    "drift_rows": pa.int64(),
+    **dict.fromkeys(("largest_drift", "p_value_distance", "gate_limit", "gate_found"), pa.float64()),
+    "p_values_moved": pa.bool_(),
     "stages": pa.list_(_STAGE),
     "versions": pa.map_(pa.string(), pa.string()),
 }
