@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from vae_model.console import evaluation, logs, progress, tables, what_if
+from vae_model.console import drift, evaluation, logs, progress, tables, what_if
 from vae_model.console.logs import LogFormat
 from vae_model.errors import NothingToScore, VaeAnomalyError
 from vae_model.places import files
@@ -127,6 +127,8 @@ class Reporter:
             self.line(f"Flagged: {summary.expected.describe()}, found {summary.anomalies:,}.")
             if not summary.anomalies:
                 self.line(_why_none(summary))
+            for line in drift.lines(record):
+                self.line(line)
             if summary.top:
                 self.line()
                 many = len(summary.top) > 1

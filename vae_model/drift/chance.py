@@ -35,5 +35,7 @@ def of_shares(share: float, other_share: float, one: int, other: int) -> float:
 
 
 def of_distance(one: int, other: int) -> float:
-    """The largest distance of the distribution functions of two samples, as Smirnov's test has it for large ones."""
-    return math.sqrt(-math.log(ALPHA / 2) / 2 * (1 / one + 1 / other))
+    """By how much at most the distribution function of one sample is above that of another, as Smirnov's test on one
+    side has it for large ones.
+    """
+    return math.sqrt(-math.log(ALPHA) / 2 * (1 / one + 1 / other))

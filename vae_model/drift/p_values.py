@@ -2,8 +2,10 @@
 
 It sees what no column shows by itself: where two columns do not hang together any more, rows score higher. The smallest
 p-values are left out: that anomalies are among the rows is what a run is for. The distance is Kolmogorov's and
-Smirnov's: the largest one of the two distribution functions (Smirnov, "Table for estimating the goodness of fit of
-empirical distributions", 1948), here at the bounds of bins, and of two samples, since the held-out rows are one too.
+Smirnov's on one side: by how much at most the distribution function of the p-values is above that of even ones
+(Smirnov, "Table for estimating the goodness of fit of empirical distributions", 1948), here at the bounds of bins, and
+of two samples, since the held-out rows are one too. Larger p-values are no shift: the rows of
+training have them, which a run may well be of.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class Uniformity:
     """How far the p-values of a run are from those of rows like the held-out ones."""
 
     distance: float
+    """0 where the p-values are nowhere smaller than even ones."""
     rows: int
     """P-values beyond the tail."""
     has_moved: bool
@@ -46,5 +49,5 @@ class Uniformity:
             return None
         share_B = np.cumsum(count_B[tail:]) / rows
         expected_B = (expected_B[tail:] - expected_B[tail - 1]) / (1 - expected_B[tail - 1])
-        distance = float(np.abs(share_B - expected_B).max())
+        distance = float(np.maximum(share_B - expected_B, 0).max())
         return cls(distance, rows, distance > max(MOVED, chance.of_distance(rows, held_out_rows)))

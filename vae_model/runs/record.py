@@ -85,10 +85,12 @@ class RunRecord:
     """The run's columns beside those of the sample that the model learnt from, those that moved most first."""
     drift_rows: int | None = None
     """Rows that were held against the sample: all of the run, or so many of them."""
+    drift_small: bool | None = None
+    """Whether these are too few to tell a shift from chance."""
     largest_drift: float | None = None
     """The largest population stability index of a column that is beyond chance; 0 where none is."""
     p_value_distance: float | None = None
-    """How far the run's p-values, apart from the smallest, are from uniform ones (Kolmogorov and Smirnov)."""
+    """By how much the run's p-values, but for the smallest, are below uniform ones (Kolmogorov and Smirnov)."""
     p_values_moved: bool | None = None
     """Whether that is beyond chance, and more than a small distance."""
     gate: str | None = None
@@ -187,7 +189,7 @@ _TYPES: dict[str, pa.DataType] = {
     "drift": pa.list_(_DRIFT),
     "drift_rows": pa.int64(),
     **dict.fromkeys(("largest_drift", "p_value_distance", "gate_limit", "gate_found"), pa.float64()),
-    "p_values_moved": pa.bool_(),
+    **dict.fromkeys(("drift_small", "p_values_moved"), pa.bool_()),
     "stages": pa.list_(_STAGE),
     "versions": pa.map_(pa.string(), pa.string()),
 }

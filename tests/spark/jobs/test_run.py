@@ -56,7 +56,7 @@ def test_a_run_gives_its_record(engine, configured, detector):
     assert record.model == detector.scorer.name and record.model_digest == detector.header["sha256"]
     assert record.source_version.startswith("files:") and record.output == settings.output.path
     assert record.threshold == detector.calibration.cut and 0 < record.effective_rate < 0.1
-    assert [(stage.stage, stage.rows) for stage in record.stages] == [("scoring", 300)]
+    assert [(stage.stage, stage.rows) for stage in record.stages] == [("drift", 300), ("scoring", 300)]
     assert record.started < record.ended <= datetime.now(UTC) and record.versions["pyarrow"]
     rows = content(engine, settings)
     assert {row["anomaly_run"] for row in rows} == {record.run_id}

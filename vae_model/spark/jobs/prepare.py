@@ -12,6 +12,7 @@ from vae_model.errors import NothingToScore, SourceError
 from vae_model.features import schema
 from vae_model.scoring.segments import check_columns
 from vae_model.spark import frames
+from vae_model.spark.jobs.gating import check_gates
 from vae_model.spark.jobs.last import last
 from vae_model.spark.sinks import merging, sink
 from vae_model.spark.sinks.alerts import check_alerts
@@ -84,6 +85,7 @@ def prepare(
         if mending:
             sink.mend(config.alerts_output)
         check_alerts(spark, config, frame, slice_, anew=before is not None and full)
+    check_gates(spark, config, frame)
     rows = where(frame, source.where, "source.where")
     found: Increment | None = None
     if output.mode == "replace_where":

@@ -15,6 +15,7 @@ from vae_model.config.config import Config
 from vae_model.decisions.calibration import Alerts, Calibration
 from vae_model.detector import Detector
 from vae_model.errors import GateClosed, InputError, NothingToScore, VaeAnomalyError
+from vae_model.evaluation.gates import before_scoring
 from vae_model.runs.identity import checked_id, derived_id
 from vae_model.runs.ledger import Ledger
 from vae_model.runs.record import RunRecord, Stage, Status
@@ -22,6 +23,8 @@ from vae_model.runs.recording import Recording
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.jobs import alerts
+from vae_model.spark.jobs.drift import Compared, compare
+from vae_model.spark.jobs.gating import Gating
 from vae_model.spark.jobs.last import is_done, last
 from vae_model.spark.jobs.prepare import prepare
 from vae_model.spark.jobs.score import Scored, decide_as_configured, read_back, score_prepared
@@ -130,8 +133,16 @@ def _do(state: _Run, spark: SparkSession, config: Config, chosen: Detector | Non
         prepared = prepare(spark, config, detector, mending=False, full=full)
         state.note(source_version=prepared.version, slice=prepared.slice)
     state.begin_by(detector)
-    with state.listener.progress() as display:
-        scored = score_prepared(prepared, config, detector, state.record.run_id, display.tasks)
+    gating = Gating(config)
+    try:
+        with state.listener.progress() as display:
+            compared = compare(prepared.rows, config, detector, display.tasks)
+            state.compared(compared)
+            gating.closed = before_scoring(config.gates, compared.rows, compared.comparison)
+            scored = score_prepared(prepared, config, detector, state.record.run_id, display.tasks, gating)
+    except GateClosed:
+        state.rejected(gating)
+        raise
     state.scored(scored)
 
 
@@ -180,6 +191,23 @@ class _Run(Recording):
         self.listener.trained(detector)
         return detector
 
+    def compared(self, found: Compared) -> None:
+        """The rows were held against those that the model learnt from."""
+        self.note(stages=[*self.record.stages, *found.stages])
+        if found.comparison is not None:
+            own = found.comparison
+            self.note(drift=list(own.columns), drift_rows=own.rows, drift_small=own.is_small)
+            self.note(largest_drift=own.drift)
+
+    def rejected(self, gating: Gating) -> None:
+        """A gate is closed."""
+        if gating.closed is not None:
+            gate, limit, found, _ = gating.closed
+            self.note(gate=gate, gate_limit=float(limit), gate_found=float(found), rejected=gating.rejected)
+        if gating.counts is not None:
+            rows, scored, anomalies = gating.counts
+            self.note(rows_read=rows, rows_scored=scored, anomalies=anomalies)
+
     def scored(self, scored: Scored) -> None:
         """The rows are written."""
         self.note(stages=[*self.record.stages, *scored.stages], alerts=scored.alerts)
@@ -198,6 +226,8 @@ class _Run(Recording):
                 effective_rate=summary.resulting_rate,
                 finest_rate=summary.finest_rate,
                 expected_alerts=summary.expected.expected,
+                p_value_distance=summary.p_values.distance if summary.p_values else None,
+                p_values_moved=summary.p_values.has_moved if summary.p_values else None,
             )
 
     def over(self, status: Status, message: str | None = None, recorded: bool = True) -> None:

@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,7 @@ from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.progress import Tasks, watch
 from vae_model.spark.jobs import alerts, tries
+from vae_model.spark.jobs.gating import Gating
 from vae_model.spark.jobs.prepare import Prepared
 from vae_model.spark.jobs.stage import log_stage
 from vae_model.spark.sinks import sink
@@ -73,12 +75,19 @@ class Scored(NamedTuple):
 
 
 def score_prepared(
-    prepared: Prepared, config: Config, detector: Detector, run_id: str, tasks: Tasks | None = None
+    prepared: Prepared,
+    config: Config,
+    detector: Detector,
+    run_id: str,
+    tasks: Tasks | None = None,
+    gating: Gating | None = None,
 ) -> Scored:
     """Score the rows of a job and write them, and then its alerts; the summary is read back from what was written.
 
-    Where another run's commit comes between, all of it is done again, a few times. Raises JobError.
+    Where another run's commit comes between, all of it is done again, a few times. Raises JobError; GateClosed where a
+    gate is closed, which is asked before the rows are published, and before they are scored where that is possible.
     """
+    gating = gating or Gating(config)
     source, output = config.for_scoring()
     rows = spread(prepared.rows, source.partitions)
     spark = rows.sparkSession
@@ -86,16 +95,25 @@ def score_prepared(
                   config.alerts is not None)  # fmt: skip
     keys = rows.select(*map(frames.column, config.key)) if config.key else None
     writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone, keys, prepared.after)
-    if writing.mode != "replace":  # else they would go the moment that they are there
+    if gating.closed and config.rejected_output is None:
+        gating.reject(None, writing)
+    if writing.mode != "replace" and gating.closed is None:  # else they would go the moment that they are there
         alerts.make_up(spark, config, detector, run_id)
     peak = engine_of(spark).peak_memory(spark)
     started = time.monotonic()
     with transport.as_rows(spark):
         scored = score(rows, detector, output.prefix, peak.observer() if peak else None, run_id)
+    if gating.closed:
+        with watch(spark, "Scoring", tasks):
+            gating.reject(scored, writing)
+    writing = replace(writing, gate=gating.hook(writing))
     try:
-        for attempt in tries.tries(output):
-            with attempt, watch(spark, "Scoring", tasks), transport.as_rows(spark):
-                sink.write(scored, writing)
+        with ExitStack() as stack:
+            with watch(spark, "Scoring", tasks), transport.as_rows(spark):
+                rows = stack.enter_context(sink.staged(scored, writing))
+            for attempt in tries.tries(output):
+                with attempt, watch(spark, "Scoring", tasks), transport.as_rows(spark):
+                    sink.write(rows, writing)
     except frames.ENGINE_ERRORS as error:
         raise _write_error(error, source, output) from error
     ended = time.monotonic()

@@ -14,11 +14,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from vae_model.config.tables import Output
 from vae_model.errors import JobError
-from vae_model.places import files, identifiers, literals
+from vae_model.places import files, identifiers, literals, staging
 from vae_model.runs.stamp import Stamp
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.sinks import chain, commits, first_commit, merging
+from vae_model.spark.sinks import chain, commits, first_commit, merging, staged_files, staged_table
 from vae_model.spark.sinks.columns import aligned
 from vae_model.spark.sinks.reading import existing, location, rows_of
 from vae_model.spark.sinks.writer import writer
@@ -78,13 +78,26 @@ class Delta:
                 _replace(rows, writing, _own(writing))
             self._settle(spark, writing)
 
+    @contextmanager
+    def staged(self, frame: DataFrame, writing: Writing) -> Iterator[DataFrame]:
+        """The rows, where a gate is to see them: scored once, into Parquet beside the table. A commit is for all."""
+        output = writing.output
+        if writing.gate is None:
+            yield frame
+            return
+        place = staged_files.beside(frame, output.path) if output.path else staged_table.beside(frame, str(output))
+        with place as rows:
+            writing.gate(rows)
+            yield rows
+
     def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
         """What the last run left in the output, with its commit."""
         return chain.of(commits.stamps(spark, output)).last
 
     def mend(self, path: str) -> None:
-        """Remove what a run has left that was killed before the table's first commit."""
+        """Remove what a run has left that was killed before the table's first commit, or while its rows were staged."""
         first_commit.mend(path)
+        staging.mend(path)
 
     def undo(self, spark: SparkSession, output: Output) -> None:
         """Remove the rows of increments that have lost, and were killed before they did so themselves."""

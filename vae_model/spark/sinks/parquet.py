@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import errno
-import io
-import posixpath
-import re
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
-
 from vae_model.config.tables import Output
-from vae_model.errors import JobError, OutputError
+from vae_model.errors import OutputError
 from vae_model.places import files, identifiers, marks, merge, staging, swap
 from vae_model.places.merge import Order
 from vae_model.places.staging import STAMP
 from vae_model.runs.identity import file_name
 from vae_model.runs.stamp import Stamp
-from vae_model.spark.engines.lookup import engine_of
-from vae_model.spark.frames import ENGINE_ERRORS, to_arrow
-from vae_model.spark.sinks import chain, sliced
+from vae_model.spark.frames import ENGINE_ERRORS
+from vae_model.spark.sinks import chain, sliced, staged_table
 from vae_model.spark.sinks.columns import aligned
-from vae_model.spark.sinks.reading import existing, location
+from vae_model.spark.sinks.reading import existing, location, written
+from vae_model.spark.sinks.staged_files import for_engine, save, tidied
 from vae_model.spark.sinks.writer import writer
 from vae_model.spark.sinks.writing import Mode, Writing, check_config
 
@@ -33,8 +28,6 @@ if TYPE_CHECKING:
 
 FIXED = (errno.EXDEV, errno.EBUSY, errno.EPERM, errno.EACCES)
 """What a rename is answered with where a folder cannot be moved, though files of it can."""
-LINGER = 3.0
-"""Seconds for which tasks that were told to end may still write: Spark gives their Python two."""
 
 
 class Parquet:
@@ -79,16 +72,20 @@ class Parquet:
             rows = frame if there is None else aligned(frame, there.schema, output.partition_by)
             _folder(rows, output.path or "", writing)
         elif writing.mode == "replace":
-            _table(frame, output.table)
+            _table(frame, output.table, writing)
         else:  # the files go where the table's are, under the run's name, by which they are found again
             if there is None:
-                _table(frame.limit(0), output.table)
+                _table(frame.limit(0), output.table, replace(writing, gate=None))
                 fs, inner = files.locate(location(spark, output))
                 fs.makedirs(inner, exist_ok=True)  # Sail makes no folder of no rows
                 there = frame
             _folder(aligned(frame, there.schema), _folder_of_table(spark, output), writing)
             with suppress(*ENGINE_ERRORS):  # Sail, which lists the files anew for each query, has no such command
                 spark.catalog.refreshTable(identifiers.table(output.table))
+
+    def staged(self, frame: DataFrame, writing: Writing) -> AbstractContextManager[DataFrame]:
+        """The rows as they are: they are staged when they are written."""
+        return nullcontext(frame)
 
     def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
         """What the last run left beside the files; a table by name has nothing."""
@@ -133,74 +130,14 @@ def _folder_of_table(spark: SparkSession, output: Output) -> str:
     return path
 
 
-def _table(frame: DataFrame, table: str) -> None:
+def _table(frame: DataFrame, table: str, writing: Writing) -> None:
     """Score into a table beside the output, then copy: Sail cannot rename tables, but a copy of rows that are already
     scored does not fail half-way for a reason of ours.
     """
-    spark = frame.sparkSession
-    target, staged = identifiers.table(table), identifiers.table(table, f"_staged_{marks.new()}")
-    try:
-        with engine_of(spark).cancelling(spark):
-            writer(frame, "parquet").saveAsTable(staged)
-        writer(spark.table(staged), "parquet").mode("overwrite").saveAsTable(target)
-        _sweep(spark, table)  # only now: what a run left that was killed while it copied may have been all there was
-    finally:
-        with suppress(*ENGINE_ERRORS):
-            spark.sql(f"DROP TABLE IF EXISTS {staged}")
-
-
-def _sweep(spark: SparkSession, table: str) -> None:
-    """Drop the staged tables of dead runs. No engine tells when a table was last written to: what counts is the
-    process, or the time in the name; those of earlier versions, which have none, stay.
-    """
-    *outer, last = identifiers.parts(table)
-    schema = f"IN {identifiers.schema(table)} " if outer else ""
-    with suppress(*ENGINE_ERRORS):
-        like = re.sub(r"[^A-Za-z0-9_]", "*", f"{last}_staged_")
-        for name in [str(row["tableName"]) for row in spark.sql(f"SHOW TABLES {schema}LIKE '{like}*'").collect()]:
-            found = re.fullmatch(rf"{re.escape(last)}_staged_({marks.MARK})", name, re.IGNORECASE)
-            if found and marks.is_dead(found[1].lower(), None):
-                spark.sql(f"DROP TABLE IF EXISTS {'.'.join(map(identifiers.quote, [*outer, name]))}")
-
-
-def _save(frame: DataFrame, staged: str, partition_by: list[str]) -> None:
-    """Have the engine write a new folder."""
-    saver = writer(sliced.as_folders(frame, partition_by), "parquet").mode("error")
-    with engine_of(frame.sparkSession).cancelling(frame.sparkSession):
-        (saver.partitionBy(*partition_by) if partition_by else saver).save(files.for_engine(staged))
-    if files.exists(staged):
-        return
-    if not frame.isEmpty():
-        raise JobError(
-            "The scored rows were written where this machine cannot see them.",
-            "a path that the engine and this machine share, to put a Parquet folder in its place",
-            f"no {staged} here",
-            "On a remote Spark Connect server write Delta, a table, or a path on shared storage; the folder that was "
-            "written there may be removed.",
-        )
-    if not partition_by:  # Sail writes nothing of no rows: a reader is to find their columns
-        buffer = io.BytesIO()
-        pq.write_table(to_arrow(frame), buffer)
-        files.put(f"{staged}/part-0.parquet", buffer.getvalue())
-
-
-@contextmanager
-def _tidied(at: staging.Folder, staged: str) -> Iterator[None]:
-    """A folder that is gone after the block. When the block fails, the engine's last tasks may make it anew while they
-    end: it is looked after for some seconds.
-    """
-    try:
-        yield
-    except BaseException:
-        with suppress(Exception):  # an error that says more is on its way
-            end = time.monotonic() + LINGER if at.fs.exists(staged) else 0
-            while time.monotonic() < end:
-                with suppress(OSError):  # a task took a file away that was to be removed
-                    staging.discard(at, staged)
-                time.sleep(0.2)
-        raise
-    with suppress(Exception):  # the rows are in place
-        staging.discard(at, staged)
+    with staged_table.beside(frame, table) as rows:
+        if writing.gate is not None:
+            writing.gate(rows)
+        writer(rows, "parquet").mode("overwrite").saveAsTable(identifiers.table(table))
 
 
 def _folder(frame: DataFrame, path: str, writing: Writing) -> None:
@@ -215,8 +152,12 @@ def _folder(frame: DataFrame, path: str, writing: Writing) -> None:
         check_config(_stamp(at), writing)
     is_swapped = files.renames(path) and (not at.is_local or swap.is_movable(at.inner, mark))
     staged = marks.beside(at.inner, mark, "staged") if is_swapped else f"{at.inner}/{staging.STAGED}{mark}"
-    with _tidied(at, staged):
-        _save(frame, _for_engine(at, staged), writing.output.partition_by)
+    with tidied(at, staged):
+        place = for_engine(at, staged)
+        save(frame, place, writing.output.partition_by)
+        if writing.gate is not None:
+            output = writing.output.model_copy(update={"path": place, "table": None})
+            writing.gate(written(frame.sparkSession, output, writing.stamp.run, frame.schema))
         if files.renames(path):
             at.fs.makedirs(staged, exist_ok=True)
         tag = file_name(writing.stamp.run)
@@ -228,14 +169,6 @@ def _folder(frame: DataFrame, path: str, writing: Writing) -> None:
         replaced = sliced.replaced(frame, writing, at, staged)
         check = None if writing.after is None else lambda: chain.check(_stamp(at), writing)
         merge.move_in(at, staged, mark, Order(replaced, writing.stamp.to_text(), tag, check))
-
-
-def _for_engine(at: staging.Folder, staged: str) -> str:
-    """A staged folder as the engine takes it; a local one absolute: the engine may have another working directory."""
-    if at.is_local:
-        return f"file://{staged}" if at.path.startswith("file:") else staged
-    name = posixpath.basename(staged)
-    return f"{at.path if name.startswith(staging.STAGED) else posixpath.dirname(at.path)}/{name}"
 
 
 def _is_first(at: staging.Folder, staged: str) -> bool:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -227,6 +228,15 @@ def write(frame: DataFrame, writing: Writing) -> None:
     """
     chain.check(stamp(frame.sparkSession, writing.output) if writing.after is not None else None, writing)
     SINKS[writing.output.format].write(without_metadata(frame, writing.output.format), writing)
+
+
+@contextmanager
+def staged(frame: DataFrame, writing: Writing) -> Iterator[DataFrame]:
+    """The rows that ``write`` is to be given, as often as it takes: scored by now where a gate has to see them first.
+    Raises GateClosed.
+    """
+    with SINKS[writing.output.format].staged(frame, writing) as rows:
+        yield rows
 
 
 def stamp(spark: SparkSession, output: Output) -> Stamp | None:

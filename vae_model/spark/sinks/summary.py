@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pyspark.sql import functions as F
 
 from vae_model.config.tables import Output
 from vae_model.decisions.calibration import Alerts
+from vae_model.drift.p_values import BINS, Uniformity
 from vae_model.places.identifiers import quote
 from vae_model.scoring.scorer import Scorer
 from vae_model.spark.frames import column
@@ -42,6 +45,8 @@ class Summary:
     sql: str
     alerts_sql: str | None = None
     """A query over the alerts table, where there is one."""
+    p_values: Uniformity | None = None
+    """Whether the p-values are those of rows like the held-out ones; None where there are too few to tell."""
 
     @property
     def rate(self) -> float:
@@ -51,16 +56,22 @@ class Summary:
 
 def summarise(frame: DataFrame, output: Output, key: list[str], scorer: Scorer) -> Summary:
     """Count rows that ``scorer`` has scored and fetch the highest; ``key`` are the columns that name a row."""
-    names = ("is_anomaly", "anomaly_status", "anomaly_score")
-    flag, status, score = (column(output.prefix + name) for name in names)
-    counts = frame.groupBy(status).agg(F.count(F.lit(1)), F.sum(F.when(flag, 1).otherwise(0)), F.count(score))
-    counted = [(row[0], *map(int, row[1:])) for row in counts.collect()]
-    calibration, scored = scorer.calibration, sum(own for _, _, _, own in counted)
+    names = ("is_anomaly", "anomaly_status", "anomaly_score", "anomaly_p_value")
+    flag, status, score, p_value = (column(output.prefix + name) for name in names)
+    place = F.ceil(p_value * F.lit(float(BINS)) - F.lit(1e-9)).cast("int")
+    counts = frame.groupBy(status, place).agg(F.count(F.lit(1)), F.sum(F.when(flag, 1).otherwise(0)), F.count(score))
+    counted = [(row[0], row[1], *map(int, row[2:])) for row in counts.collect()]
+    calibration, scored = scorer.calibration, sum(own for *_, own in counted)
+    statuses, count_B = Counter[str](), np.zeros(BINS, np.int64)
+    for name, place_, rows, _, own in counted:
+        statuses[name] += rows
+        if place_ is not None:
+            count_B[place_ - 1] += own
     return Summary(
-        rows=sum(n for _, n, _, _ in counted),
+        rows=statuses.total(),
         scored=scored,
-        anomalies=sum(a for _, _, a, _ in counted),
-        statuses=dict(sorted((s, n) for s, n, _, _ in counted)),
+        anomalies=sum(flagged for *_, flagged, _ in counted),
+        statuses=dict(sorted(statuses.items())),
         decision=calibration.describe(),
         cut=calibration.cut,
         resulting_rate=calibration.resulting_rate,
@@ -70,6 +81,7 @@ def summarise(frame: DataFrame, output: Output, key: list[str], scorer: Scorer) 
         top=top_rows(frame, output.prefix, key, scorer),
         output=str(output),
         sql=_sql(output, key),
+        p_values=Uniformity.of(count_B, len(calibration.scores)),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -34,6 +35,9 @@ class Writing:
     """The keys of the rows, where they can be had without scoring them."""
     after: str | None = None
     """Of an increment: the run whose stamp it goes on from; empty where it is the first. None: it goes on from none."""
+
+    gate: Callable[[DataFrame], None] | None = None
+    """Is shown the scored rows before they are published, and raises GateClosed where they are not to be."""
 
     @property
     def mode(self) -> str:
@@ -80,6 +84,11 @@ class Sink(Protocol):
 
     def write(self, frame: DataFrame, writing: Writing) -> None:
         """Write the rows. Until all of them are scored, a reader finds the previous output."""
+
+    def staged(self, frame: DataFrame, writing: Writing) -> AbstractContextManager[DataFrame]:
+        """The rows to write: scored by now, and shown to the order's gate, where it has one and ``write`` does not do
+        that itself. Raises what the gate raises.
+        """
 
     def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
         """What the last run left in the output; None where there is none, or no run of this job's wrote it."""

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 CHOICE_BITS, SPLIT_BITS = 62, 20
 COMMON = 100
 """A row that makes up more than one in so many of the sample is common: its copies are split."""
+COPIES, LOOK_COPIES = 2, 20
+"""So many rows drawn may have the same hash, on average, where they are to be a sample, and where they are looked at:
+there, to draw them otherwise would take longer than to score them."""
 _CHOICE, _KEY, _ROW, _COPIES = "choice", "key", "row", "copies"
 """Columns of a draw beside the features, which have numbers for names meanwhile: the two never meet."""
 
@@ -104,6 +107,15 @@ def draw_others(
     return Others(_named(table, features), is_held_out, total / len(table))
 
 
+def look(frame: DataFrame, key: Sequence[str], features: Sequence[str], rows: int, seed: int) -> tuple[pa.Table, int]:
+    """About ``rows`` rows of ``frame``, drawn by hash, or all where they are no more; and how many there are. Only the
+    feature columns.
+    """
+    total = frame.count()
+    _, table = _Draws(frame, key, features, rows, _share(rows, total), seed).whole(total, LOOK_COPIES)
+    return _named(table, features), total
+
+
 def _named(table: pa.Table, features: Sequence[str]) -> pa.Table:
     """The feature columns of a draw, by their names."""
     return table.select(list(map(str, range(len(features))))).rename_columns(list(features))
@@ -127,13 +139,13 @@ class _Draws:
     from_the_end: bool = False
     """Whether the rows of the highest hashes are chosen instead of the lowest."""
 
-    def whole(self, total: int) -> tuple[pa.Table, pa.Table]:
+    def whole(self, total: int, copies: int = COPIES) -> tuple[pa.Table, pa.Table]:
         """The rows drawn by the hash of the key, and those of the first way that gives as many as it should."""
         first = table = self.by_hash(self.key or self.features)
         if total > self.rows:
-            if self.key and not self.is_even(table):
+            if self.key and not self.is_even(table, copies):
                 table = self.by_hash([*self.key, *self.features])
-            if not self.is_even(table):
+            if not self.is_even(table, copies):
                 table = self.by_count()
         return first, table
 
@@ -161,9 +173,10 @@ class _Draws:
         times = np.floor(table.column(_COPIES).to_numpy() * min(self.share, 1.0) + chance).clip(1).astype(np.int64)
         return _by_row(table.take(np.repeat(np.arange(len(table)), times)))
 
-    def is_even(self, table: pa.Table) -> bool:
-        """Whether a draw has as many rows as it should, and most of them a hash of their own."""
-        return self.rows <= len(table) < 2 * self.rows and _is_mostly_distinct(table)
+    def is_even(self, table: pa.Table, copies: int) -> bool:
+        """Whether a draw has about as many rows as it should, and on average fewer than ``copies`` of the same hash."""
+        fewest = self.rows if copies == COPIES else self.rows // 2
+        return fewest <= len(table) < 2 * self.rows and copies * _distinct(table, _CHOICE) > len(table)
 
     def _here(self, frame: DataFrame) -> pa.Table:
         return to_arrow(frame.limit(2 * self.rows))

@@ -1,0 +1,103 @@
+"""The gates of a run: asked before its rows are scored and again before they are published; what is rejected is kept
+where the config says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
+
+from vae_model.config.config import Config
+from vae_model.errors import GateClosed, OutputError, VaeAnomalyError
+from vae_model.evaluation.gates import Closed, Counts, after_scoring
+from vae_model.spark import frames
+from vae_model.spark.sinks import sink
+from vae_model.spark.sinks.types import check_types
+from vae_model.spark.sinks.writing import Writing
+from vae_model.spark.workers import transport
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
+
+
+def check_gates(spark: SparkSession, config: Config, frame: DataFrame) -> None:
+    """Before any work: what a gate rejects can be kept, in a place of its own, and the rows can be staged for a gate
+    that needs their scores. ``frame`` is the source. Raises OutputError.
+    """
+    source, output = config.for_scoring()
+    if config.gates.needs_scores:
+        check_types(frame, output.model_copy(update={"format": "parquet"}))
+    kept = config.rejected_output
+    if kept is None:
+        return
+    others = {"source": source, "output": output, "alerts": config.alerts_output, "runs": config.runs_place}
+    for name, place in others.items():
+        if place is not None and sink.same_place(spark, place, kept):
+            raise OutputError(
+                f"gates.keep_rejected is the same place as {name}, or one lies within the other.",
+                "two places",
+                f"{name} {place}, gates.keep_rejected {kept}",
+                "Change gates.keep_rejected.",
+            )
+    try:
+        sink.check_output(spark, source, kept, frame, config.key)
+    except OutputError as error:
+        raise error.as_kind(OutputError, f"gates.keep_rejected: {error.problem}") from None
+
+
+class Gating:
+    """The gates of one run: whether one has closed, and what it counted."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.closed: Closed | None = None
+        self.counts: Counts | None = None
+        self.rejected: str | None = None
+        """Where the rejected rows are, when they are kept."""
+
+    def hook(self, writing: Writing) -> Callable[[DataFrame], None] | None:
+        """What is to see the scored rows before they are published; None where no gate needs to."""
+        if not self._config.gates.needs_scores:
+            return None
+
+        def see(rows: DataFrame) -> None:
+            self._count(rows, writing.output.prefix)
+            self.reject(rows, writing)
+
+        return see
+
+    def reject(self, rows: DataFrame | None, writing: Writing) -> None:
+        """Where a gate is closed, keep the rows as the config says, and raise GateClosed."""
+        closed, kept, lost = self.closed, self._config.rejected_output, ""
+        if closed is None:
+            return
+        if kept is not None and rows is not None:
+            stamp = replace(writing.stamp, position=None, mode=kept.mode, alerts=False)
+            try:
+                with transport.as_rows(rows.sparkSession):
+                    sink.write(rows, Writing(kept, stamp))
+                self.rejected = str(kept)
+            except (VaeAnomalyError, *frames.ENGINE_ERRORS) as error:  # what the gate says counts for more
+                found = str(error) if isinstance(error, VaeAnomalyError) else frames.reason(error)
+                lost = f" They could not be kept at {kept}: {found}"
+                log.warning("The rejected rows could not be kept at %s: %s", kept, found)
+        place = f" They are in {kept}." if self.rejected else ""
+        raise GateClosed(
+            f"The gate gates.{closed.gate} is closed: the rows are not published, and {writing.output} is as it was."
+            f"{place}{lost}",
+            f"{'at least' if closed.gate == 'min_rows' else 'at most'} {closed.limit:g}",
+            closed.words,
+            f"Look into the source. Where it is right, run again with another gates.{closed.gate}.",
+        )
+
+    def _count(self, rows: DataFrame, prefix: str) -> None:
+        flag, score = (frames.column(prefix + name) for name in ("is_anomaly", "anomaly_score"))
+        counted = rows.agg(F.count(F.lit(1)), F.count(score), F.count(F.when(flag, 1))).collect()[0]
+        self.counts = Counts(*map(int, counted))
+        self.closed = after_scoring(self._config.gates, self.counts)
