@@ -20,7 +20,7 @@ The exit codes of the command line:
     0    done
     1    the job failed, or something that nobody expected
     2    the config, the input or the model is not usable; nothing was written
-    3    a gate said no: a new version of the model was not taken into use
+    3    a gate said no: rows were not published, or a new version of the model was not taken into use
     4    try again: the engine, the storage or a server did not answer, another job wrote at the same time, workers were
          lost. Any of the errors above, with ``transient`` set
     99   nothing to score (what Airflow's BashOperator takes for "skip")

@@ -20,7 +20,7 @@ from vae_model.places import files, swap
 from vae_model.places.staging import STAMP
 from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.engine import Engine
-from vae_model.spark.sinks import parquet, sliced
+from vae_model.spark.sinks import parquet, sliced, staged_files
 from vae_model.spark.sinks.parquet import Parquet
 from vae_model.spark.sinks.writing import Writing
 
@@ -61,7 +61,7 @@ class Frame:
 def write(path, run, mode="replace", **frame):
     """What a job does with its output: mend it, then write to it."""
     with (
-        patch.object(parquet, "engine_of", lambda _: Engine()),
+        patch.object(staged_files, "engine_of", lambda _: Engine()),
         patch.object(parquet, "existing", lambda *_: None),  # its columns: there are none to put in order
         patch.object(sliced, "as_folders", lambda frame, _: frame),
     ):

@@ -208,6 +208,11 @@ def test_numbers_of_an_array(name):
     ("name", "change"),
     [
         ("calibration_scores", lambda a: a[::-1]),
+        ("drift.edges", lambda a: a[::-1]),
+        ("drift.edges", lambda a: 0 * a),
+        ("drift.shares", lambda a: -a),
+        ("drift.shares", lambda a: a / 2),
+        ("drift.shares", lambda a: 2 * a),
         ("gap_score", lambda a: -1 - a),
         ("unseen_score", lambda a: -1 - a),
         ("member.0.ordinary", lambda a: -a),

@@ -5,7 +5,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import NamedTuple
 
@@ -70,7 +70,7 @@ class Scene:
 def scene(model, tmp_path):
     """Make the scene of a case on an engine; outputs are made by the embedded one."""
 
-    def made(case, engine="sail", again=ended, alerts=False):
+    def made(case, engine="sail", again=ended, alerts=False, gates=None):
         first = stored(tmp_path / "first.parquet", *map(pumps, (ONE, TWO, None)))
         second = stored(tmp_path / "second.parquet", pumps(TWO, 1), pumps(THREE))
         within = {"partition_by": ["day"]} if case.mode == "replace_where" else {}
@@ -81,7 +81,8 @@ def scene(model, tmp_path):
                 settings = configured(model, first, output | {"mode": "append"}, where) | more
                 assert ended(Job(settings, name)).code == 0
         where = {"append": of_day(THREE), "merge": None}.get(case.mode, of_day(TWO))
-        settings = configured(model, second, output | {"mode": case.mode}, where, engine) | more
+        gated = {"gates": gates} if gates else {}
+        settings = configured(model, second, output | {"mode": case.mode}, where, engine) | more | gated
 
         def earlier(job):
             own = stored(tmp_path / f"{job.folder.name}.parquet", pumps(THREE, 1))
@@ -167,6 +168,40 @@ def test_killed_anywhere_with_alerts(case, scene):
     moments = [[("call", n + 1)] for n in range(number) if n % 2 or n > number // 2]
     moments += [[("call", draw.randint(number // 2, number)) for _ in range(2)] for _ in range(3)]
     assert sum(one["killed"] for one in outcomes(found, case, moments)) >= len(moments) - 3
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("case", [CASES[0], CASES[2], CASES[3], CASES[4], CASES[6]], ids=named)
+def test_killed_at_every_call_with_an_open_gate(case, scene):
+    """Where rows are staged for a gate and then published, a job that is killed anywhere leaves what any does."""
+    found = scene(case, gates={"max_anomaly_rate": 1.0})
+    moments = [[("call", n + 1)] for n in range(len(found.undisturbed.calls))]
+    assert all(one["killed"] for one in outcomes(found, case, moments))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("gate", [{"max_anomaly_rate": 1e-9}, {"min_rows": 10**6}], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[4], CASES[6], CASES[8]], ids=named)
+def test_killed_at_every_call_with_a_closed_gate(case, gate, scene):
+    """Killed anywhere and done again, a gated run changes nothing and leaves nothing but its record."""
+    found = scene(case)
+
+    def trial():
+        job = found.trial()
+        return replace(job, settings=job.settings | {"gates": gate})
+
+    def outcome(number):
+        job = trial()
+        killed, last = ended(job.killed("call", number)), ended(job)
+        left = leftovers(job)
+        shutil.rmtree(job.folder)
+        return killed.code, last.code, last.before["digest"], left
+
+    whole = ended(trial())
+    assert whole.code == 3
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        seen = [*pool.map(outcome, range(1, len(whole.calls) + 1))]
+    assert {*map(str, seen)} == {str((-signal.SIGKILL, 3, found.undisturbed.before["digest"], []))}
 
 
 @pytest.mark.parametrize("times", [pytest.param(3, marks=pytest.mark.heavy), pytest.param(20, marks=pytest.mark.soak)])

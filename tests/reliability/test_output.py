@@ -19,7 +19,7 @@ from tests.reliability.swaps import WAYS, leftovers, prepare, rows, write
 from tests.test_cli import CONFIG, pumps
 from vae_model.errors import JobError
 from vae_model.places import swap
-from vae_model.spark.sinks import parquet
+from vae_model.spark.sinks import staged_files
 from vae_model.spark.sinks.parquet import Parquet
 
 pytestmark = pytest.mark.slow
@@ -166,7 +166,7 @@ def test_a_full_disk_changes_nothing(way, mounted, tmp_path, monkeypatch):
     """A run that runs out of space leaves the previous rows, and nothing that takes space; a smaller one then fits."""
     monkeypatch.setattr(swap, "is_movable", swap.is_movable)
     monkeypatch.setattr(swap, "_exchanger", swap._exchanger)
-    monkeypatch.setattr(parquet, "LINGER", 0.3)
+    monkeypatch.setattr(staged_files, "LINGER", 0.3)
     prepare(way)
     out = mounted("tmpfs", tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m") / "out"
     mode = "append" if way == "append" else "replace"

@@ -25,7 +25,7 @@ from vae_model.runs.stamp import Stamp
 from vae_model.spark.engines.engine import Engine
 from vae_model.spark.engines.own import marked
 from vae_model.spark.sinks import parquet as parquet_sink
-from vae_model.spark.sinks import sink, sliced
+from vae_model.spark.sinks import sink, sliced, staged_files
 from vae_model.spark.sinks.parquet import Parquet
 from vae_model.spark.sinks.writing import Writing
 from vae_model.spark.source.table import open_source
@@ -151,17 +151,21 @@ def test_train_score_and_read_again(lake, engine, tmp_path):
     job = ("--config", f"s3a://{BUCKET}/job.yaml")
     near = {"output__path": f"{LAKE}/parquet", "output__format": "parquet"}
     far = {**near, "output__path": f"s3a://{BUCKET}/parquet"}
-    trained, replaced, again, added, inspected, *failed = commands(
+    closed = {"gates__max_anomaly_rate": "1e-9", "gates__keep_rejected": f"{{path: {LAKE}/rejected}}"}
+    trained, replaced, again, gated, refused, added, inspected, *failed = commands(
         lake, engine, tmp_path,
         ["run", *job, *on(source__path=f"s3a://{BUCKET}/rows", output__path=f"s3a://{BUCKET}/delta")],
         ["score", *job, *on(**near)],
-        ["score", *job, *on(**near)],
+        ["score", *job, *on(**near, gates__max_anomaly_rate=1)],
+        ["score", *job, *on(output__path=f"s3a://{BUCKET}/delta", gates__max_anomaly_rate=1)],
+        ["score", *job, *on(**near, **closed)],
         ["score", *job, *on(**far, output__mode="append")],
         ["inspect", f"{LAKE}/models/far.vae"],
         ["score", *job, *on(source__path="s3://attic/rows")],
         ["score", *job, *on(output__path="s3a://attic/out")],
     )  # fmt: skip
-    for answer in (trained, replaced, again, added):
+    assert refused.code == 3 and "gates.max_anomaly_rate is closed" in refused
+    for answer in (trained, replaced, again, gated, added):
         assert answer.code == 0, answer
         assert f"Scored {ROWS} rows: " in answer
     assert inspected.code == 0 and "Model far@" in inspected
@@ -174,9 +178,10 @@ def test_train_score_and_read_again(lake, engine, tmp_path):
         twice.groupby("id")["anomaly_score"].mean(), once.set_index("id")["anomaly_score"], rtol=1e-6
     )
     keys = lake.keys()
-    assert not [key for key in keys if STAGED in key or files.PROBE in key]
+    assert not [key for key in keys if STAGED in key or "staged" in key or files.PROBE in key]
+    assert list(delta(lake, "rejected")["id"]) == list(range(ROWS))
     assert {key.partition("/")[0] for key in keys} == {
-        "rows", "models", "delta", "delta_runs", "parquet", "parquet_runs", "job.yaml"
+        "rows", "models", "delta", "delta_runs", "parquet", "parquet_runs", "rejected", "job.yaml"
     }  # fmt: skip
 
     for answer in failed:
@@ -284,7 +289,7 @@ class Frame:
 @pytest.fixture
 def without_an_engine(monkeypatch):
     """Frames here are no engine's, and have no columns to put in order."""
-    monkeypatch.setattr(parquet_sink, "engine_of", lambda _: Engine())
+    monkeypatch.setattr(staged_files, "engine_of", lambda _: Engine())
     monkeypatch.setattr(parquet_sink, "existing", lambda *_: None)
     monkeypatch.setattr(sliced, "as_folders", lambda frame, _: frame)
 
