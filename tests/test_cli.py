@@ -156,7 +156,9 @@ def test_json_logs_are_json(place, cli):
     trained = next(line for line in lines if line["message"] == "Trained")
     assert all(trained[name] == scored[name] for name in ("cut", "resulting_rate", "finest_rate"))
     stages = {line["stage"]: line for line in lines if "stage" in line}
-    assert {stage: line["rows"] for stage, line in stages.items()} == {"sampling": 599, "training": 467, "scoring": 600}
+    assert {stage: line["rows"] for stage, line in stages.items()} == {
+        "sampling": 599, "training": 467, "drift": 600, "scoring": 600,
+    }  # fmt: skip
     assert all(line["seconds"] >= 0 and line["rows_per_second"] > 0 for line in stages.values())
 
 

@@ -26,7 +26,6 @@ PLACES = {"source": {"path": "a"}, "output": {"path": "b"}, "model": {"path": "m
         ({"gates": {"min_rows": 1, "keep_rejected": {"path": "c", "table": "d"}}}, "give either 'path' or 'table'"),
         ({"gates": {"min_rows": 1, "keep_rejected": {"path": "m.vae"}}},
          "model.path must not lie at or within gates.keep_rejected.path"),
-        ({"gates": {"min_rows": 1}, "output": None}, "gates needs 'output'"),
         ({"drift": {"rows": -1}}, "drift.rows"),
     ],
 )  # fmt: skip

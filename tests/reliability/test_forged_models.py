@@ -104,7 +104,7 @@ def is_harmless(path, junk):
     in_feature = place == ("spec",) and len(path) > 3
     is_number = type(junk) in (int, float) and abs(junk) < math.inf and junk != 10**400
     return in_feature and (
-        ("center" in path and is_number) or ("scale" in path and is_number and junk >= 0)
+        (not {"center", "low", "high"}.isdisjoint(path) and is_number) or ("scale" in path and is_number and junk >= 0)
         or (isinstance(junk, str) and junk in ("", "\x1b[2J") and (last == "name" or "values" in path))
     )  # fmt: skip
 

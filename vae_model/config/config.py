@@ -117,8 +117,6 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _gates_have_what_they_need(self) -> Self:
-        if self.gates.limits and self.output is None:
-            raise ValueError("gates needs 'output', which they keep rows from")
         if self.gates.needs_drift and not self.drift.rows:
             raise ValueError(f"gates.{self.gates.needs_drift[0]} needs drift.rows above 0: nothing is compared")
         return self

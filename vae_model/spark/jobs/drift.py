@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vae_model.config.config import Config
 from vae_model.detector import Detector
 from vae_model.drift.comparison import Comparison
-from vae_model.errors import SourceError
+from vae_model.errors import SchemaError, SourceError
 from vae_model.runs.record import Stage
 from vae_model.spark import frames
 from vae_model.spark.engines.progress import Tasks, watch
@@ -40,7 +40,8 @@ def compare(rows: DataFrame, config: Config, detector: Detector, tasks: Tasks | 
     """Count the rows of a run and hold some of them against the model's sample, as far as the config asks for it.
 
     The rows are chosen by a hash of their key, as a training sample is: they are the same on every engine, and so are
-    the counts. Raises SourceError where rows cannot be read and a gate needs them; else that is a warning.
+    the counts. Raises SourceError where rows cannot be read and a gate needs them (else that is a warning), and
+    SchemaError where one of them cannot be scored.
     """
     started = time.monotonic()
     try:
@@ -57,5 +58,12 @@ def compare(rows: DataFrame, config: Config, detector: Detector, tasks: Tasks | 
             ) from error
         log.warning("Drift is not known: the rows could not be compared: %s", frames.reason(error))
         return Compared(None, None, [])
-    found = Comparison.of(detector.reference, detector.reference.counts(sample)) if len(sample) else None
+    try:
+        counts = detector.reference.counts(sample)
+    except SchemaError as error:  # such a row cannot be scored either
+        where = f"It was met in {config.source}. {config.output} is as it was."
+        raise SchemaError(
+            error.problem, error.expected, error.found, " ".join(filter(None, [error.hint, where]))
+        ) from error
+    found = Comparison.of(detector.reference, counts) if len(sample) else None
     return Compared(total, found, [log_stage("drift", len(sample), started)])
