@@ -58,6 +58,8 @@ def compare(rows: DataFrame, config: Config, detector: Detector, tasks: Tasks | 
             ) from error
         log.warning("Drift is not known: the rows could not be compared: %s", frames.reason(error))
         return Compared(None, None, [])
+    if not len(sample):
+        return Compared(total, None, [])
     try:
         counts = detector.reference.counts(sample)
     except SchemaError as error:  # such a row cannot be scored either
@@ -65,5 +67,4 @@ def compare(rows: DataFrame, config: Config, detector: Detector, tasks: Tasks | 
         raise SchemaError(
             error.problem, error.expected, error.found, " ".join(filter(None, [error.hint, where]))
         ) from error
-    found = Comparison.of(detector.reference, counts) if len(sample) else None
-    return Compared(total, found, [log_stage("drift", len(sample), started)])
+    return Compared(total, Comparison.of(detector.reference, counts), [log_stage("drift", len(sample), started)])
