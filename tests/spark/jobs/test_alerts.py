@@ -112,7 +112,7 @@ def test_each_flagged_row_is_an_alert(job, detector):
     assert [row["id"] for row in found] == [22, 21, 5, 3] and [row["rank"] for row in found] == [1, 2, 3, 4]
     assert list(found[0]) == [*KEY, *ALERT.names]
     assert (record.alerts, record.alerts_output) == (4, config.alerts.path)
-    assert [(stage.stage, stage.rows) for stage in record.stages] == [("scoring", 40), ("alerts", 4)]
+    assert [(stage.stage, stage.rows) for stage in record.stages] == [("drift", 40), ("scoring", 40), ("alerts", 4)]
     for row in found:
         scored, first = rows[row["id"]], rows[row["id"]]["anomaly_reasons"][0]
         same = ("anomaly_score", "anomaly_p_value", "anomaly_model", "anomaly_run", "day")
