@@ -27,7 +27,7 @@ DOORS = [
     ["config", "scoring", "runs"],
     ["training"],
     ["detector"],
-    ["evaluation"],
+    ["evaluation", "report"],
     ["spark"],
     ["console"],
     ["cli"],

@@ -44,9 +44,9 @@ def tally(
     here. Raises ``frames.READ_ERRORS``, and SchemaError where the parts are too many.
     """
     keys = {f"s{i}": column(name).cast("string") for i, name in enumerate(parts.by)}
-    keys |= {"day": _day(parts.time)} if parts.time else {}
+    keys |= {"day": day_of(parts.time)} if parts.time else {}
     keys |= {"run": column(parts.run)} if parts.run else {}
-    frame, ranked = _ranked(frame, column(prefix + "anomaly_score"), scorer)
+    frame, ranked = over_levels(frame, column(prefix + "anomaly_score"), scorer)
     own = F.coalesce(column(prefix + "anomaly_model") == F.lit(scorer.name), F.lit(False))
     conditions = {"rows": own, "scored": own & column(prefix + "anomaly_score").isNotNull(), "others": ~own}
     conditions |= {f"c{i}": own & cut.flags(ranked) for i, cut in enumerate(cuts)}
@@ -71,7 +71,7 @@ def tally(
     return _tallies(found, len(cuts), len(parts.by))
 
 
-def _ranked(frame: DataFrame, score: SparkColumn, scorer: Scorer) -> tuple[DataFrame, SparkColumn]:
+def over_levels(frame: DataFrame, score: SparkColumn, scorer: Scorer) -> tuple[DataFrame, SparkColumn]:
     """Scored rows, and what is decided on: their scores, over the levels of their segments where it is by them."""
     if scorer.segments is None or not scorer.rule.by:
         return frame, score
@@ -87,7 +87,7 @@ def _ranked(frame: DataFrame, score: SparkColumn, scorer: Scorer) -> tuple[DataF
     return joined, score / F.coalesce(F.col(other), F.lit(1.0))
 
 
-def _day(time: Column) -> SparkColumn:
+def day_of(time: Column) -> SparkColumn:
     """The number of a time's day since 1970, in UTC, whatever the session's time zone."""
     value = column(time.name)
     if time.type == "timestamp":

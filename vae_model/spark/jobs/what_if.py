@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from vae_model.config.config import Config
 from vae_model.config.tables import Source
 from vae_model.detector import Detector
-from vae_model.errors import ConfigError, JobError, NothingToScore, SchemaError, SourceError, nearest
+from vae_model.errors import ConfigError, JobError, NothingToScore, SourceError
 from vae_model.evaluation.what_if import Subject, WhatIf, ladder
-from vae_model.features.schema import Column
 from vae_model.spark import frames
 from vae_model.spark.engines.progress import Tasks, watch
+from vae_model.spark.jobs.parts import VALUES, check_part, day_column
 from vae_model.spark.jobs.score import decide_as_configured, own_error, score
 from vae_model.spark.jobs.stage import log_stage
 from vae_model.spark.jobs.tally import Parts, tally
@@ -32,9 +32,6 @@ log = logging.getLogger(__name__)
 
 FEW = 100
 """Rows of a segment of which little can be told."""
-TIMES = ("date", "timestamp")
-VALUES = ("boolean", "integer", "decimal", "string", "date")
-"""Families of columns whose values make segments: of the others hardly two rows have the same."""
 NAMES = ("anomaly_score", "anomaly_model")
 """The columns by which a scored table is known, and counted."""
 
@@ -69,8 +66,8 @@ def what_if(
     columns = frames.columns(rows.frame)
     segments = tuple(dict.fromkeys(by or getattr(config.decision, "by", None) or ()))
     for name in segments:
-        _check(columns, name, "--by", VALUES)
-    day, notes = _time(columns, time, [*config.key, *detector.scorer.names])
+        check_part(columns, name, "--by", VALUES)
+    day, notes = day_column(columns, time, [*config.key, *detector.scorer.names])
     prefix = config.output.prefix if config.output else ""
     run = next((one.name for one in columns if rows.is_output and one.name == prefix + RUN), None)
     parts = Parts(next((one for one in columns if one.name == day), None), run, segments)
@@ -138,31 +135,6 @@ def _source(spark: SparkSession, config: Config, detector: Detector) -> _Rows:
     log.info("Scoring %s to count; nothing is written", source)
     with transport.as_rows(spark):
         return _Rows(score(spread(frame, source.partitions), detector, prefix), str(source), False)
-
-
-def _time(columns: Sequence[Column], asked: str | None, own: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The column whose days are told, and what there is to say of it."""
-    if asked is not None:
-        _check(columns, asked, "--time", TIMES)
-        return asked, []
-    found = [one.name for one in columns if one.name in own and one.family in TIMES]
-    if len(found) > 1:
-        return None, [f"No days are told: {', '.join(found)} are times; --time chooses one"]
-    return (found[0] if found else None), []
-
-
-def _check(columns: Sequence[Column], name: str, option: str, families: Sequence[str]) -> None:
-    """Raise SchemaError where a column that an option names is not there, or of no use to it."""
-    found = {one.name: one for one in columns}
-    if name not in found:
-        known = [one for one in found if found[one].family in families]
-        hint = nearest(name, found) or f"Such columns are {', '.join(known[:12])}."
-        raise SchemaError(f"{option} names {name!r}, which is no column.", hint=hint)
-    if found[name].family not in families:
-        raise SchemaError(
-            f"{option} cannot take the column {name!r}.", f"{', '.join(families[:-1])} or {families[-1]}",
-            found[name].type, "Choose another column.",
-        )  # fmt: skip
 
 
 def _counting_error(error: Exception, rows: _Rows) -> Exception:

@@ -1,0 +1,86 @@
+"""What `vae-anomaly evaluate --result FILE` has written, read for the page. The file may come from anywhere."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vae_model.errors import ConfigError
+
+
+class _Part(BaseModel):
+    """Part of the document; what later versions add is passed over."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class Figure(_Part):
+    """A figure with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Standing(_Part):
+    """What one detector finds."""
+
+    name: str
+    recall: Figure | None = None
+    auc_roc: Figure | None = None
+    auc_pr: Figure | None = None
+
+
+class Kind(_Part):
+    """What the model's own decision finds of the errors of a kind, or in a column."""
+
+    name: str
+    rows: int
+    recall: float
+    first_reason: float | None = None
+
+
+class Decided(_Part):
+    """What the model's own decision does."""
+
+    false_alarms: float
+    recall: Figure
+    precision: Figure | None = None
+    first_reason: float | None = None
+    by_kind: list[Kind] = []
+    by_column: list[Kind] = []
+
+
+class Evaluated(_Part):
+    """An evaluation, as far as the page tells it."""
+
+    model: str
+    place: str
+    held_out: str
+    label: str | None = None
+    notes: list[str] = []
+    verdict: str
+    rate: float
+    measure: str
+    detectors: list[Standing]
+    decided: Decided
+
+
+class _Document(_Part):
+    evaluation: Evaluated
+
+
+def read(data: bytes, origin: str) -> Evaluated:
+    """The evaluation in a result file. Raises ConfigError where it holds something else."""
+    try:
+        return _Document.model_validate(json.loads(data)).evaluation
+    except (ValueError, RecursionError) as error:
+        found = "no JSON"
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            found = f"{'.'.join(map(str, first['loc'])) or 'the document'}: {first['msg']}"
+        raise ConfigError(
+            f"{origin} is no evaluation.", "what `vae-anomaly evaluate --result FILE` writes", found,
+            "Evaluate again, or leave --evaluation out.",
+        ) from None  # fmt: skip

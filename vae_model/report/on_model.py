@@ -1,0 +1,103 @@
+"""Sections that tell of the model: how the run differs from its sample, and how it was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from vae_model.drift.reference import Spread
+from vae_model.report import charts
+from vae_model.report.blocks import (
+    MOST,
+    RUN_COLOUR,
+    THEN_COLOUR,
+    Block,
+    Card,
+    Cards,
+    Chart,
+    Listed,
+    Pairs,
+    Table,
+    Text,
+    lacking,
+)  # fmt: skip
+from vae_model.report.facts import Facts
+from vae_model.report.words import NAME, SENTENCE, count, figure, of_two, rows, short
+
+PAIRS = 24
+"""Columns whose values are drawn, those that moved most first."""
+COLUMNS = 100
+"""Columns that are listed."""
+
+
+def drift(facts: Facts) -> Iterator[Block]:
+    """What moved since training, column by column."""
+    record = facts.record
+    if record.drift is None:
+        why = "the run has not come to it" if record.status in ("failed", "skipped") else (
+            "drift.rows is 0, or the record is of a version that did not compare")  # fmt: skip
+        yield Text(f"Drift is not in the record of this run: {why}.", "lack")
+        return
+    compared = f"{rows(record.drift_rows or 0)} of the run were held against the sample that the model learnt from."
+    yield Text(
+        f"{compared}{' They are few: only a large shift can be told from chance.' if record.drift_small else ''}"
+    )
+    spreads: Mapping[str, Spread] = {}
+    if facts.model is not None:
+        spreads = {own.feature.name: own for own in facts.model.reference.columns}
+    drawn = [one for one in record.drift[:PAIRS]
+             if one.column in spreads and len(spreads[one.column].share_B) == len(one.shares)]  # fmt: skip
+    if drawn:
+        cards = [
+            Card(
+                short(one.column, NAME), f"PSI {one.psi:.3f}",
+                [Chart(charts.pair(short(one.column, NAME), spreads[one.column].share_B.tolist(), one.shares)),
+                 Text(short(one.moved, SENTENCE) if one.moved else "has not moved", "" if one.moved else "note")],
+                "moved" if one.moved else "",
+            )
+            for one in drawn
+        ]  # fmt: skip
+        yield Chart(
+            Markup(""),
+            [(RUN_COLOUR, "the run"), (THEN_COLOUR, "the sample, outlined; the last bin is of missing values")],
+        )
+        yield Cards(cards)
+    told = [
+        [short(one.column, NAME), f"{one.psi:.3f}", of_two(one.missing_then, one.missing_now),
+         of_two(one.new_then, one.new_now), "moved" if one.moved else ""]
+        for one in record.drift[:COLUMNS]
+    ]  # fmt: skip
+    yield Table(["column", "PSI", "missing", "new, or outside the training range", ""], told)
+    if len(record.drift) > COLUMNS:
+        yield Text(f"{len(record.drift) - COLUMNS:,} more columns moved less.", "note")
+    if record.p_value_distance is not None:
+        moved = "more than chance explains" if record.p_values_moved else "no more than chance explains"
+        yield Text(f"P-values, but for the smallest, are {figure(record.p_value_distance)} below even ones: {moved}.")
+    yield from lacking(facts, "model")
+
+
+def training(facts: Facts) -> Iterator[Block]:
+    """The sample, and what was trained on it."""
+    if facts.model is None:
+        yield from lacking(facts, "model")
+        return
+    training: Mapping[str, Any] = facts.model.header["training"]
+    aside = training.get("set_aside") or {}
+    told = {
+        "normal rows of the source": training.get("source_rows"),
+        "rows trained on": training["rows"] - training["trimmed"],
+        "rows left out, far from most others": training["trimmed"],
+        "rows set aside for a cell that cannot be": aside.get("training", 0) + aside.get("held_out", 0),
+        "held-out rows that calibrate it": training["calibration_rows"], "steps": training.get("steps"),
+    }  # fmt: skip
+    pairs = [(name, count(number)) for name, number in told.items() if number is not None]
+    members = [f"VAE {one['hidden']}, {one['latent']} latent" if one["kind"] == "vae" else f"codebook of {one['codes']}"
+               for one in training.get("members", ())]  # fmt: skip
+    yield Pairs([*pairs, ("ensemble", "; ".join(members)), ("columns", count(len(facts.model.spec.features)))])
+    if len(points := training.get("curve") or []) > 1:
+        yield Chart(charts.curve([(int(step), float(loss)) for step, loss in points]))
+    notes = facts.model.warnings[:MOST]
+    if notes:
+        yield Listed([short(note, SENTENCE) for note in notes])

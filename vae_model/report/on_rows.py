@@ -1,0 +1,156 @@
+"""Sections that tell of the rows of a run: their scores, how many are flagged, when and where, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from markupsafe import Markup
+
+from vae_model.report import charts
+from vae_model.report.blocks import MOST, RUN_COLOUR, THEN_COLOUR, Block, Card, Cards, Chart, Table, Text, lacking
+from vae_model.report.facts import Facts, Rows, Top, binned
+from vae_model.report.verdict import expected
+from vae_model.report.words import NAME, SENTENCE, figure, one_in, percent, rows, short
+
+
+def scores(facts: Facts) -> Iterator[Block]:
+    """The run's scores beside the held-out ones."""
+    record, model, found = facts.record, facts.model, facts.rows
+    held_out = binned(model.calibration.scores) if model else {}
+    run = dict(found.scores) if found else {}
+    if run or held_out:
+        legend = [(RUN_COLOUR, "the run's rows")] if run else []
+        legend += [(THEN_COLOUR, "held-out normal rows, outlined")] if held_out else []
+        yield Chart(
+            charts.scores(run, held_out, record.threshold), [*legend, ("cut", "the cut: beyond it rows are flagged")]
+        )
+        if model and model.scorer.rule.by:
+            yield Text("Scores are over the level of their segment, as the decision takes them.", "note")
+        yield Text(
+            "Where the bars reach further right than the outline, rows are unlike any that were held out.", "note"
+        )
+    yield from lacking(facts, "rows")
+    yield from lacking(facts, "model")
+
+
+def rates(facts: Facts) -> Iterator[Block]:
+    """The rate that was asked for, the one to expect and the one found."""
+    record, model = facts.record, facts.model
+    knows = model is not None and "decision" not in facts.lacks
+    found: list[charts.Rate] = []
+    if model is not None and knows and model.calibration.threshold is None:
+        found.append(charts.Rate("asked for", model.calibration.false_alarm_rate))
+    if record.effective_rate is not None:
+        alerts, scored = expected(facts), record.rows_scored or 0
+        between = (alerts.low / scored, alerts.high / scored) if alerts else (None, None)
+        found.append(charts.Rate("to be expected of normal rows", record.effective_rate, *between))
+    if record.anomalies is not None and record.rows_scored:
+        found.append(charts.Rate("found in this run", record.anomalies / record.rows_scored, is_ours=True))
+    if not found:
+        yield Text("Rates are not known: the run has not come to scoring.", "lack")
+        return
+    yield Chart(
+        charts.rates(found),
+        [(RUN_COLOUR, "found"), (THEN_COLOUR, "asked for and expected; the line is chance's range")],
+    )
+    if record.finest_rate is not None:
+        yield Text(f"The held-out rows support rates down to {one_in(record.finest_rate)}.", "note")
+    yield from lacking(facts, "decision")
+
+
+def time_and_segments(facts: Facts) -> Iterator[Block]:
+    """Flagged rows by day, and by segment."""
+    found = facts.rows
+    if found is None:
+        yield from lacking(facts, "rows")
+        return
+    if found.days:
+        rate = facts.record.effective_rate
+        legend = [(RUN_COLOUR, "flagged")]
+        legend += [(THEN_COLOUR, "to be expected, were all rows normal")] if rate else []
+        yield Chart(charts.over_time(found.days, rate), legend)
+        yield Text(f"Days are those of {short(found.time, NAME)}, in UTC.", "note")
+    yield from lacking(facts, "time")
+    if found.segments:
+        yield _segments(found)
+        if not found.are_all_segments:
+            yield Text(f"The {len(found.segments)} segments with the most flagged rows are shown.", "note")
+    else:
+        yield Text("No segments: decision.by names no columns, and --by of `vae-anomaly report` neither.", "lack")
+
+
+def _segments(found: Rows) -> Table:
+    most = max((one.flagged for one in found.segments), default=0) or 1
+    told: list[list[str | Markup]] = [
+        [
+            *("null" if value is None else short(value, NAME) for value in one.values),
+            f"{one.rows:,}", f"{one.flagged:,}", percent(one.flagged / one.rows), charts.bar(one.flagged / most),
+        ]
+        for one in found.segments
+    ]  # fmt: skip
+    return Table([*(short(name, NAME) for name in found.by), "rows", "flagged", "share", ""], told, len(found.by))
+
+
+def top(facts: Facts) -> Iterator[Block]:
+    """The worst rows, each with its reasons."""
+    found, record = facts.rows, facts.record
+    if found is None:
+        yield from lacking(facts, "rows")
+        return
+    if not found.top:
+        yield Text("No row has a score.", "lack")
+        return
+    if record.alerts is not None:
+        yield Text(f"{rows(record.alerts)} of this run are in the alerts table; the first {len(found.top)} by rank:")
+    elif not any(one.is_flagged for one in found.top):
+        yield Text("No row is flagged. The highest scores:")
+    yield Cards([_card(number, one) for number, one in enumerate(found.top, 1)])
+
+
+def _card(rank: int, row: Top) -> Card:
+    named = ", ".join(f"{short(name, NAME)} {short(value)}" for name, value in row.key.items())
+    p_value = "" if row.p_value is None else f" · p {row.p_value:.2g}"
+    blocks: list[Block] = [Text(short(row.sentence, SENTENCE))] if row.sentence else []
+    if row.reasons:
+        told = [
+            [
+                short(one.feature, NAME),
+                percent(one.share),
+                charts.bar(one.share),
+                short(one.observed),
+                short(one.expected),
+            ]
+            for one in row.reasons
+        ]
+        blocks.append(Table(["column", "share", "", "observed", "expected"], told))
+    else:
+        blocks.append(Text("Its reasons are not known.", "lack"))
+    return Card(
+        f"{rank}. {named}", f"score {figure(row.score)}{p_value}{'' if row.is_flagged else ' · not flagged'}", blocks
+    )
+
+
+def blamed(facts: Facts) -> Iterator[Block]:
+    """Which columns the reasons name."""
+    found = facts.rows
+    if found is None:
+        yield from lacking(facts, "rows")
+        return
+    if not found.blamed:
+        yield Text("No flagged row has a reason.", "lack")
+        return
+    total = sum(one.share for one in found.blamed) or 1.0
+    most = max(one.share for one in found.blamed) or 1.0
+    told = [
+        [
+            short(one.feature, NAME),
+            f"{one.first:,}",
+            f"{one.named:,}",
+            percent(one.share / total),
+            charts.bar(one.share / most),
+        ]
+        for one in found.blamed[:MOST]
+    ]
+    yield Table(["column", "first reason of", "named by", "share of the blame", ""], told)
+    if len(found.blamed) > MOST:
+        yield Text(f"{len(found.blamed) - MOST:,} more columns are blamed for less.", "note")

@@ -1,0 +1,61 @@
+"""The page: facts of a run to one HTML document with its styles and drawings in it. It asks nothing of any server."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from vae_model import __version__
+from vae_model.errors import ConfigError
+from vae_model.printable import printable
+
+if TYPE_CHECKING:
+    from vae_model.report.facts import Facts
+
+
+def check() -> None:
+    """Raise ConfigError where Jinja2 is not installed."""
+    if find_spec("jinja2") is None:
+        raise ConfigError(
+            "A report needs Jinja2.", found="it is not installed", hint="pip install 'spark-vae-anomaly[report]'"
+        )
+
+
+def page(facts: Facts) -> str:
+    """The page of a run as HTML."""
+    check()
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from vae_model.report import verdict
+    from vae_model.report.sections import sections
+    from vae_model.report.words import when
+
+    def shown(value: Any) -> Any:
+        """What every value of the templates passes: markup of ours as it is, texts as they may be shown, by lines."""
+        if isinstance(value, Markup) or not isinstance(value, str):
+            return value
+        return "\n".join(map(printable, value.split("\n")))
+
+    environment = Environment(
+        loader=FunctionLoader(_text), autoescape=True, finalize=shown, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    tone, status = verdict.status(facts.record)
+    return environment.get_template("page.html").render(
+        name=facts.record.name or "A run",
+        tone=tone,
+        status=status,
+        ended=when(facts.record.ended or facts.record.started),
+        sentences=list(verdict.sentences(facts)),
+        tiles=verdict.tiles(facts.record),
+        sections=sections(facts),
+        version=__version__,
+        style=Markup(_text("page.css")),  # noqa: S704 - a file of this package
+    )
+
+
+def _text(name: str) -> str:
+    """A file beside this one, also where the package is in a zip."""
+    return (files("vae_model.report") / name).read_text(encoding="utf-8")

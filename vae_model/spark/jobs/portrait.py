@@ -1,0 +1,156 @@
+"""A run's rows in a bounded number of figures: counted by the engine, and the worst of them brought here."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+from pyspark.sql import functions as F
+
+from vae_model.detector import Detector
+from vae_model.features import schema
+from vae_model.features.schema import Column
+from vae_model.features.spec import combine
+from vae_model.report.facts import (
+    DAYS,
+    HIGHEST,
+    LOWEST,
+    PER_DECADE,
+    SEGMENTS,
+    TOP,
+    Blamed,
+    Day,
+    Reason,
+    Rows,
+    Segment,
+    Top,
+)  # fmt: skip
+from vae_model.spark.frames import column, to_arrow
+from vae_model.spark.jobs.tally import day_of, over_levels
+from vae_model.spark.sinks.alerts import worst_first
+from vae_model.spark.sinks.top_rows import SAME
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column as SparkColumn
+    from pyspark.sql import DataFrame
+
+log = logging.getLogger(__name__)
+
+BLAMED = 1000
+"""Columns that reasons blame and are brought here at most."""
+EPOCH = date(1970, 1, 1)
+
+
+class Parts(NamedTuple):
+    """The columns that part the rows, and those that name one."""
+
+    key: Sequence[str]
+    time: Column | None
+    by: Sequence[str]
+
+
+def portrait(frame: DataFrame, place: str, prefix: str, detector: Detector | None, parts: Parts) -> Rows:
+    """Count the rows that a run has scored, and bring the worst of them. Raises ``frames.READ_ERRORS``."""
+    flagged = F.coalesce(column(prefix + "is_anomaly"), F.lit(False))
+    counts = [F.count(F.lit(1)).alias("rows"), F.count(F.when(flagged, 1)).alias("flagged")]
+    scores = _scores(frame, prefix, detector)
+    days, segments = [], []
+    if parts.time is not None:
+        by_day = frame.groupBy(day_of(parts.time).alias("day")).agg(*counts).where(F.col("day").isNotNull())
+        days = to_arrow(by_day.orderBy(F.col("day").desc()).limit(DAYS)).to_pylist()
+    if parts.by:
+        names = [f"s{i}" for i in range(len(parts.by))]
+        values = (column(name).cast("string").alias(own) for name, own in zip(parts.by, names, strict=True))
+        grouped = frame.groupBy(*values).agg(*counts)
+        order = [F.col("flagged").desc(), F.col("rows").desc(), *(F.col(name).asc_nulls_first() for name in names)]
+        segments = to_arrow(grouped.orderBy(*order).limit(SEGMENTS + 1)).to_pylist()
+    return Rows(
+        place,
+        frame.count(),
+        scores,
+        _top(frame, prefix, detector, parts.key),
+        _blamed(frame.where(flagged), prefix),
+        parts.time.name if parts.time else None,
+        tuple(Day(EPOCH + timedelta(days=own["day"]), own["rows"], own["flagged"]) for own in reversed(days)),
+        tuple(parts.by),
+        tuple(
+            Segment(tuple(own[f"s{i}"] for i in range(len(parts.by))), own["rows"], own["flagged"])
+            for own in segments[:SEGMENTS]
+        ),
+        len(segments) <= SEGMENTS,
+    )
+
+
+def _scores(frame: DataFrame, prefix: str, detector: Detector | None) -> dict[int, int]:
+    """How many scores are in each bin of ``report.facts.bin_of``."""
+    score = column(prefix + "anomaly_score")
+    if detector is not None:
+        frame, score = over_levels(frame, score, detector.scorer)
+    place = F.floor(F.log10(F.when(score > 0, score)) * F.lit(float(PER_DECADE)))
+    bounded = F.greatest(F.lit(LOWEST * PER_DECADE), F.least(place, F.lit(HIGHEST * PER_DECADE))).cast("int")
+    bins = frame.where(score.isNotNull()).groupBy(bounded.alias("bin")).agg(F.count(F.lit(1)).alias("rows"))
+    return {
+        LOWEST * PER_DECADE if own["bin"] is None else own["bin"]: own["rows"] for own in to_arrow(bins).to_pylist()
+    }
+
+
+def _blamed(flagged: DataFrame, prefix: str) -> tuple[Blamed, ...]:
+    """The columns that the reasons of flagged rows name."""
+    reasons = flagged.select(F.posexplode(column(prefix + "anomaly_reasons")).alias("place", "reason"))
+    feature, share = F.col("reason").getField("feature"), F.col("reason").getField("share")
+    counts = [F.count(F.when(F.col("place") == 0, 1)).alias("first"), F.count(F.lit(1)).alias("named"),
+              F.sum(share).alias("share")]  # fmt: skip
+    found = reasons.groupBy(feature.alias("feature")).agg(*counts)
+    rows = to_arrow(found.orderBy(F.col("share").desc(), F.col("feature")).limit(BLAMED)).to_pylist()
+    return tuple(Blamed(own["feature"], own["first"], own["named"], own["share"]) for own in rows)
+
+
+def _top(frame: DataFrame, prefix: str, detector: Detector | None, key: Sequence[str]) -> tuple[Top, ...]:
+    """The worst rows, in the order of alerts, each with its reasons: those of the table, and of rows that were not
+    flagged the model's.
+    """
+    own = ("anomaly_score", "anomaly_p_value", "is_anomaly", "anomaly_reasons")
+    shown = list(key) or [name for name in frame.columns[:3] if not name.startswith(prefix + "anomaly")]
+    features = [name for name in detector.scorer.names if name in frame.columns] if detector else []
+    # Keys as text: what Python has no room for, such as a year beyond 9999, has letters.
+    wanted: list[SparkColumn] = [
+        *(column(name).cast("string") for name in shown),
+        *(column(prefix + name) for name in own),
+    ]
+    wanted += map(column, features)
+    worst = (
+        frame.where(column(prefix + "anomaly_score").isNotNull()).orderBy(*worst_first(prefix, list(key))).limit(TOP)
+    )
+    table = to_arrow(worst.select(*(one.alias(f"c{number}") for number, one in enumerate(wanted))))
+    start = len(shown)
+    said = _said(table.select(range(start + len(own), len(wanted))).rename_columns(features), detector)
+    told = []
+    for place, row in enumerate(table.select(range(start + len(own))).to_pylist()):
+        *names, score, p_value, is_flagged, reasons = row.values()
+        why = said[place] if place < len(said) else {}
+        is_same = why.get("anomaly_score") is not None and math.isclose(why["anomaly_score"], score, rel_tol=SAME)
+        reasons = reasons or (why["anomaly_reasons"] if is_same else [])
+        told.append(Top(
+            {name: "null" if value is None else value for name, value in zip(shown, names, strict=True)},
+            score, p_value, bool(is_flagged),
+            tuple(Reason(*(one[name] for name in Reason._fields)) for one in reasons or []),
+            why["reason"] if is_same else None,
+        ))  # fmt: skip
+    return tuple(told)
+
+
+def _said(features: pa.Table, detector: Detector | None) -> Sequence[Mapping[str, Any]]:
+    """What the model says of some rows; nothing where the table does not hold its columns as they were."""
+    if detector is None or not len(features):
+        return []
+    try:
+        schema.check_fits_model(schema.arrow_columns(features.schema), detector.spec.trained)
+        found = detector.scorer.explain([combine(features.column(name)) for name in detector.scorer.names])
+    except Exception:  # whatever it is: the rows have reasons of their own
+        log.debug("How explaining the worst rows failed", exc_info=True)
+        return []
+    return list(found.to_pylist())
