@@ -9,7 +9,8 @@ SHELL := /bin/bash
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python examples/nycflights13_tables.py
 	.venv/demo/bin/vae-anomaly run --config conf/flights.yaml
-	.venv/demo/bin/vae-anomaly run --config conf/weather.yaml
+	.venv/demo/bin/vae-anomaly run --config conf/weather.yaml --report reports/weather.html
+	@echo "Open it in a browser: $(CURDIR)/reports/weather.html"
 
 test: .venv/test/ready .venv/client/ready .venv/worker/ready lint  ## Every test but the heavy ones; those of classic Spark where Java 17+ is found
 	@.ci/test default
@@ -44,7 +45,7 @@ package: .venv/test/ready  ## dist/vae_model.zip, for spark-submit --py-files: a
 	@rm -rf dist && .venv/test/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 	@mv dist/spark_vae_anomaly-*.whl dist/vae_model.zip && ls -l dist
 
-# What a config names (data/, models/, scored/, alerts/) and what Spark keeps tables in (spark-warehouse/, metastore_db/) may be
+# What a config names (data/, models/, scored/, alerts/, reports/) and what Spark keeps tables in (spark-warehouse/, metastore_db/) may be
 # somebody's own, and so may other environments under .venv/; a linked .venv belongs to another checkout.
 clean:  ## Remove what the commands made, but no tables and models: neither the demo's nor yours
 	[ -L .venv ] || rm -rf $(foreach name,demo test client worker spark35,.venv/$(name))

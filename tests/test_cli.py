@@ -737,3 +737,48 @@ def test_a_session_has_what_the_alerts_need(monkeypatch, place_of, expected):
         Config.model_validate({"key": ["id"], "source": parquet, "output": parquet, "alerts": place_of})
     )
     assert asked == [expected]
+
+
+def test_a_run_and_its_report(trained, cli):
+    """`score --report` writes a page beside the run, `report` one of a run that is over, the same but for when."""
+    page, later = trained / "pages" / "run.html", trained / "later.html"
+    code, out, _ = cli("score", "--config", trained / "pumps.yaml", "--report", page)
+    assert code == 0 and out.splitlines()[-1] == f"Report: {page}"
+    code, out, _ = cli("report", "--config", trained / "pumps.yaml", "--output", later, "--by", "valve")
+    assert code == 0 and f"Report: {later}" in out
+    for file in (page, later):
+        text = file.read_text(encoding="utf-8")
+        assert "pressure 4000, expected about" in text and f"vae-anomaly score --config {trained}/pumps.yaml" in text
+    assert ">valve</th>" in later.read_text() and ">valve</th>" not in page.read_text()
+
+
+def test_a_failed_run_has_a_report(place, cli):
+    """Also one that ended before there was an engine: exit code 2, and a page that says why."""
+    code, _, err = cli("score", "--config", place / "pumps.yaml", "--report", place / "failed.html")
+    assert code == 2 and "pumps.vae does not exist" in err
+    assert "pumps.vae does not exist" in (place / "failed.html").read_text()
+
+
+def test_a_report_in_the_log_of_machines(trained, cli):
+    """With --log json the record of the run is the last line all the same."""
+    code, out, err = cli("score", "--config", trained / "pumps.yaml", "--report", trained / "r.html", "--log", "json")
+    assert (code, out) == (0, "") and json.loads(err.splitlines()[-1])["message"] == "Run succeeded"
+    assert (trained / "r.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--output", "r.html", "--run", "none such"], "The run none such is not in"),
+        (["--output", "pumps.yaml/r.html"], "cannot be written"),
+        (["--output", "r.html", "--evaluation", "nowhere.json"], "The evaluation nowhere.json cannot be read"),
+        (["--output", "r.html", "--evaluation", "pumps.yaml"], "pumps.yaml is no evaluation"),
+        (["--output", "r.html", "--time", "flow"], "--time cannot take the column 'flow'"),
+    ],
+)
+def test_a_report_that_cannot_be(trained, cli, options, problem):
+    """What is asked for and not there is told, and no page is written."""
+    cli("score", "--config", trained / "pumps.yaml")
+    code, _, err = cli("report", "--config", trained / "pumps.yaml", *options)
+    assert code == 2 and problem in err
+    assert not (trained / "r.html").exists()

@@ -1,4 +1,5 @@
-"""The command line: ``vae-anomaly validate | train | score | run | runs | init | inspect | models | evaluate``.
+"""The command line: ``vae-anomaly validate | train | score | run | runs | init | inspect | models | evaluate |
+report``.
 
 Its exit codes are those of ``errors``.
 """
@@ -6,6 +7,7 @@ Its exit codes are those of ``errors``.
 from __future__ import annotations
 
 import io
+import shlex
 import signal
 import sys
 import threading
@@ -87,6 +89,14 @@ ResultOption = Annotated[
     str | None,
     typer.Option("--result", metavar="FILE", help="Write the run's record to this file, as one JSON document."),
 ]
+ReportOption = Annotated[
+    str | None,
+    typer.Option("--report", metavar="FILE", help="Write a page that shows the run, whatever comes of it."),
+]
+TimeOption = Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="Tell days of this column.")]
+ByOption = Annotated[
+    list[str], typer.Option("--by", metavar="COLUMN", help="Tell the segments of this column. Repeatable.")
+]
 FullOption = Annotated[bool, typer.Option("--full", help="Score everything anew, where the source is incremental.")]
 LogOption = Annotated[LogFormat, typer.Option("--log", help="auto: for people on a terminal, plain lines elsewhere.")]
 
@@ -117,19 +127,21 @@ def train(
 @app.command()
 def score(
     config: ConfigOption, set_: SetOption = [], param: ParamOption = [], run_id: RunIdOption = None,
-    full: FullOption = False, result: ResultOption = None, log: LogOption = LogFormat.auto,
+    full: FullOption = False, result: ResultOption = None, report: ReportOption = None,
+    log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Score the source with the model file and write the output."""
-    run_job("score", config, set_, param, Reporter(log, result), run_id, full)
+    run_job("score", config, set_, param, Reporter(log, result, report), run_id, full)
 
 
 @app.command()
 def run(
     config: ConfigOption, set_: SetOption = [], param: ParamOption = [], run_id: RunIdOption = None,
-    full: FullOption = False, result: ResultOption = None, log: LogOption = LogFormat.auto,
+    full: FullOption = False, result: ResultOption = None, report: ReportOption = None,
+    log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Train, then score."""
-    run_job("run", config, set_, param, Reporter(log, result), run_id, full)
+    run_job("run", config, set_, param, Reporter(log, result, report), run_id, full)
 
 
 @app.command()
@@ -241,10 +253,7 @@ def evaluate(
         str | None, typer.Option("--model", metavar="PATH", help="The model to evaluate, instead of the config's.")
     ] = None,
     what_if: Annotated[bool, typer.Option("--what-if", help="Count too what other decisions would flag.")] = False,
-    time: Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="Tell days of this column.")] = None,
-    by: Annotated[
-        list[str], typer.Option("--by", metavar="COLUMN", help="Tell the segments of this column. Repeatable.")
-    ] = [],
+    time: TimeOption = None, by: ByOption = [],
     result: Annotated[
         str | None, typer.Option("--result", metavar="FILE", help="Write all of it to this file, as one JSON document.")
     ] = None,
@@ -278,6 +287,32 @@ def evaluate(
         reporter.evaluation(settings.name, found, counted)
 
 
+@app.command()
+def report(
+    config: ConfigOption,
+    output: Annotated[str, typer.Option("--output", metavar="FILE", help="The HTML file to write.")],
+    set_: SetOption = [], param: ParamOption = [],
+    run: Annotated[str | None, typer.Option("--run", metavar="ID", help="The run; by default the latest.")] = None,
+    evaluation: Annotated[
+        str | None, typer.Option("--evaluation", metavar="FILE", help="Show what evaluate --result has written.")
+    ] = None,
+    time: TimeOption = None, by: ByOption = [], log: LogOption = LogFormat.auto,
+) -> None:  # fmt: skip
+    """Write a page that shows a run: one HTML file that needs nothing beside itself."""
+    reporter = Reporter(log, page=output)
+    reporter.check_page()
+    settings = load_config(config, set_, from_options(param))
+    from vae_model.spark.jobs import report as job
+
+    evaluated = job.evaluation_in(evaluation) if evaluation is not None else None
+    with _session(settings) as spark:
+        record = job.find(spark, settings, run)
+        again = _again(record.command, config, set_, param)
+        reporter.put_page(
+            job.report(spark, settings, record=record, evaluation=evaluated, time=time, by=by, command=again)
+        )
+
+
 @app.callback(invoke_without_command=True)
 def version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
     """Batch anomaly scoring: a VAE trained on normal rows, applied across a table."""
@@ -305,12 +340,21 @@ def run_job(
         if job == "score" or (job == "run" and settings.model.is_pinned):
             model = Detector.load(needed.model_path, settings.model.version)
         with _session(settings) as spark:
+            from vae_model.spark.jobs.report import report
             from vae_model.spark.jobs.run import run, run_training
 
+            again = _again(job, config, overrides, parameters)
+            reporter.tell = lambda record: report(spark, settings, record=record, command=again)
             if job == "train":
                 run_training(spark, settings, run_id, reporter)
             else:
                 run(spark, settings, run_id, train=job == "run", full=full, listener=reporter, model=model)
+
+
+def _again(job: str, config: str, overrides: Sequence[str], parameters: Sequence[str]) -> str:
+    """The command that does a run again, for a shell."""
+    options = [("--set", one) for one in overrides] + [("--param", one) for one in parameters]
+    return shlex.join(["vae-anomaly", job, "--config", config, *(part for option in options for part in option)])
 
 
 def _session(settings: Config) -> Any:
@@ -333,7 +377,14 @@ def guarded(command: Callable[[], object]) -> int:
         return error.exit_code
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        extras = {"torch": "train", "pysail": "sail", "pyspark": "sail", "delta": "spark", "sklearn": "evaluate"}
+        extras = {
+            "torch": "train",
+            "pysail": "sail",
+            "pyspark": "sail",
+            "delta": "spark",
+            "sklearn": "evaluate",
+            "jinja2": "report",
+        }
         if package not in extras:
             raise
         print(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -19,6 +19,7 @@ from vae_model.console.logs import LogFormat
 from vae_model.errors import NothingToScore, VaeAnomalyError
 from vae_model.places import files
 from vae_model.printable import printable
+from vae_model.report import page
 
 if TYPE_CHECKING:
     from vae_model.console.progress import Bars, LogLines
@@ -38,8 +39,10 @@ LOG_WIDTH = 150
 class Reporter:
     """Log lines go to stderr; what was asked for goes to stdout, and a run's record to a file too, if one is named."""
 
-    def __init__(self, format_: LogFormat, result: str | None = None) -> None:
-        self._result = result
+    def __init__(self, format_: LogFormat, result: str | None = None, page: str | None = None) -> None:
+        self._result, self._page = result, page
+        self.tell: Callable[[RunRecord], str] = _bare_page
+        """What makes a page of a run's record: of no more than that, until an engine can look at its rows."""
         self._has_ended = False
         self.json = format_ is LogFormat.json
         self.rich = format_ is LogFormat.auto and sys.stderr.isatty()
@@ -86,6 +89,7 @@ class Reporter:
         """
         if self._result is not None:
             files.check_writable(self._result)
+        self.check_page()
         try:
             yield
         except VaeAnomalyError as error:
@@ -102,6 +106,7 @@ class Reporter:
         """What a run did, by its record, the top ten rows with their reasons, and SQL to look at the output."""
         self._has_ended = True
         self._put_result(record.to_json())
+        is_told = self._told_on_page(record)
         if self.json:
             if summary is not None:
                 log.info("Scored", extra={"data": asdict(summary)})
@@ -111,6 +116,31 @@ class Reporter:
             return
         if record.status == "succeeded" and record.command != "train":
             self._scored(record, summary)
+        if is_told:
+            self.line(f"Report: {self._page}")
+
+    def check_page(self) -> None:
+        """Raise OutputError or ConfigError, before any work, where the page cannot be made, or not be written."""
+        if self._page is not None:
+            page.check()
+            files.check_writable(self._page)
+
+    def put_page(self, html: str) -> None:
+        """Write a page, and say so."""
+        if self._page is not None:
+            files.put(self._page, html.encode())
+            self.line(f"Report: {self._page}")
+
+    def _told_on_page(self, record: RunRecord) -> bool:
+        """Whether there is a page of a run. What the run did is done: where its page fails, that is a warning."""
+        if self._page is None:
+            return False
+        try:
+            files.put(self._page, self.tell(record).encode())
+        except Exception as error:
+            log.warning("The report could not be written to %s: %s", self._page, error)
+            return False
+        return True
 
     def _put_result(self, document: dict[str, Any]) -> None:
         if self._result is not None:
@@ -243,6 +273,14 @@ class Reporter:
             self.line(f"Current: version {current.number}, since {tables.cell(current.since)} UTC: {current.by}.")
         else:
             self.line("None is in use: `vae-anomaly models --config FILE --promote VERSION` chooses one.")
+
+
+def _bare_page(record: RunRecord) -> str:
+    """The page of a run that has ended before its rows could be looked at."""
+    from vae_model.report.facts import Facts
+
+    why = "The run has not come to it."
+    return page.page(Facts(record, lacks={"rows": why, "model": why}))
 
 
 def _counted(number: int, one: str, many: str = "") -> str:

@@ -40,7 +40,7 @@ def report(
     config: Config,
     run_id: str | None = None,
     *,
-    evaluation: str | None = None,
+    evaluation: Evaluated | None = None,
     time: str | None = None,
     by: Sequence[str] = (),
     command: str = "",
@@ -48,14 +48,14 @@ def report(
 ) -> str:
     """The page of a run as HTML: of the one with an id, by default the latest that scored.
 
-    ``evaluation`` is a file that `vae-anomaly evaluate --result` has written. ``time`` is the column whose days are
-    told, by default the only date or timestamp among key and features; ``by`` are the columns whose values make
-    segments, by default those of ``decision.by``. ``command`` is what does the run again, ``record`` the run's where it
-    is at hand. Raises InputError for a run that is not in the runs table, and for columns that are not in the output.
+    ``evaluation`` is what `vae-anomaly evaluate --result` has written (``evaluation_in``). ``time`` is the column whose
+    days are told, by default the only date or timestamp among key and features; ``by`` are the columns whose values
+    make segments, by default those of ``decision.by``. ``command`` is what does the run again, ``record`` the run's
+    where it is at hand. Raises InputError for a run that is not in the runs table, and columns that are not in the
+    output.
     """
     check()
     started = clock.monotonic()
-    evaluated = evaluation_in(evaluation) if evaluation is not None else None
     found = record or find(spark, config, run_id)
     lacks = {}
     model, why = _model(config, found)
@@ -91,7 +91,7 @@ def report(
         )
     if found.config_digest is not None and found.config_digest != config.digest:
         lacks["config"] = "The config is another than the run's: this is the one of now."
-    made = page(Facts(found, config, model, rows, evaluated, lacks, _again(found, command)))
+    made = page(Facts(found, config, model, rows, evaluation, lacks, _again(found, command)))
     log_stage("report", rows.rows if rows else None, started)
     return made
 
