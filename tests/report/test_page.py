@@ -165,6 +165,24 @@ def test_a_run_that_flags_nothing(facts):
     assert "fewer than chance explains" in text["head"] or "chance explains as many" in text["head"]
 
 
+@pytest.mark.parametrize(
+    ("curve", "is_drawn"),
+    [
+        ([[50, 3.5], [100, 2.5]], True),
+        ([[50, 3.5]], False),
+        ([[50, "<script>"], [100, 2.5]], False),
+        ([[0, 1e300], [0, -1e300]], False),
+        ("abc", False),
+        ([[50]] * 3, False),
+        ([[50, float("inf")], [100, 1.0]], False),
+    ],
+)
+def test_the_curve_of_training(facts, monkeypatch, curve, is_drawn):
+    """It is drawn, unless the model file has none that makes sense: it is checked nowhere else."""
+    monkeypatch.setitem(facts.model.header["training"], "curve", curve)
+    assert ("The loss in training" in told(facts)["training"]) is is_drawn
+
+
 def test_no_secret_of_a_url_is_shown(facts):
     """What a message or a config has of credentials is left out."""
     record = replace(facts.record, status="failed", message="s3://bucket/x?sig=abcdefgh is denied")

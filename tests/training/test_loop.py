@@ -71,6 +71,7 @@ def test_the_loss_falls(trained):
     result, told = trained
     losses = [progress.loss for progress in told]
     assert result.summary["loss"] == losses[-1]
+    assert [loss for _, loss in result.summary["curve"]] == losses
     independent = 4 * 0.95 * 0.5 * (1 + np.log(2 * np.pi)) + 0.97 * np.log(2)
     assert losses[-1] < losses[0]
     assert losses[-1] < independent - 1

@@ -231,7 +231,8 @@ class Reporter:
             self.out.print(tables.segments_table(detector.scorer.segments))
         for note in detector.warnings:
             self.line(f"Note: {note}")
-        training = {key: value for key, value in header["training"].items() if key != "set_aside"}  # a note tells it
+        told = ("set_aside", "curve")  # a note tells the one, a report the other
+        training = {key: value for key, value in header["training"].items() if key not in told}
         for title, values in (("Training", training), ("Versions", header["versions"])):
             self.line(f"{title}: " + ", ".join(f"{key} {_shown(value)}" for key, value in values.items()))
         self.line(f"Decision: {calibration.describe()}")

@@ -158,7 +158,7 @@ def pair(name: str, then: Sequence[float], now: Sequence[float]) -> Markup:
                 [_path("run", bars), _path("then", steps)], width)  # fmt: skip
 
 
-def curve(points: Sequence[tuple[int, float]]) -> Markup:
+def curve(points: Sequence[tuple[float, float]]) -> Markup:
     """How the loss fell in training."""
     height, top, bottom = 200, 12, 40
     losses = [loss for _, loss in points]
@@ -171,10 +171,10 @@ def curve(points: Sequence[tuple[int, float]]) -> Markup:
     )]  # fmt: skip
     line = [f"{'M' if i == 0 else 'L'}{x(step):.1f} {y(loss):.1f}" for i, (step, loss) in enumerate(points)]
     parts += [_path("line", line)]
-    parts += [_text(at, height - bottom + 16, f"{step:,}", anchor) for at, step, anchor in
+    parts += [_text(at, height - bottom + 16, f"{step:,.0f}", anchor) for at, step, anchor in
               ((x(0), 0, "start"), (x(points[-1][0]), points[-1][0], "end"))]  # fmt: skip
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 6, "steps of training", "middle"))
-    told = f"From {figure(losses[0])} at step {points[0][0]} to {figure(losses[-1])} at step {points[-1][0]}."
+    told = f"From {figure(losses[0])} at step {points[0][0]:,.0f} to {figure(losses[-1])} at step {points[-1][0]:,.0f}."
     return _svg(height, "The loss in training", told, parts)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from vae_model.drift.reference import Spread
+from vae_model.features.fields import LARGEST
 from vae_model.report import charts
 from vae_model.report.blocks import (
     MOST,
@@ -28,6 +29,8 @@ from vae_model.report.words import NAME, SENTENCE, count, figure, of_two, rows, 
 
 PAIRS = 24
 """Columns whose values are drawn, those that moved most first."""
+POINTS = 500
+"""Points of a curve, at most."""
 COLUMNS = 100
 """Columns that are listed."""
 
@@ -84,20 +87,38 @@ def training(facts: Facts) -> Iterator[Block]:
         yield from lacking(facts, "model")
         return
     training: Mapping[str, Any] = facts.model.header["training"]
-    aside = training.get("set_aside") or {}
+    aside, steps = training.get("set_aside") or {}, training.get("steps")
     told = {
         "normal rows of the source": training.get("source_rows"),
         "rows trained on": training["rows"] - training["trimmed"],
         "rows left out, far from most others": training["trimmed"],
         "rows set aside for a cell that cannot be": aside.get("training", 0) + aside.get("held_out", 0),
-        "held-out rows that calibrate it": training["calibration_rows"], "steps": training.get("steps"),
-    }  # fmt: skip
-    pairs = [(name, count(number)) for name, number in told.items() if number is not None]
-    members = [f"VAE {one['hidden']}, {one['latent']} latent" if one["kind"] == "vae" else f"codebook of {one['codes']}"
-               for one in training.get("members", ())]  # fmt: skip
-    yield Pairs([*pairs, ("ensemble", "; ".join(members)), ("columns", count(len(facts.model.spec.features)))])
-    if len(points := training.get("curve") or []) > 1:
-        yield Chart(charts.curve([(int(step), float(loss)) for step, loss in points]))
+        "held-out rows that calibrate it": training["calibration_rows"],
+        "columns": len(facts.model.spec.features),
+        "steps": steps if type(steps) is int else None,
+    }
+    members = "; ".join(short(_member(one)) for one in training["members"])
+    yield Pairs(
+        [*((name, count(number)) for name, number in told.items() if number is not None), ("ensemble", members)]
+    )
+    if len(points := _curve(training)) > 1:
+        yield Chart(charts.curve(points))
     notes = facts.model.warnings[:MOST]
     if notes:
         yield Listed([short(note, SENTENCE) for note in notes])
+
+
+def _member(member: Mapping[str, Any]) -> str:
+    if member.get("kind") == "codebook":
+        return f"a codebook of {member.get('codes')}"
+    return f"a VAE {member.get('hidden')} with {member.get('latent')} latent dimensions"
+
+
+def _curve(training: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Steps and losses, as a model file has them: nothing checks them when it is loaded, no score depends on them."""
+    points = training.get("curve")
+    if not isinstance(points, list) or not 1 < len(points) <= POINTS:
+        return []
+    told = [tuple(point) for point in points if isinstance(point, list) and len(point) == 2]
+    are_numbers = all(type(one) in (int, float) and abs(one) < LARGEST for point in told for one in point)
+    return told if are_numbers and len(told) == len(points) and told[-1][0] > 0 else []

@@ -116,6 +116,7 @@ def train(
 
     # Loop
     order_N, position = torch.randperm(rows, generator=generator), 0
+    curve: list[list[float]] = []
     started = time.monotonic()
     for step in range(1, steps + 1):
         if position + batch_size > rows:
@@ -147,6 +148,7 @@ def train(
                 raise TrainingError(
                     "Training diverged.", "a finite loss", f"{mean_loss} at step {step}", "Lower model.learning_rate."
                 )
+            curve.append([step, mean_loss])
             if progress:
                 progress(TrainingProgress(step, steps, mean_loss, time.monotonic() - started))
 
@@ -159,7 +161,7 @@ def train(
         members.append(("codebook", codebook.arrays()))
         measures.append(("codebook", coarse.arrays()))
         reports.append({"kind": "codebook", "codes": len(codebook.bias_K)})
-    return Trained(members, measures, {"steps": steps, "loss": mean_loss, "members": reports})
+    return Trained(members, measures, {"steps": steps, "loss": mean_loss, "curve": curve, "members": reports})
 
 
 def _rise_and_fall(step: int, steps: int) -> float:
