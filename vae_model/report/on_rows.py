@@ -101,7 +101,7 @@ def top(facts: Facts) -> Iterator[Block]:
         yield Text("No row has a score.", "lack")
         return
     if record.alerts is not None:
-        yield Text(f"{rows(record.alerts)} of the run in the alerts table. Its worst {len(found.top)} of all, by rank:")
+        yield Text(f"The alerts table has {rows(record.alerts)} of the run. Its worst {len(found.top)}, by rank:")
     elif not any(one.is_flagged for one in found.top):
         yield Text("No row is flagged. The highest scores:")
     yield Cards([_card(number, one) for number, one in enumerate(found.top, 1)])
