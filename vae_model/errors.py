@@ -35,7 +35,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from vae_model.printable import printable
 
@@ -129,6 +129,16 @@ class GateClosed(VaeAnomalyError):  # noqa: N818 - it is no fault
     """A limit that the config sets was passed. What was in use stays in use."""
 
     code = 3
+    gate: str | None = None
+    """The config's key of the limit."""
+    limit: float | None = None
+    number: float | None = None
+    """What was found where the limit is; None where nothing could be."""
+
+    def at(self, gate: str, limit: float, number: float | None) -> Self:
+        """The same, with the limit that was passed."""
+        self.gate, self.limit, self.number = gate, limit, number
+        return self
 
 
 class NothingToScore(VaeAnomalyError):  # noqa: N818 - it is no fault

@@ -101,7 +101,7 @@ def test_a_run_that_came_to_nothing_has_a_page_that_says_why(status, words):
     """From its record alone: with every section, each of which says what it lacks."""
     record = RunRecord("r1", "pumps", "run", process="20200101t000000_00000000_1s1_0000")
     message = "The source is broken.\n  expected: rows\n  found: none"
-    gate = {"gate": "max_drift", "gate_limit": 0.25, "gate_found": 3.1} if status == "gated" else {}
+    gate = {"gate": "gates.max_drift", "gate_limit": 0.25, "gate_found": 3.1} if status == "gated" else {}
     if status != "running":
         record = replace(record.ending(status, message), **gate)
     else:

@@ -54,7 +54,7 @@ def test_a_model_is_no_better_and_no_worse_than_itself(good):
     """The same model gains nothing, and is taken into use at a limit of 0."""
     found = compared(good, good, readings(300, 1))
     assert (found.gain, found.rows, found.flagged) == (0, 300, found.flagged_before)
-    assert found.refusal(AcceptIf(max_score_loss=0)) == ""
+    assert found.refusal(AcceptIf(max_score_loss=0)) is None
 
 
 def test_a_model_of_bad_rows_is_refused(good):
@@ -66,12 +66,13 @@ def test_a_model_of_bad_rows_is_refused(good):
     bad, rows = trained(mixed), readings(300, 1)
     found = compared(bad, good, rows)
     assert found.gain < -0.3
-    told = found.refusal(AcceptIf(max_score_loss=0.1))
-    assert told == (
+    refusal = found.refusal(AcceptIf(max_score_loss=0.1))
+    assert refusal[1:] == ("train.accept_if.max_score_loss", 0.1, -found.gain)
+    assert refusal.words == (
         f"On 300 held-out rows it loses {-found.gain:.3g} nats a value of log-likelihood against the current version "
         "(train.accept_if.max_score_loss: 0.1)."
     )
-    assert found.refusal(AcceptIf()) == found.refusal(AcceptIf(max_score_loss=100)) == ""
+    assert found.refusal(AcceptIf()) is found.refusal(AcceptIf(max_score_loss=100)) is None
 
 
 def test_one_gross_error_does_not_decide(good):
@@ -112,8 +113,9 @@ def test_more_flagged_than_allowed_is_refused(good):
     low = good.with_decision(good.config.decision.model_copy(update={"threshold": 0.0}))
     found = compared(low, good, readings(300, 1))
     assert found.flagged == 1 and found.flagged_before < 0.05
-    told = found.refusal(AcceptIf(max_share_flagged=0.05, max_score_loss=0))
-    assert told == (
+    refusal = found.refusal(AcceptIf(max_share_flagged=0.05, max_score_loss=0))
+    assert refusal[1:] == ("train.accept_if.max_share_flagged", 0.05, 1)
+    assert refusal.words == (
         f"On 300 held-out rows it flags 100.000% of them, the current version {found.flagged_before:.3%} "
         "(train.accept_if.max_share_flagged: 5.000%)."
     )
@@ -137,5 +139,5 @@ def test_where_nothing_can_be_compared_the_new_version_is_refused(good):
     other = readings().rename(columns=lambda name: f"new {name}")
     found = compared(trained(other), good, other.head(300))
     assert found.gain is None
-    assert "has no value that could be compared" in found.refusal(AcceptIf(max_score_loss=1))
-    assert found.refusal(AcceptIf(max_share_flagged=0.9)) == ""
+    assert "has no value that could be compared" in found.refusal(AcceptIf(max_score_loss=1)).words
+    assert found.refusal(AcceptIf(max_share_flagged=0.9)) is None

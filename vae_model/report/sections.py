@@ -28,7 +28,7 @@ def _what_ran(facts: Facts) -> Iterator[Block]:
     ]  # fmt: skip
     yield Pairs([(name, short(value, SENTENCE)) for name, value in pairs if value])
     if record.gate is not None:
-        told = [f"gates.{record.gate}", figure(record.gate_limit), figure(record.gate_found)]
+        told = [record.gate, figure(record.gate_limit), figure(record.gate_found)]
         yield Table(["gate that closed", "limit", "found"], [[short(one) for one in told]])
     elif facts.config is not None and facts.config.gates.limits and record.status == "succeeded":
         yield Text(f"Gates that let it pass: {', '.join(facts.config.gates.limits)}.")

@@ -39,7 +39,9 @@ def sentences(facts: Facts) -> Iterator[str]:
     record = facts.record
     if record.status == "gated":
         found = f"found {figure(record.gate_found)}, the limit is {figure(record.gate_limit)}"
-        yield f"The gate gates.{short(record.gate or '')} kept the rows from being published: {found}."
+        gate = record.gate or ""
+        kept = "the new model from use" if gate.startswith("train.") else "the rows from being published"
+        yield f"The gate {short(gate)} kept {kept}: {found}."
     if record.status in ("gated", "failed", "skipped") and record.message:
         yield short(" ".join(record.message.split()), SENTENCE)
     if record.status == "running":

@@ -94,10 +94,10 @@ class RunRecord:
     p_values_moved: bool | None = None
     """Whether that is beyond chance, and more than a small distance."""
     gate: str | None = None
-    """The gate that said no, a key of ``gates``."""
+    """The gate that said no, by its key: ``gates.max_drift``, ``train.accept_if.max_score_loss``."""
     gate_limit: float | None = None
     gate_found: float | None = None
-    """What was found where the gate has its limit."""
+    """What was found where the gate has its limit; None where nothing could be compared."""
     rejected: str | None = None
     """Where the rows are that the gate kept from the output."""
     stages: list[Stage] = field(default_factory=list)

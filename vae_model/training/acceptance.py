@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,18 @@ from vae_model.scoring.scorer import Scorer
 TRIMMED = 0.01
 """Of the rows' differences this share is left out at each end: a gross error is many thousand times less likely than
 any other row, and would be all that is compared."""
+
+
+class Refusal(NamedTuple):
+    """Why a new version of a model is not taken into use."""
+
+    words: str
+    """All limits that it passes, in one sentence."""
+    gate: str
+    """The config's key of the first of them."""
+    limit: float
+    number: float | None
+    """What was found where that limit is; None where nothing could be compared."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +55,29 @@ class Comparison:
         before = _flagged(current, rows) if shared == set(current.spec.names) else None
         return cls(len(rows), gain, _flagged(new, rows), before)
 
-    def refusal(self, limits: AcceptIf) -> str:
-        """Why the new version is not taken into use, in one sentence; nothing where it is."""
-        reasons = []
+    def refusal(self, limits: AcceptIf) -> Refusal | None:
+        """Why the new version is not taken into use; None where it is."""
+        reasons: list[tuple[str, str, float, float | None]] = []
         if limits.max_score_loss is not None:
             if self.gain is None:
-                reasons.append("has no value that could be compared with the current version's")
+                words = "has no value that could be compared with the current version's"
+                reasons.append((words, "max_score_loss", limits.max_score_loss, None))
             elif self.gain < -limits.max_score_loss:
-                reasons.append(
+                words = (
                     f"loses {-self.gain:.3g} nats a value of log-likelihood against the current version "
                     f"(train.accept_if.max_score_loss: {limits.max_score_loss:g})"
                 )
+                reasons.append((words, "max_score_loss", limits.max_score_loss, -self.gain))
         if limits.max_share_flagged is not None and self.flagged > limits.max_share_flagged:
             before = "" if self.flagged_before is None else f", the current version {self.flagged_before:.3%}"
-            limit = f"(train.accept_if.max_share_flagged: {limits.max_share_flagged:.3%})"
-            reasons.append(f"flags {self.flagged:.3%} of them{before} {limit}")
-        return f"On {self.rows:,} held-out rows it {', and '.join(reasons)}." if reasons else ""
+            key = f"(train.accept_if.max_share_flagged: {limits.max_share_flagged:.3%})"
+            words = f"flags {self.flagged:.3%} of them{before} {key}"
+            reasons.append((words, "max_share_flagged", limits.max_share_flagged, self.flagged))
+        if not reasons:
+            return None
+        told = f"On {self.rows:,} held-out rows it {', and '.join(words for words, *_ in reasons)}."
+        _, gate, limit, number = reasons[0]
+        return Refusal(told, f"train.accept_if.{gate}", limit, number)
 
     def describe(self) -> str:
         """The figures, in one sentence."""

@@ -92,7 +92,7 @@ def test_each_gate_closes_and_opens(engine, configured, odd, gate, format_):
     assert f"gates.{gate} is closed" in str(caught.value) and gated.output.path in str(caught.value)
     assert tree(before.output.path) == kept
     record = Folder(gated.output.path + "_runs").find("gated")
-    assert (record.status, record.gate, record.gate_limit) == ("gated", gate, CLOSED[gate])
+    assert (record.status, record.gate, record.gate_limit) == ("gated", f"gates.{gate}", CLOSED[gate])
     assert record.gate_found < record.gate_limit if gate == "min_rows" else record.gate_found > record.gate_limit
     assert record.message == str(caught.value) and record.drift[0].moved and record.rejected is None
     assert (record.rows_read is None) == (gate in UNSCORED)

@@ -50,8 +50,9 @@ def test_a_worse_version_is_listed_but_not_used(on_sail, training, tmp_path):
 
     limits = {"normal": "id >= 20", "accept_if": {"max_score_loss": 0.05}}
     train(200, train=limits)
-    with pytest.raises(GateClosed, match=r"000002-\w+\.vae is not taken into use: mixed@\w+ stays. On \d+ held-out"):
+    with pytest.raises(GateClosed, match=r"000002-\w+\.vae is not taken into use: mixed@\w+ stays. On \d+ ") as no:
         train(1, train=limits)
+    assert (no.value.gate, no.value.limit) == ("train.accept_if.max_score_loss", 0.05) and no.value.number > 0.05
     assert len(kept.listed()) == 2 and kept.current().number == 1
     train(1, train={"normal": "id >= 20"})
     assert kept.current().number == 2

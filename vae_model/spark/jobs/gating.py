@@ -94,7 +94,7 @@ class Gating:
             f"{'at least' if closed.gate == 'min_rows' else 'at most'} {closed.limit:g}",
             closed.words,
             f"Look into the source. Where it is right, run again with another gates.{closed.gate}.",
-        )
+        ).at(f"gates.{closed.gate}", closed.limit, closed.found)
 
     def _count(self, rows: DataFrame, prefix: str) -> None:
         flag, score = (frames.column(prefix + name) for name in ("is_anomaly", "anomaly_score"))

@@ -200,10 +200,8 @@ class _Run(Recording):
             self.note(largest_drift=own.drift)
 
     def rejected(self, gating: Gating) -> None:
-        """A gate is closed."""
-        if gating.closed is not None:
-            gate, limit, found, _ = gating.closed
-            self.note(gate=gate, gate_limit=float(limit), gate_found=float(found), rejected=gating.rejected)
+        """The rows are not published."""
+        self.note(rejected=gating.rejected)
         if gating.counts is not None:
             rows, scored, anomalies = gating.counts
             self.note(rows_read=rows, rows_scored=scored, anomalies=anomalies)
@@ -294,6 +292,8 @@ def _recorded(
         state.over("skipped", str(error))
         raise
     except GateClosed as error:
+        limit, found = (None if number is None else float(number) for number in (error.limit, error.number))
+        state.note(gate=error.gate, gate_limit=limit, gate_found=found)
         state.over("gated", str(error))
         raise
     except VaeAnomalyError as error:  # what is wrong before any work changes nothing, the runs table neither

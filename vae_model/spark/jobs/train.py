@@ -171,10 +171,10 @@ def _adopt(kept: Versions, detector: Detector, current: Detector | None, held_ou
         compared = Comparison.of(detector.scorer, current.scorer, held_out)
         if refusal := compared.refusal(limits):
             raise GateClosed(
-                f"The new version {version.file} is not taken into use: {current.scorer.name} stays. {refusal}",
+                f"The new version {version.file} is not taken into use: {current.scorer.name} stays. {refusal.words}",
                 hint=f"Look into the sample, or take it into use: "
                 f"`vae-anomaly models --config FILE --promote {version.digits}`.",
-            )
+            ).at(refusal.gate, refusal.limit, refusal.number)
         why = f"trained, {compared.describe()}"
     kept.promote(version, digest, why)
     log.info("Model: %s, version %s in %s: %s", detector.scorer.name, version.file, kept.folder, why)

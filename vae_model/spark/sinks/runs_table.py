@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from vae_model.config.config import Config
 from vae_model.errors import InputError
@@ -13,7 +14,7 @@ from vae_model.places import files, identifiers
 from vae_model.runs.ledger import Folder, Ledger, no_record
 from vae_model.runs.record import SCHEMA, RunRecord
 from vae_model.spark.engines.own import is_ours
-from vae_model.spark.frames import from_arrow, to_arrow
+from vae_model.spark.frames import ENGINE_ERRORS, from_arrow, to_arrow
 from vae_model.spark.sinks.columns import aligned
 
 if TYPE_CHECKING:
@@ -43,12 +44,25 @@ class RunsTable:
         return [] if rows is None else self._latest(rows)
 
     def put(self, record: RunRecord) -> None:
-        """Add a row with the state of a run: of a table that an earlier version made, what it has columns for. Raises
-        what the engine raises.
+        """Add a row with the state of a run. A table that an earlier version made gets the columns that it lacks, where
+        the engine can add some. Raises what the engine raises.
         """
         frame, there = self._spark.createDataFrame([record.to_row()], from_arrow(SCHEMA)), self._rows()
-        frame = frame if there is None else aligned(frame, there.schema)
-        frame.write.format(self._format).mode("append").saveAsTable(self._table)
+        if there is not None:
+            frame = aligned(frame, self._widened(there.schema, frame.schema))
+        write = frame.write.format(self._format).mode("append")
+        (write.option("mergeSchema", "true") if self._format == "delta" else write).saveAsTable(self._table)
+
+    def _widened(self, there: StructType, now: StructType) -> StructType:
+        """The table's columns and those that it lacks: a Delta table takes them by being written to."""
+        lacking = [field for field in now.fields if field.name not in there.names]
+        if lacking and self._format != "delta":
+            columns = ", ".join(f"{identifiers.quote(f.name)} {f.dataType.simpleString()}" for f in lacking)
+            try:
+                self._spark.sql(f"ALTER TABLE {self._table} ADD COLUMNS ({columns})")
+            except ENGINE_ERRORS:  # Sail cannot: what the table has columns for is recorded
+                return there
+        return StructType([*there.fields, *lacking])
 
     def _rows(self) -> DataFrame | None:
         return self._spark.table(self._table) if self._spark.catalog.tableExists(self._table) else None
