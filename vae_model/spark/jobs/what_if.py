@@ -64,7 +64,7 @@ def what_if(
     detector = decide_as_configured(loaded, config)
     rows = _output(spark, config, detector) or _source(spark, config, detector)
     columns = frames.columns(rows.frame)
-    segments = tuple(dict.fromkeys(by or getattr(config.decision, "by", None) or ()))
+    segments = tuple(dict.fromkeys(by or config.decision.by))
     for name in segments:
         check_part(columns, name, "--by", VALUES)
     day, notes = day_column(columns, time, [*config.key, *detector.scorer.names])
