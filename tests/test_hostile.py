@@ -48,16 +48,16 @@ OWN = re.compile(r"\x1b\[[\d;]*m|\x1b\[\?25[lh]|\r?\x1b\[(2K|1A)|\r(?=\x1b|$)")
 """What rich draws with: colours, the cursor hidden and shown, a line erased, the line above."""
 
 
-def table(ragged=False):
+def table(ragged=False, rows=ROWS):
     """A number under each hostile name, hostile keys and categories, and arrays, of which one may be too short."""
     draw = np.random.default_rng(0)
-    frame = pd.DataFrame({name: draw.normal(size=ROWS) for name in HOSTILE})
+    frame = pd.DataFrame({name: draw.normal(size=rows) for name in HOSTILE})
     frame[HOSTILE[0]] = 1.5  # a constant is told of, by its name
-    frame["category"] = [text[:900] for text in islice(cycle(HOSTILE), ROWS)]  # longer ones are no categories
+    frame["category"] = [text[:900] for text in islice(cycle(HOSTILE), rows)]  # longer ones are no categories
     frame["constant"] = HOSTILE[1]
-    frame[KEY] = [f"{i} {text}" for i, text in zip(range(ROWS), cycle(HOSTILE), strict=False)]
+    frame[KEY] = [f"{i} {text}" for i, text in zip(range(rows), cycle(HOSTILE), strict=False)]
     frame.iloc[:12, 1:9] += 1000  # found, so that they are shown
-    curves = pa.array([[1.0, i % 7] if i or not ragged else [1.0] for i in range(ROWS)])
+    curves = pa.array([[1.0, i % 7] if i or not ragged else [1.0] for i in range(rows)])
     return pa.Table.from_pandas(frame, preserve_index=False).append_column(CURVE, curves)
 
 
@@ -82,6 +82,7 @@ def place(tmp_path_factory):
     pq.write_table(table(), folder / "table.parquet")
     struct = pa.array([dict.fromkeys(HOSTILE, 1.0)] * ROWS)
     pq.write_table(table().append_column("struct", struct), folder / "struct.parquet")
+    pq.write_table(table(rows=1000), folder / "longer.parquet")
     pq.write_table(table(ragged=True), folder / "ragged.parquet")
     (folder / "config.yaml").write_text(json.dumps(config(folder)))
     Detector(Config.model_validate(config(folder))).fit(table()).save(str(folder / "model.vae"))
@@ -162,6 +163,21 @@ def test_json_lines_hold_the_data_as_they_are(place, cli, command):
         top = next(record for record in records if record["message"] == "Scored")["top"]
         assert {key for anomaly in top for key in anomaly["key"]} == {KEY}
         assert {reason["feature"] for anomaly in top for reason in anomaly["reasons"]} & set(HOSTILE)
+
+
+def test_evaluate_shows_columns_of_hostile_names(place, terminal, tmp_path):
+    """Its tables have them as text that commands nothing, and what it writes as they are."""
+    pytest.importorskip("sklearn", reason="an extra that not every environment has")
+    longer = {"source": {"path": str(place / "longer.parquet")}, "train": {"rows": 500}}
+    (tmp_path / "longer.yaml").write_text(json.dumps(config(place) | longer))
+    options = ("--set", f"model.path={tmp_path}/other.vae", "--result", tmp_path / "found.json", "--what-if")
+    code, out, err = terminal("evaluate", "--config", tmp_path / "longer.yaml", *options)
+    assert code == 0, err
+    assert_harmless(out)
+    assert_harmless(err)
+    assert "\\x1b[2Jcleared" in out
+    found = json.loads((tmp_path / "found.json").read_text())["evaluation"]["decided"]["by_column"]
+    assert HOSTILE[1] in {column["name"] for column in found}
 
 
 def test_inspect_shows_a_model_of_hostile_names(place, cli):

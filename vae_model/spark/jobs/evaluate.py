@@ -94,12 +94,13 @@ def evaluate(
     _check_rows(frame, str(source))
     classes = labelled(frame, label, anomalous) if label is not None else None
     sample = draw_sample(frame, own, names, tasks)
-    if len(sample.training) + len(sample.calibration) < fit.SMALL:
+    drawn = len(sample.training) + len(sample.calibration)
+    if drawn < fit.SMALL:
         raise InputError(
-            "There are too few normal rows to evaluate: every one of them trains.",
-            f"at least {fit.SMALL}",
-            f"{sample.normal_rows:,}",
-            "Give a larger table.",
+            "The training sample is too small to evaluate: each of its rows trains one of the VAEs.",
+            f"at least {fit.SMALL} rows",
+            f"{drawn:,} of {sample.normal_rows:,} normal rows",
+            "Give a larger table." if sample.normal_rows < fit.SMALL else f"Set train.rows to {fit.SMALL} or more.",
         )
     with watch(spark, "Drawing other rows", tasks):
         rows = _by_label(classes, own, names, sample) if classes else _clean(frame, own, names, sample)

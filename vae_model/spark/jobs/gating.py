@@ -37,14 +37,7 @@ def check_gates(spark: SparkSession, config: Config, frame: DataFrame) -> None:
     if kept is None:
         return
     others = {"source": source, "output": output, "alerts": config.alerts_output, "runs": config.runs_place}
-    for name, place in others.items():
-        if place is not None and sink.same_place(spark, place, kept):
-            raise OutputError(
-                f"gates.keep_rejected is the same place as {name}, or one lies within the other.",
-                "two places",
-                f"{name} {place}, gates.keep_rejected {kept}",
-                "Change gates.keep_rejected.",
-            )
+    sink.check_apart(spark, "gates.keep_rejected", kept, others)
     try:
         sink.check_output(spark, source, kept, frame, config.key)
     except OutputError as error:

@@ -48,14 +48,7 @@ def check_alerts(spark: SparkSession, config: Config, frame: DataFrame, slice_: 
     alerts = config.alerts_output
     if alerts is None:
         return
-    for name, place in {"source": source, "output": output, "runs": config.runs_place}.items():
-        if place is not None and sink.same_place(spark, place, alerts):
-            raise OutputError(
-                f"alerts is the same place as {name}, or one lies within the other.",
-                "two places",
-                f"{name} {place}, alerts {alerts}",
-                "Change alerts.",
-            )
+    sink.check_apart(spark, "alerts", alerts, {"source": source, "output": output, "runs": config.runs_place})
     names = {name.lower() for name in ALERT.names}
     if clash := [name for name in config.key if name.lower() in names]:
         raise SchemaError(

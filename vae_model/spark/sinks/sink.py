@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -52,13 +52,7 @@ def check_output(
     ``added`` to them. Raises OutputError.
     """
     check_mode(spark, output)
-    if same_place(spark, source, output):
-        raise OutputError(
-            "The output is the same place as the source, or one lies within the other.",
-            "two places",
-            f"source {source}, output {output}",
-            "Change output.",
-        )
+    check_apart(spark, "output", output, {"source": source})
     if output.table is not None:
         _check_schema(spark, output.table)
     if output.path is not None:
@@ -204,7 +198,19 @@ def _check_schema(spark: SparkSession, table: str) -> None:
         )
 
 
-def same_place(spark: SparkSession, one: Place, other: Place) -> bool:
+def check_apart(spark: SparkSession, name: str, place: Place, others: Mapping[str, Place | None]) -> None:
+    """Raise OutputError where a place of the config is one of the others, or one lies within the other."""
+    for other, its in others.items():
+        if its is not None and _same_place(spark, its, place):
+            raise OutputError(
+                f"{name} is the same place as {other}, or one lies within the other.",
+                "two places",
+                f"{other} {its}, {name} {place}",
+                f"Change {name}.",
+            )
+
+
+def _same_place(spark: SparkSession, one: Place, other: Place) -> bool:
     """Whether two places are the same one, or one lies within the other."""
     if one.table and other.table:
         return _qualified(spark, one.table) == _qualified(spark, other.table)
