@@ -52,11 +52,15 @@ class Alerts:
     """Fewer than ``low`` or more than this are flagged in one case of twenty or so, by chance and because few held-out
     rows set the bar."""
 
+    @property
+    def between(self) -> str:
+        """What chance allows, in words."""
+        return f"{_few(self.low)} to {_few(self.high)}"
+
     def describe(self) -> str:
         """In words."""
         many = "row" if self.rows == 1 else "rows"
-        between = f"{_few(self.low)} to {_few(self.high)}"
-        return f"{_few(self.expected)} ({between}) to expect of {self.rows:,} normal {many}"
+        return f"{_few(self.expected)} ({self.between}) to expect of {self.rows:,} normal {many}"
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ def _decades_along(first: int, last: int, x: _Scale, floor: float) -> Iterable[M
     shown = [place for place in places if first - 1e-9 <= place <= last + 1e-9]
     for place in shown[:: max(1, -(-len(shown) // 8))]:
         yield Markup('<path class="tick" d="M{} {}v4"/>').format(f"{x(place):.1f}", floor)
-        yield _text(x(place), floor + 17, f"{10 ** (place / 10):,.3g}", "middle")
+        yield _text(x(place), floor + 17, figure(10 ** (place / 10)), "middle")
 
 
 def _round_steps(most: float) -> list[int]:

@@ -78,7 +78,7 @@ def _flagged(facts: Facts) -> str:
     alerts = expected(facts)
     if alerts is None:
         plain = record.expected_alerts
-        return f"{of}{'' if plain is None else f'; {plain:,.3g} were to be expected were all of them normal'}."
+        return f"{of}{'' if plain is None else f'; {plain:,.1f} were to be expected were all of them normal'}."
     found = record.anomalies or 0
     if found > alerts.high:
         said = "that is more than chance explains: anomalies are among them, or the data has changed"
@@ -86,8 +86,7 @@ def _flagged(facts: Facts) -> str:
         said = "that is fewer than chance explains: the rows are more ordinary than the held-out ones"
     else:
         said = "chance explains as many, so look at the highest scores and not at the number"
-    between = f"{alerts.low:,.2g} to {alerts.high:,.0f}"
-    return f"{of}. Were all of them normal, {between} were to be expected: {said}."
+    return f"{of}. Were all of them normal, {alerts.between} were to be expected: {said}."
 
 
 def _drift(record: RunRecord) -> str:

@@ -41,12 +41,18 @@ def percent(share: float | None) -> str:
         return "not known"
     if share == 0:
         return "0 %"
+    if 0.99 < share < 1:
+        return f"{100 - float(f'{100 * (1 - share):.2g}'):.12g} %"
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.3g} %"
 
 
 def figure(number: float | None) -> str:
     """Any number."""
-    return "not known" if number is None else f"{number:,.4g}" if abs(number) < 1e4 else f"{number:.3g}"
+    if number is None:
+        return "not known"
+    if 1000 <= abs(number) < 1e12:
+        return f"{number:,.0f}"
+    return f"{number:.4g}" if abs(number) < 1000 else f"{number:.3g}"
 
 
 def one_in(rate: float | None) -> str:

@@ -84,7 +84,7 @@ class Gating:
         raise GateClosed(
             f"The gate gates.{closed.gate} is closed: the rows are not published, and {writing.output} is as it was."
             f"{place}{lost}",
-            f"{'at least' if closed.gate == 'min_rows' else 'at most'} {closed.limit:g}",
+            f"at least {closed.limit:,.0f}" if closed.gate == "min_rows" else f"at most {closed.limit:g}",
             closed.words,
             f"Look into the source. Where it is right, run again with another gates.{closed.gate}.",
         ).at(f"gates.{closed.gate}", closed.limit, closed.found)
