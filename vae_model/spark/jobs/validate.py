@@ -49,10 +49,8 @@ def validate(spark: SparkSession, config: Config) -> Iterator[str]:
     if config.alerts_output is not None:
         yield f"alerts  ok: {config.alerts_output} ({config.alerts_output.format}, {config.output.mode})"
     if config.gates.limits:
-        told, kept = (
-            ", ".join(f"{gate} {limit:g}" for gate, limit in config.gates.limits.items()),
-            config.rejected_output,
-        )
+        told = ", ".join(f"{gate} {limit}" for gate, limit in config.gates.limits.items())
+        kept = config.rejected_output
         yield f"gates   ok: {told}" + (f"; rejected rows go to {kept} ({kept.format})" if kept else "")
     place = config.runs_place
     yield f"runs    {'none' if place is None else f'ok: {place}'}"
