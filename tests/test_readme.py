@@ -69,6 +69,8 @@ def test_every_block_of_the_readme_is_known():
         ("sh", "pip"),
         ("sh", "vae-anomaly"),
         ("text", "wind_speed"),
+        ("text", "$"),
+        ("text", "Drift:"),
         ("sql", "SELECT"),
         ("python", "import"),
         ("python", "from"),

@@ -443,4 +443,5 @@ def test_no_file_is_opened_past_this_module():
     package = Path(files.__file__).parents[1]
     opened = re.compile(r"(?<![\w.])open\(|\.(read|write)_(text|bytes)\(")
     found = {str(p.relative_to(package)) for p in package.rglob("*.py") if opened.search(p.read_text(encoding="utf-8"))}
-    assert found == {"places/marks.py", "spark/workers/transport.py", "spark/engines/engine.py", "spark/engines/jvm.py"}
+    engines = {"spark/workers/transport.py", "spark/engines/engine.py", "spark/engines/jvm.py"}
+    assert found == {"places/marks.py", "report/page.py"} | engines
