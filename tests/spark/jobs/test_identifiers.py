@@ -70,7 +70,7 @@ def test_a_short_and_a_longer_name_of_one_table_are_the_same_place(engine, path,
     engine.range(3).write.mode("overwrite").format("parquet").saveAsTable("same_place")
     full = [engine.catalog.currentCatalog(), engine.catalog.currentDatabase(), "SAME_place"]
     config = job(path, tmp_path, source={"table": "same_place"}, output={"table": ".".join(full[-parts:])})
-    with pytest.raises(OutputError, match="the same place as the source"):
+    with pytest.raises(OutputError, match="the same place as source"):
         sink.check_output(engine, config.source, config.output, engine.table("same_place"), [])
     engine.sql("DROP TABLE same_place")
 
