@@ -178,7 +178,7 @@ def test_train_score_and_read_again(lake, engine, tmp_path):
         twice.groupby("id")["anomaly_score"].mean(), once.set_index("id")["anomaly_score"], rtol=1e-6
     )
     keys = lake.keys()
-    assert not [key for key in keys if STAGED in key or "staged" in key or files.PROBE in key]
+    assert not [key for key in keys if STAGED in key or ".staged" in key or files.PROBE in key]
     assert list(delta(lake, "rejected")["id"]) == list(range(ROWS))
     assert {key.partition("/")[0] for key in keys} == {
         "rows", "models", "delta", "delta_runs", "parquet", "parquet_runs", "rejected", "job.yaml"

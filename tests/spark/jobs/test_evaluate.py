@@ -84,7 +84,7 @@ def test_a_model_that_sees_the_label_is_refused(engine, labelled_path, tmp_path)
     ("changes", "options", "error", "words"),
     [
         ({"source": None}, {}, ConfigError, "lacks 'source'"),
-        ({"train": {"normal": "id < 499"}}, {}, InputError, "too few normal rows"),
+        ({"train": {"normal": "id < 499"}}, {}, InputError, "training sample is too small"),
         ({"train": {"calibration": 0.02}}, {}, InputError, "too few rows to evaluate on"),
         ({"features": {"include": ["nothing"]}}, {}, SchemaError, "'nothing' is not in the table"),
         ({}, {"label": "colur"}, SchemaError, "did you mean 'colour'"),

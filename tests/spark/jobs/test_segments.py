@@ -16,14 +16,12 @@ from vae_model import Detector
 from vae_model.config.load import parse_config
 from vae_model.config.sections import Decision
 from vae_model.errors import ConfigError, SchemaError, TrainingError
-from vae_model.runs.record import SCHEMA
 from vae_model.spark import run, score, train, what_if
-from vae_model.spark.frames import from_arrow, to_arrow
+from vae_model.spark.frames import to_arrow
 from vae_model.spark.jobs.run import run_training
 from vae_model.spark.jobs.train import run_train
 from vae_model.spark.jobs.validate import validate
 from vae_model.spark.sinks.reading import read_output
-from vae_model.spark.sinks.runs_table import ledger
 from vae_model.spark.workers import udf
 
 ROWS = 4000
@@ -163,20 +161,6 @@ def test_a_version_without_segments_is_no_obstacle_to_one_with(on_sail, place, t
     on_sail(lambda spark: run_train(spark, plain))
     new = on_sail(lambda spark: run_train(spark, apart))
     assert Detector.load(folder["path"]).to_bytes() == new.to_bytes()
-
-
-def test_a_runs_table_of_an_earlier_version_goes_on(engine, place, detector, tmp_path):
-    """It lacks the columns that records have gained: they are left out, and the run is recorded."""
-    name = f"runs_{tmp_path.name.lower()}"
-    settings = config(place, tmp_path, runs={"table": name})
-    detector.save(settings.model.path)
-    old = pa.schema([field for field in SCHEMA if field.name not in ("finest_rate", "expected_alerts")])
-    empty = engine.createDataFrame([], from_arrow(old))
-    empty.write.format(settings.output.format).saveAsTable(name)
-    record = run(engine, settings, train=False)
-    found = ledger(engine, settings).find(record.run_id)
-    assert (found.status, found.anomalies, found.finest_rate) == ("succeeded", record.anomalies, None)
-    assert record.finest_rate is not None
 
 
 @pytest.mark.parametrize("by_of", ["table", "question"])
