@@ -110,7 +110,8 @@ class Detector:
             sample = gross_errors.screen(rows, held_out, chosen)
             rows, held_out = sample.training, sample.held_out
             _check_enough(rows, held_out, sum(sample.rows))
-        if cross and len(rows) + len(held_out) < fit.SMALL:
+        is_crossed = cross and len(rows) + len(held_out) < fit.SMALL
+        if is_crossed:
             rows = held_out = pa.concat_tables([rows, held_out])
             found = fit.cross_fit(rows, chosen, config, progress, segments)
         else:
@@ -122,7 +123,7 @@ class Detector:
                 f"{len(held_out)} rows with more",
                 "Exclude columns that are mostly null, or raise decision.max_missing.",
             )
-        reference = Reference.fit(found.ensemble.spec, rows, given)
+        reference = Reference.fit(found.ensemble.spec, rows, given, None if is_crossed else given[1])
         header = {
             "config": config.model_dump(mode="json", exclude=ELSEWHERE),
             "spec": found.ensemble.spec.to_json(),

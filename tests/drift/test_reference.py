@@ -49,6 +49,20 @@ def test_shares_are_those_of_the_sample():
     assert spreads["number"].share_B[-1] == rows["number"].null_count / len(rows)
 
 
+def test_held_out_rows_say_how_many_values_are_to_come():
+    """Not the whole sample, whose values training has not all seen, and a model does not all keep."""
+    draw = np.random.default_rng(0)
+    codes = [f"c{i}" for i in draw.integers(0, 2000, 6000)]
+    rows, later = table(6000).append_column("code", [codes[:6000]]), draw.integers(0, 2000, 50_000)
+    training, held_out = rows.slice(0, 4000), rows.slice(4000)
+    spec, _ = fitted(training)
+    reference = Reference.fit(spec, training, [training, held_out], held_out)
+    known = set(codes[:4000])
+    expected = np.mean([f"c{i}" not in known for i in later])
+    assert reference.columns[-1].share_B[-2] == pytest.approx(expected, abs=0.02)
+    assert reference.unseen_rows == 2000
+
+
 def test_values_that_occur_once_say_how_many_are_to_come():
     """Of a column of codes that hardly repeat, most values of a run are expected to be new."""
     draw = np.random.default_rng(0)
@@ -61,14 +75,15 @@ def test_values_that_occur_once_say_how_many_are_to_come():
 @pytest.mark.parametrize(
     "change",
     [
-        {"rows": 0}, {"rows": 1.5}, {"edges": []}, {"edges": [2] * 5}, {"edges": [2] * 7}, {"edges": None},
-        {"edges": [2, 2, 1, 0, 2, 2]}, {"edges": [12, 2, 0, 0, 2, 2]}, {"edges": [True, 2, 0, 0, 2, 2]},
+        {"rows": 0}, {"rows": 1.5}, {"unseen_rows": 0}, {"unseen_rows": 4001},
+        {"edges": []}, {"edges": [2] * 5}, {"edges": [2] * 7}, {"edges": None},
+        {"edges": [2, 2, 1, 0, 2, 2]}, {"edges": [21, 2, 0, 0, 2, 2]}, {"edges": [True, 2, 0, 0, 2, 2]},
         {"edges": [-1, 2, 0, 0, 2, 2]}, {"edges": [2**60, 2, 0, 0, 2, 2]}, {"edges": ["2", 2, 0, 0, 2, 2]},
     ],
 )  # fmt: skip
 def test_a_forged_one_is_refused(change):
     """Other numbers of edges than training could have made, and none that make arrays of any size."""
-    with pytest.raises(ModelFileError, match=r"^drift\.(rows|edges) of the model cannot be\."):
+    with pytest.raises(ModelFileError, match=r"^drift\.(rows|unseen_rows|edges) of the model cannot be\."):
         read(REFERENCE.to_json() | change)
 
 

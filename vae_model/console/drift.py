@@ -19,7 +19,8 @@ def lines(record: RunRecord) -> Iterator[str]:
     moved = [one.moved for one in record.drift if one.moved is not None]
     few = ""
     if record.drift_small:
-        few = f" Only {record.drift_rows:,} rows were compared: too few to tell any but a large shift from chance."
+        few = f" {record.drift_rows:,} rows were compared; they, or those of the training sample, are too few to tell "
+        few += "any but a large shift from chance."
     if not moved:
         yield f"Drift: none of {len(record.drift):,} columns has moved since training.{few}"
     else:

@@ -1,7 +1,8 @@
 """Bins: a bounded number of them for each column, and where its values fall.
 
-Of numbers: below all that training saw, tenths of what it saw by its quantiles, above all of it. Of categories: each of
-the most frequent values, all other known ones, and those that training never saw. The last bin of every column is for
+Of numbers: below all that training saw; each value that a tenth of the rows or more have; the other values by their
+quantiles, in as many bins as make ten with these; above all that training saw. Of categories: each of the most frequent
+values, all other known ones, and those that training never saw. The last bin of every column is for
 missing values.
 
 Shapes: N rows, E edges, B bins.
@@ -24,7 +25,10 @@ from vae_model.features.spec import naming, typed
 from vae_model.features.units import UnitsKind
 
 PARTS = 10
-"""So many bins, of as many rows each, the training range is divided into. Of values that many rows share, fewer."""
+"""So many bins the training range is divided into, some more where a value of many rows parts them, and fewer where
+there are few values."""
+MOST_EDGES = 2 * PARTS
+"""A value with a bin of its own has two; the least and the largest value have one each."""
 VALUES = 20
 """So many values of a category have a bin of their own."""
 
@@ -44,8 +48,12 @@ def edges_of(feature: Feature, array: pa.Array) -> NDArray[np.float64]:
     if not len(values):
         return np.empty(0)
     distinct, count = np.unique(values, return_counts=True)
-    place = np.searchsorted(np.cumsum(count), np.arange(1, PARTS) / PARTS * len(values))
-    place = np.unique(place[place > 0])
+    is_own = count >= len(values) / PARTS
+    own, others = np.flatnonzero(is_own), np.cumsum(np.where(is_own, 0, count))
+    parts = max(PARTS - len(own), 1)
+    place = np.searchsorted(others, np.arange(1, parts) / parts * others[-1])
+    place = np.unique(np.concatenate([place, own, own + 1]))  # the bins begin with these
+    place = place[(place > 0) & (place < len(distinct))]
     below, above = distinct[place - 1], distinct[place]
     halfway = below / 2 + above / 2  # neither does it overflow, nor is it always between two floats
     inner = np.where((below < halfway) & (halfway < above), halfway, above)

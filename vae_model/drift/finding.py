@@ -21,3 +21,8 @@ class ColumnDrift:
     """What moved, in words; None where nothing did by more than chance would have it."""
     shares: list[float] = field(default_factory=list)
     """The share of the rows in each bin: those of the model's reference, in the same order."""
+
+    @property
+    def missing_increase(self) -> float:
+        """By how much the share missing rose; negative where it fell."""
+        return self.missing_now - self.missing_then

@@ -1,11 +1,11 @@
 """Whether a run's p-values are uniform apart from their tail, as those of rows like the held-out ones are.
 
-It sees what no column shows by itself: where two columns do not hang together any more, rows score higher. The smallest
-p-values are left out: that anomalies are among the rows is what a run is for. The distance is Kolmogorov's and
-Smirnov's on one side: by how much at most the distribution function of the p-values is above that of even ones
-(Smirnov, "Table for estimating the goodness of fit of empirical distributions", 1948), here at the bounds of bins, and
-of two samples, since the held-out rows are one too. Larger p-values are no shift: the rows of
-training have them, which a run may well be of.
+It sees what no column shows by itself: where two columns do not hang together any more, rows score higher. The
+distance is Kolmogorov's and Smirnov's on one side: by how much at most the distribution function of the p-values is
+above that of even ones (Smirnov, "Table for estimating the goodness of fit of empirical distributions", 1948), here at
+the bounds of bins, and of two samples, since the held-out rows are one too. It is looked at beyond the tail alone, and
+less than ``MOVED`` is not told: that some anomalies are among the rows is what a run is for, and of up to nearly a tenth
+of them it says nothing. Larger p-values are no shift: the rows of training have them, which a run may well be of.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vae_model.drift import chance
 BINS = 100
 """A p-value p is counted in the bin ceil(p * BINS), from 1."""
 TAIL = 0.1
-"""P-values up to this are left out."""
+"""Below this the distribution function is not looked at."""
 MOVED = 0.1
 """A smaller distance is not told, whatever the number of rows."""
 
@@ -33,21 +33,18 @@ class Uniformity:
     distance: float
     """0 where the p-values are nowhere smaller than even ones."""
     rows: int
-    """P-values beyond the tail."""
     has_moved: bool
 
     @classmethod
     def of(cls, count_B: NDArray[np.int64], held_out: int) -> Self | None:
-        """From the (BINS,) counts of a run's p-values, which are multiples of 1 / (1 + held_out). None where too few
-        rows are beyond the tail to say anything.
+        """From the (BINS,) counts of a run's p-values, which are multiples of 1 / (1 + held_out). None where there are
+        none.
         """
-        edge_B = np.arange(1, BINS + 1) / BINS
-        expected_B = np.floor(edge_B * (1 + held_out) * (1 + 1e-9)) / (1 + held_out)
-        tail = round(TAIL * BINS)
-        rows, held_out_rows = int(count_B[tail:].sum()), round((1 - TAIL) * held_out)
-        if not rows or not held_out_rows:
+        rows, tail = int(count_B.sum()), round(TAIL * BINS)
+        if not rows or not held_out:
             return None
-        share_B = np.cumsum(count_B[tail:]) / rows
-        expected_B = (expected_B[tail:] - expected_B[tail - 1]) / (1 - expected_B[tail - 1])
+        edge_B = np.arange(tail, BINS + 1) / BINS
+        expected_B = np.floor(edge_B * (1 + held_out) * (1 + 1e-9)) / (1 + held_out)
+        share_B = np.cumsum(count_B)[tail - 1 :] / rows
         distance = float(np.maximum(share_B - expected_B, 0).max())
-        return cls(distance, rows, distance > max(MOVED, chance.of_distance(rows, held_out_rows)))
+        return cls(distance, rows, distance > max(MOVED, chance.of_distance(rows, held_out)))

@@ -44,23 +44,34 @@ class Reference:
     features: tuple[Feature, ...]
     rows: int
     """Rows of the sample."""
+    unseen_rows: int
+    """Those by which it is known what share of values training has not seen."""
     edges_D: tuple[int, ...]
     """How many edges each feature has."""
     edges: NDArray[np.float64]
     shares: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, spec: FeatureSpec, training: pa.Table, sample: Sequence[pa.Table]) -> Self:
-        """Bins by the values of the ``training`` rows, and how the rows of the whole sample are spread over them."""
+    def fit(
+        cls, spec: FeatureSpec, training: pa.Table, sample: Sequence[pa.Table], held_out: pa.Table | None = None
+    ) -> Self:
+        """Bins by the values of the ``training`` rows, and how the rows of the whole sample are spread over them.
+        ``held_out`` are those of the sample that were not trained on, if there are such.
+        """
         rows, edges, shares = sum(map(len, sample)), [], []
         for feature in spec.features:
             edges_E = bins.edges_of(feature, combine(training.column(feature.name)))
             arrays = [combine(part.column(feature.name)) for part in sample]
             share_B = np.sum([bins.counts(feature, edges_E, array) for array in arrays], axis=0) / rows
             edges.append(edges_E)
-            shares.append(_with_unseen(feature, share_B, arrays))
-        lengths = tuple(map(len, edges))
-        return cls(spec.features, rows, lengths, np.concatenate(edges), np.concatenate(shares))
+            if isinstance(KINDS[feature.kind], SlotKind):
+                unseen = _good(feature, arrays) if held_out is None else _unseen(feature, held_out)
+                share_B = _with_unseen(share_B, unseen)
+            shares.append(share_B)
+        unseen_rows = rows if held_out is None else len(held_out)
+        return cls(
+            spec.features, rows, unseen_rows, tuple(map(len, edges)), np.concatenate(edges), np.concatenate(shares)
+        )
 
     @cached_property
     def columns(self) -> list[Spread]:
@@ -78,7 +89,7 @@ class Reference:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; edges and shares are arrays of the model file."""
-        return {"rows": self.rows, "edges": list(self.edges_D)}
+        return {"rows": self.rows, "unseen_rows": self.unseen_rows, "edges": list(self.edges_D)}
 
     @property
     def arrays(self) -> dict[str, NDArray[np.float64]]:
@@ -92,10 +103,13 @@ class Reference:
         if len(edges) != len(spec.features):
             raise own.wrong("edges", f"{len(spec.features)} numbers, one for each feature", edges)
         for feature, number in zip(spec.features, edges, strict=True):
-            most = 0 if isinstance(KINDS[feature.kind], SlotKind) else bins.PARTS + 1
+            most = 0 if isinstance(KINDS[feature.kind], SlotKind) else bins.MOST_EDGES
             if type(number) is not int or not 0 <= number <= most:
                 raise own.wrong("edges", f"numbers from 0 to {most}", edges)
-        return cls(spec.features, own.count("rows"), tuple(edges), np.empty(0), np.empty(0))
+        rows, unseen_rows = own.count("rows"), own.count("unseen_rows")
+        if unseen_rows > rows:
+            raise own.wrong("unseen_rows", f"at most {rows}, the rows", unseen_rows)
+        return cls(spec.features, rows, unseen_rows, tuple(edges), np.empty(0), np.empty(0))
 
     def with_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """With its arrays of a model file."""
@@ -119,17 +133,26 @@ class Reference:
         return ""
 
 
-def _with_unseen(feature: Feature, share_B: NDArray[np.float64], arrays: Sequence[pa.Array]) -> NDArray[np.float64]:
-    """A column's shares, with the share of values to expect that no row of the sample has.
+def _unseen(feature: Feature, held_out: pa.Table) -> float:
+    """The share of held-out rows whose value training has not seen."""
+    count_B = bins.counts(feature, np.empty(0), combine(held_out.column(feature.name)))
+    return float(count_B[-2] / max(count_B.sum(), 1))
 
-    It is the share of the sample's values that occur once (Good, "The population frequencies of species", 1953).
+
+def _good(feature: Feature, arrays: Sequence[pa.Array]) -> float:
+    """The share of rows to come whose value no row of a sample has, all of which were trained on: the share of values
+    that occur once (Good, "The population frequencies of species", 1953).
     """
-    if not isinstance(KINDS[feature.kind], SlotKind):
-        return share_B
-    present = 1 - share_B[-1]
     values = pa.concat_arrays([typed(array, feature.family) for array in arrays])
-    new = singles(values) / len(values)
+    return singles(values) / len(values)
+
+
+def _with_unseen(share_B: NDArray[np.float64], unseen: float) -> NDArray[np.float64]:
+    """A category's shares over its bins, with another share of values that training has not seen: the known ones have
+    the rest of what is not missing.
+    """
     known_B = share_B[:-2] + 0.0
     known_B[-1] += share_B[-2]
-    known_B *= (present - new) / max(known_B.sum(), 1e-300)
-    return np.append(known_B, [new, share_B[-1]])
+    unseen = min(unseen, 1 - share_B[-1])
+    known_B *= (1 - share_B[-1] - unseen) / max(known_B.sum(), 1e-300)
+    return np.append(known_B, [unseen, share_B[-1]])

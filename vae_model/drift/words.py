@@ -21,17 +21,22 @@ def _percent(share: float) -> str:
 
 
 def bin_in_words(own: Spread, place: int) -> str:
-    """A bin among those that are compared: a value of a category, a range of numbers."""
+    """The rows of a bin: those with a value of a category, or with numbers of a range."""
     feature, edges_E = own.feature, own.edges_E
+    last = len(own.share_B) - 1
     if feature.values:
-        return repr(shortened(feature.values[place])) if place < len(own.share_B) - 3 else "rare values"
+        if place >= last - 2:
+            return "rows with rare values" if place == last - 2 else "rows with values that training has not seen"
+        return f"rows with {shortened(feature.values[place])!r}"
+    if place in (0, last - 1):
+        return "rows outside the training range"
     if feature.kind != Numbers.name:
-        return f"part {place + 1} of its range"
+        return f"rows in part {place} of its range"
     if feature.family == "integer":
         edges_E = np.ceil(edges_E)
-    ends = [f"{whole(float(edge), feature.offset_of(0)):.6g}" for edge in edges_E]
-    if len(ends) == 2 or (feature.family == "integer" and edges_E[place] + 1 == edges_E[place + 1]):
-        return ends[place]
-    if place == 0:
-        return f"below {ends[1]}"
-    return f"from {ends[place]}" if place == len(ends) - 2 else f"from {ends[place]} to below {ends[place + 1]}"
+    low, high = (f"{whole(float(edge), feature.offset_of(0)):.6g}" for edge in edges_E[place - 1 : place + 1])
+    if low == high or len(edges_E) == 2 or (feature.family == "integer" and edges_E[place - 1] + 1 == edges_E[place]):
+        return f"rows with {low}"
+    if place == 1:
+        return f"rows below {high}"
+    return f"rows from {low}" if place == last - 2 else f"rows from {low} to below {high}"

@@ -34,14 +34,15 @@ def before_scoring(gates: Gates, rows: int | None, compared: Comparison | None) 
         return Closed("min_rows", gates.min_rows, rows, f"{rows:,} {'row' if rows == 1 else 'rows'}")
     if compared is None:
         return None
-    if gates.max_drift is not None and compared.drift > gates.max_drift:
-        worst = max(compared.columns, key=lambda one: one.psi)
+    worst = compared.drifted
+    if gates.max_drift is not None and worst is not None and worst.psi > gates.max_drift:
         said = f" ({worst.moved})" if worst.moved else f" of {worst.column}"
-        return Closed("max_drift", gates.max_drift, compared.drift, f"{compared.drift:.3g}{said}")
-    if gates.max_missing_increase is not None and compared.missing_increase > gates.max_missing_increase:
-        worst = max(compared.columns, key=lambda one: one.missing_now - one.missing_then)
+        return Closed("max_drift", gates.max_drift, worst.psi, f"{worst.psi:.3g}{said}")
+    worst = compared.missing
+    limit = gates.max_missing_increase
+    if limit is not None and worst is not None and worst.missing_increase > limit:
         said = f"{worst.column}: {worst.missing_then:.3%} missing in training, {worst.missing_now:.3%} now"
-        return Closed("max_missing_increase", gates.max_missing_increase, compared.missing_increase, said)
+        return Closed("max_missing_increase", limit, worst.missing_increase, said)
     return None
 
 
