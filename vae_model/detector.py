@@ -103,7 +103,7 @@ class Detector:
         """
         config = self.config
         _check_enough(rows, held_out)
-        by, given = config.decision.by, [rows, held_out]
+        by, given, columns = config.decision.by, [rows, held_out], rows.column_names
         segments = Segments.of([rows, held_out], by) if by else None
         sample = Screened(rows, held_out)
         if config.train.trim != 0:
@@ -130,6 +130,7 @@ class Detector:
             **({"segments": segments.to_json()} if segments else {}),
             "drift": reference.to_json(),
             "training": {
+                "columns": columns,
                 "rows": len(rows),
                 "trimmed": len(rows) - found.rows,
                 "set_aside": {

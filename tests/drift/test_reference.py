@@ -9,6 +9,7 @@ import pytest
 from tests.drift.tables import fitted, table
 from vae_model.drift.reference import Reference
 from vae_model.errors import ModelFileError
+from vae_model.features import categories
 from vae_model.features.fields import Fields
 
 SPEC, REFERENCE = fitted(table())
@@ -49,18 +50,20 @@ def test_shares_are_those_of_the_sample():
     assert spreads["number"].share_B[-1] == rows["number"].null_count / len(rows)
 
 
-def test_held_out_rows_say_how_many_values_are_to_come():
-    """Not the whole sample, whose values training has not all seen, and a model does not all keep."""
+@pytest.mark.parametrize("most", [10_000, 500], ids=["all are known", "most are forgotten"])
+def test_how_many_values_are_to_come(most, monkeypatch):
+    """Values that a model does not know: held-out rows had some, and a column may have more than it remembers."""
+    monkeypatch.setattr(categories, "MAX_VALUES", most)
     draw = np.random.default_rng(0)
     codes = [f"c{i}" for i in draw.integers(0, 2000, 6000)]
     rows, later = table(6000).append_column("code", [codes[:6000]]), draw.integers(0, 2000, 50_000)
     training, held_out = rows.slice(0, 4000), rows.slice(4000)
     spec, _ = fitted(training)
     reference = Reference.fit(spec, training, [training, held_out], held_out)
-    known = set(codes[:4000])
+    known = set(spec.features[-1].value_set.to_pylist())
     expected = np.mean([f"c{i}" not in known for i in later])
     assert reference.columns[-1].share_B[-2] == pytest.approx(expected, abs=0.02)
-    assert reference.unseen_rows == 2000
+    assert reference.unseen_rows_D[-1] == (4000 if most > 2000 else 2000)
 
 
 def test_values_that_occur_once_say_how_many_are_to_come():
@@ -75,7 +78,7 @@ def test_values_that_occur_once_say_how_many_are_to_come():
 @pytest.mark.parametrize(
     "change",
     [
-        {"rows": 0}, {"rows": 1.5}, {"unseen_rows": 0}, {"unseen_rows": 4001},
+        {"rows": 0}, {"rows": 1.5}, {"unseen_rows": [0] * 6}, {"unseen_rows": [4001] * 6},
         {"edges": []}, {"edges": [2] * 5}, {"edges": [2] * 7}, {"edges": None},
         {"edges": [2, 2, 1, 0, 2, 2]}, {"edges": [21, 2, 0, 0, 2, 2]}, {"edges": [True, 2, 0, 0, 2, 2]},
         {"edges": [-1, 2, 0, 0, 2, 2]}, {"edges": [2**60, 2, 0, 0, 2, 2]}, {"edges": ["2", 2, 0, 0, 2, 2]},

@@ -72,6 +72,19 @@ def test_a_cut_is_that_of_a_calibration(scores, rate):
     assert cut_at(known, weights, rate) == Calibration(twice, rate).cut
 
 
+@settings(max_examples=100, deadline=None)
+@given(ROWS, st.randoms())
+def test_the_order_of_rows_says_nothing(rows, random):
+    """Equal scores are equal, and so are those of rows without one."""
+    shuffled = random.sample(rows, len(rows))
+    curves = []
+    for own in (rows, shuffled):
+        scores, odd, weights = parts(own)
+        curves.append(Ranking.of(np.where(scores < 3, np.nan, scores), odd).curve(weights))
+    for name in ("auc_roc", "auc_pr"):
+        assert getattr(curves[0], name) == pytest.approx(getattr(curves[1], name))
+
+
 def test_a_row_without_a_score_is_the_lowest():
     """It is found last, and is no bar to others."""
     scores, odd = np.array([np.nan, 1.0, 2.0]), np.array([True, False, True])

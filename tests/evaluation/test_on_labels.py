@@ -42,6 +42,15 @@ def test_the_figures_are_scikit_learns(labelled):
     assert json.dumps(found.to_json(), allow_nan=False) and "AUC-PR" in found.verdict
 
 
+def test_of_few_anomalous_rows_no_detector_is_called_better(labelled):
+    """One row that happens to score high says nothing, and no resample shows that it does not."""
+    detector, trained, rows, odd, weights = labelled
+    kept = ~odd | (np.cumsum(odd) <= 5)
+    found = on_labels(detector, trained, rows.filter(pa.array(kept)), odd[kept], weights[kept], SUBJECT)
+    assert all(one.ahead is None for one in found.detectors) and "within chance" not in found.verdict
+    assert "5 anomalous rows are too few" in found.subject.notes[-1]
+
+
 def test_nothing_flagged_has_no_precision(labelled):
     """Which is told as null, and not as 0."""
     detector, *rest = labelled

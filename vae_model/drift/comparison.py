@@ -47,7 +47,7 @@ class Comparison:
     def of(cls, reference: Reference, count_DB: Sequence[NDArray[np.int64]]) -> Self:
         """From the counts of the run's rows by column and bin; at least one row."""
         rows = int(count_DB[0].sum())
-        each = [_Column(own, count_B, reference) for own, count_B in zip(reference.columns, count_DB, strict=True)]
+        each = [_Column(own, count_B, reference.rows) for own, count_B in zip(reference.columns, count_DB, strict=True)]
         found = sorted((own.found for own in each), key=lambda one: (one.moved is None, -one.psi))
         drifted = [own.found for own in each if own.is_psi_beyond_chance]
         missing = [own.found for own in each if own.is_missing_beyond_chance and own.found.missing_increase > 0]
@@ -80,8 +80,8 @@ class Comparison:
 class _Column:
     """One column's comparison."""
 
-    def __init__(self, own: Spread, count_B: NDArray[np.int64], reference: Reference) -> None:
-        rows, sample = int(count_B.sum()), reference.rows
+    def __init__(self, own: Spread, count_B: NDArray[np.int64], sample: int) -> None:
+        rows = int(count_B.sum())
         then_B, now_B = own.share_B, count_B / rows
         bins, part_B = _parts(then_B, now_B, sample, rows)
         psi, (missing_then, missing_now) = float(part_B.sum()), (float(then_B[-1]), float(now_B[-1]))
@@ -89,8 +89,7 @@ class _Column:
         self.is_psi_beyond_chance = psi > chance.of_psi(bins, sample, rows)
         self.is_missing_beyond_chance = abs(rise) > chance.of_shares(missing_then, missing_now, sample, rows)
         new_then, new_now = _new(own, then_B), _new(own, now_B)
-        seen_by = reference.unseen_rows if own.feature.values else sample
-        is_new_beyond_chance = new_now - new_then > chance.of_shares(new_then, new_now, seen_by, rows)
+        is_new_beyond_chance = new_now - new_then > chance.of_shares(new_then, new_now, own.unseen_rows, rows)
         told = []
         if self.is_missing_beyond_chance and abs(rise) > (MISSING if missing_then else MISSING_NEVER):
             told.append(f"missing {from_to(missing_then, missing_now)}")

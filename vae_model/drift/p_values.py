@@ -4,8 +4,8 @@ It sees what no column shows by itself: where two columns do not hang together a
 distance is Kolmogorov's and Smirnov's on one side: by how much at most the distribution function of the p-values is
 above that of even ones (Smirnov, "Table for estimating the goodness of fit of empirical distributions", 1948), here at
 the bounds of bins, and of two samples, since the held-out rows are one too. It is looked at beyond the tail alone, and
-less than ``MOVED`` is not told: that some anomalies are among the rows is what a run is for, and of up to nearly a tenth
-of them it says nothing. Larger p-values are no shift: the rows of training have them, which a run may well be of.
+less than ``MOVED`` is not told: that some anomalies are among the rows is what a run is for, and of up to nearly a
+tenth of them it says nothing. Larger p-values are no shift: the rows of training have them, which a run may well be of.
 """
 
 from __future__ import annotations

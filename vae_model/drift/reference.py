@@ -35,6 +35,8 @@ class Spread(NamedTuple):
     edges_E: NDArray[np.float64]
     share_B: NDArray[np.float64]
     """The share of the rows in each bin."""
+    unseen_rows: int
+    """Rows by which it is known what share of values training has not seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +46,8 @@ class Reference:
     features: tuple[Feature, ...]
     rows: int
     """Rows of the sample."""
-    unseen_rows: int
-    """Those by which it is known what share of values training has not seen."""
+    unseen_rows_D: tuple[int, ...]
+    """Of each feature, those by which it is known what share of values training has not seen."""
     edges_D: tuple[int, ...]
     """How many edges each feature has."""
     edges: NDArray[np.float64]
@@ -58,20 +60,20 @@ class Reference:
         """Bins by the values of the ``training`` rows, and how the rows of the whole sample are spread over them.
         ``held_out`` are those of the sample that were not trained on, if there are such.
         """
-        rows, edges, shares = sum(map(len, sample)), [], []
+        rows, unseen_rows, edges, shares = sum(map(len, sample)), [], [], []
         for feature in spec.features:
-            edges_E = bins.edges_of(feature, combine(training.column(feature.name)))
-            arrays = [combine(part.column(feature.name)) for part in sample]
-            share_B = np.sum([bins.counts(feature, edges_E, array) for array in arrays], axis=0) / rows
-            edges.append(edges_E)
+            own = combine(training.column(feature.name))
+            edges_E = bins.edges_of(feature, own)
+            counts = [bins.counts(feature, edges_E, combine(part.column(feature.name))) for part in sample]
+            share_B, known_by = np.sum(counts, axis=0) / rows, rows
             if isinstance(KINDS[feature.kind], SlotKind):
-                unseen = _good(feature, arrays) if held_out is None else _unseen(feature, held_out)
+                unseen, known_by = _unseen(feature, own, held_out)
                 share_B = _with_unseen(share_B, unseen)
+            unseen_rows.append(known_by)
+            edges.append(edges_E)
             shares.append(share_B)
-        unseen_rows = rows if held_out is None else len(held_out)
-        return cls(
-            spec.features, rows, unseen_rows, tuple(map(len, edges)), np.concatenate(edges), np.concatenate(shares)
-        )
+        lengths = tuple(map(len, edges))
+        return cls(spec.features, rows, tuple(unseen_rows), lengths, np.concatenate(edges), np.concatenate(shares))
 
     @cached_property
     def columns(self) -> list[Spread]:
@@ -79,17 +81,15 @@ class Reference:
         widths = [bins.width(feature, edges) for feature, edges in zip(self.features, self.edges_D, strict=True)]
         parts = (np.split(flat, np.cumsum(lengths)[:-1]) for flat, lengths in
                  ((self.edges, self.edges_D), (self.shares, widths)))  # fmt: skip
-        return [Spread(*own) for own in zip(self.features, *parts, strict=True)]
+        return [Spread(*own) for own in zip(self.features, *parts, self.unseen_rows_D, strict=True)]
 
     def counts(self, table: pa.Table) -> list[NDArray[np.int64]]:
         """Of each column, (B,) how many rows of a table fall into each bin. Raises SchemaError naming the column."""
-        return [
-            bins.counts(feature, edges_E, combine(table.column(feature.name))) for feature, edges_E, _ in self.columns
-        ]
+        return [bins.counts(own.feature, own.edges_E, combine(table.column(own.feature.name))) for own in self.columns]
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; edges and shares are arrays of the model file."""
-        return {"rows": self.rows, "unseen_rows": self.unseen_rows, "edges": list(self.edges_D)}
+        return {"rows": self.rows, "unseen_rows": list(self.unseen_rows_D), "edges": list(self.edges_D)}
 
     @property
     def arrays(self) -> dict[str, NDArray[np.float64]]:
@@ -99,17 +99,16 @@ class Reference:
     @classmethod
     def from_json(cls, own: Fields, spec: FeatureSpec) -> Self:
         """From what ``to_json`` gave, without its arrays. Raises ModelFileError where it cannot have given that."""
-        edges = own.sequence("edges")
+        rows, edges, unseen_rows = own.count("rows"), own.sequence("edges"), own.sequence("unseen_rows")
         if len(edges) != len(spec.features):
             raise own.wrong("edges", f"{len(spec.features)} numbers, one for each feature", edges)
         for feature, number in zip(spec.features, edges, strict=True):
             most = 0 if isinstance(KINDS[feature.kind], SlotKind) else bins.MOST_EDGES
             if type(number) is not int or not 0 <= number <= most:
                 raise own.wrong("edges", f"numbers from 0 to {most}", edges)
-        rows, unseen_rows = own.count("rows"), own.count("unseen_rows")
-        if unseen_rows > rows:
-            raise own.wrong("unseen_rows", f"at most {rows}, the rows", unseen_rows)
-        return cls(spec.features, rows, unseen_rows, tuple(edges), np.empty(0), np.empty(0))
+        if len(unseen_rows) != len(edges) or not all(type(one) is int and 0 < one <= rows for one in unseen_rows):
+            raise own.wrong("unseen_rows", f"{len(edges)} numbers from 1 to {rows}", unseen_rows)
+        return cls(spec.features, rows, tuple(unseen_rows), tuple(edges), np.empty(0), np.empty(0))
 
     def with_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """With its arrays of a model file."""
@@ -125,7 +124,7 @@ class Reference:
 
     def fault(self) -> str:
         """What is wrong with the arrays; empty where each column's edges rise and its shares add up."""
-        for feature, edges_E, share_B in self.columns:
+        for feature, edges_E, share_B, _ in self.columns:
             if (edges_E[1:] <= edges_E[:-1]).any():
                 return f"edges of {feature.name!r} that do not rise"
             if abs(share_B.sum() - 1) > ROUNDING:
@@ -133,18 +132,17 @@ class Reference:
         return ""
 
 
-def _unseen(feature: Feature, held_out: pa.Table) -> float:
-    """The share of held-out rows whose value training has not seen."""
-    count_B = bins.counts(feature, np.empty(0), combine(held_out.column(feature.name)))
-    return float(count_B[-2] / max(count_B.sum(), 1))
+def _unseen(feature: Feature, training: pa.Array, held_out: pa.Table | None) -> tuple[float, int]:
+    """The share of rows to come whose value the feature does not know, and the number of rows by which this is known.
 
-
-def _good(feature: Feature, arrays: Sequence[pa.Array]) -> float:
-    """The share of rows to come whose value no row of a sample has, all of which were trained on: the share of values
-    that occur once (Good, "The population frequencies of species", 1953).
+    It is the share of the training rows' values that occur once (Good, "The population frequencies of species", 1953);
+    where the feature does not know all of these, the share of the held-out rows whose value it does not know.
     """
-    values = pa.concat_arrays([typed(array, feature.family) for array in arrays])
-    return singles(values) / len(values)
+    no_edges = np.empty(0)
+    if held_out is not None and bins.counts(feature, no_edges, training)[-2]:
+        count_B = bins.counts(feature, no_edges, combine(held_out.column(feature.name)))
+        return float(count_B[-2] / count_B.sum()), len(held_out)
+    return singles(typed(training, feature.family)) / len(training), len(training)
 
 
 def _with_unseen(share_B: NDArray[np.float64], unseen: float) -> NDArray[np.float64]:

@@ -51,7 +51,8 @@ class Ranking:
         """Sort once, however often rows are weighed anew."""
         known = np.where(np.isnan(scores), -np.inf, scores)
         order = np.argsort(-known, kind="stable")
-        last = np.flatnonzero(np.append(np.diff(known[order]) != 0, True))
+        ordered = known[order]
+        last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
         return cls(order, last, is_anomalous)
 
     def curve(self, weights: NDArray[np.float64]) -> Curve:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ NORMAL, ANOMALOUS = 20_000, 5_000
 """Held-out rows of each class that are looked at, at most."""
 BUDGETS = (0.001, 0.01, 0.05)
 """Shares of the table that somebody could look at."""
+COMPARED = 30
+"""Anomalous rows of fewer than which a bootstrap shows too little of what chance does to compare detectors by."""
 
 
 def on_labels(
@@ -52,6 +56,11 @@ def on_labels(
 
     sizes = len(parts[0]), len(parts[1])
     found = standings(entries, figures, sizes, subject.seed, "auc_pr")
+    if sizes[1] < COMPARED:
+        found = [one._replace(ahead=None) for one in found]
+        few = f"{sizes[1]:,} anomalous {'row is' if sizes[1] == 1 else 'rows are'} too few"
+        note = f"{few} to say which detector is better: {COMPARED} would be enough"
+        subject = replace(subject, notes=(*subject.notes, note))
     flagged = flags(detector, entries[0].scores["all"])
 
     def decided(drawn: Weights) -> tuple[float, float]:

@@ -27,8 +27,9 @@ TAIL = 0.01
 """A far quantile has this share of the column beyond it."""
 CLOSE = 50
 """At most so many values of a category are tried in the place of another."""
-EXPECTED = 3.0
-"""Two values contradict each other where they never occur together, and would so often if each fell as it likes."""
+EXPECTED = 10.0
+"""Two values contradict each other where they never occur together, and would so often if each fell as it likes: hardly
+one of ten thousand pairs is kept apart by chance alone."""
 TRIES = 4
 """Rows that are tried for each that is to have an error: not every row can have one of every kind."""
 

@@ -60,6 +60,7 @@ class Header:
             raise training.wrong("members", "one that can do without the others", "none")
         rows = training.count("rows")
         training.count("trimmed", 0, rows)
+        training.texts("columns")
         if "source_rows" in training.values:
             training.count("source_rows")
         whole.named_texts("versions")

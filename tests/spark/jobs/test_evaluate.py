@@ -54,8 +54,31 @@ def test_a_table_without_other_rows_gives_its_held_out_ones(engine, path, tmp_pa
     assert "by which the model is calibrated" in found.subject.held_out and len(found.subject.notes) == 1
     other, _ = evaluate(engine, config, model=Detector(config).fit(pd.read_parquet(path)))
     assert "not trained by a job" in other.subject.notes[0]
-    grown, _ = evaluate(engine, job(path, tmp_path, source={"path": path, "where": "id > 100"}), model=detector)
+    (tmp_path / "later").mkdir()
+    pd.read_parquet(path)[100:].to_parquet(tmp_path / "later" / "part.parquet", coerce_timestamps="us")
+    grown, _ = evaluate(engine, job(str(tmp_path / "later"), tmp_path), model=detector)
     assert "The table had 1,200 normal rows when" in grown.subject.notes[0]
+
+
+def test_rows_are_told_from_those_of_training_whatever_decides_now(engine, path, tmp_path):
+    """Without a key a row is known by the columns of training: those of the segments of then, and those not used."""
+    source = pd.read_parquet(path).drop(columns="id").assign(nothing=np.nan)
+    (tmp_path / "bare").mkdir()
+    source.to_parquet(tmp_path / "bare" / "part.parquet", index=False, coerce_timestamps="us")
+    bare = {"key": [], "train": ROWS, "features": {"exclude": ["note", "colour"]}}
+    detector = run_train(engine, job(str(tmp_path / "bare"), tmp_path, **bare, decision={"by": ["colour"]}))
+    assert "nothing" in detector.spec.unused
+    found, _ = evaluate(engine, job(str(tmp_path / "bare"), tmp_path, **bare))
+    assert found.subject.held_out == "rows that are not in the training sample" and "trained on" not in str(found.subject.notes)
+    assert found.rows["clean"] == 500
+
+
+def test_a_part_of_the_table_is_looked_at_and_all_of_it_trained_on(engine, path, tmp_path):
+    """`source.where` says what is scored: the model is the one that `train` would write."""
+    config = job(path, tmp_path, source={"path": path, "where": "id > 500"}, train={"normal": None, "rows": 5000})
+    found, detector = evaluate(engine, config)
+    assert run_train(engine, config).to_bytes() == detector.to_bytes()
+    assert 100 <= found.rows["clean"] < 300 and "trained on" not in str(found.subject.notes)
 
 
 def test_a_label_is_never_a_feature(engine, labelled_path, tmp_path):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time as clock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 ENOUGH = 2000
 """Other rows than the sample's that are enough to look at them alone."""
+HELD_OUT = "held-out rows of the training sample, by which the model is calibrated"
 
 
 class Evaluated(NamedTuple):
@@ -73,16 +75,19 @@ def evaluate(
     """
     baselines.check()
     source = config.for_reading()
-    frame = where(open_source(spark, source), source.where, "source.where")
+    whole = open_source(spark, source)
+    frame = where(whole, source.where, "source.where")  # which rows are trained on it does not say
+    columns = frames.columns(whole)
     detector = model or stored(config)
     if detector is None:
-        config = _without(config, label)
-        chosen = choose(frames.columns(frame), config)
-        names, own = [*chosen, *config.decision.by], config
+        own = config = _without(config, label)
+        chosen = choose(columns, config)
+        names, hashed = [*chosen, *config.decision.by], [*chosen, *config.decision.by]
     else:
-        own, detector = detector.config, decide_as_configured(detector, config)
-        schema.check_fits_model(frames.columns(frame), detector.spec.trained, own.key)
-        check_columns(frames.columns(frame), detector.scorer.rule.by)
+        own, hashed = detector.config, list(detector.header["training"]["columns"])
+        detector = decide_as_configured(detector, config)
+        schema.check_fits_model(columns, detector.spec.trained, own.key)
+        check_columns(columns, detector.scorer.rule.by)
         chosen, names = detector.spec.trained, detector.scorer.names
     if label in names:
         raise SchemaError(
@@ -93,7 +98,10 @@ def evaluate(
         )
     _check_rows(frame, str(source))
     classes = labelled(frame, label, anomalous) if label is not None else None
-    sample = draw_sample(frame, own, names, tasks)
+    gone = [name for name in hashed if name not in whole.columns]
+    hashed = [name for name in dict.fromkeys(hashed) if name not in gone]
+    more = [name for name in dict.fromkeys(names) if name not in hashed]
+    sample = draw_sample(whole, own, hashed, tasks, more)
     drawn = len(sample.training) + len(sample.calibration)
     if drawn < fit.SMALL:
         raise InputError(
@@ -102,8 +110,9 @@ def evaluate(
             f"{drawn:,} of {sample.normal_rows:,} normal rows",
             "Give a larger table." if sample.normal_rows < fit.SMALL else f"Set train.rows to {fit.SMALL} or more.",
         )
+    others = partial(_others, own=own, names=hashed, more=more, sample=sample)
     with watch(spark, "Drawing other rows", tasks):
-        rows = _by_label(classes, own, names, sample) if classes else _clean(frame, own, names, sample)
+        rows = _by_label(classes, others) if classes else _clean(frame, own, sample, source.where is not None, others)
     check_enough(int(np.count_nonzero(~rows.is_anomalous)), "normal")
     started = clock.monotonic()
     trained = detector or fit_sample(sample, chosen, config, progress)
@@ -112,7 +121,7 @@ def evaluate(
         log.info("There is no model yet: %s was trained for this, and is not kept", trained.scorer.name)
     subject = Subject(
         trained.scorer.name, str(source), rows.words, detector is None, seconds, config.train.seed, label,
-        tuple(_notes(trained, sample)),
+        tuple(_notes(trained, sample, gone)),
     )  # fmt: skip
     started = clock.monotonic()
     if classes:
@@ -155,21 +164,26 @@ class _Rows(NamedTuple):
     words: str
 
 
-def _clean(frame: DataFrame, own: Config, names: Sequence[str], sample: Sample) -> _Rows:
-    """Normal rows that are not in the sample; where the table has too few, those that the sample holds out."""
-    table, words = sample.calibration, "held-out rows of the training sample, by which the model is calibrated"
-    if sample.normal_rows > own.train.rows:
-        others = _drawn(where(frame, own.train.normal, "train.normal"), own, names, CLEAN, sample)
-        new = None if others is None else others.rows.filter(pa.array(~others.is_held_out))
-        if new is not None and len(new) >= min(ENOUGH, len(table)):
+def _clean(
+    frame: DataFrame, own: Config, sample: Sample, is_part: bool, draw: Callable[[DataFrame, int], Others | None]
+) -> _Rows:
+    """Normal rows that are not in the sample; where there are too few, those that it holds out. ``is_part``: the frame
+    is a part of the table that the sample is of.
+    """
+    table, words = sample.calibration, HELD_OUT
+    if is_part or sample.normal_rows > own.train.rows:
+        others = draw(where(frame, own.train.normal, "train.normal"), CLEAN)
+        held_out = others.rows.filter(pa.array(others.is_held_out)) if others else table.slice(0, 0)
+        new = others.rows.filter(pa.array(~others.is_held_out)) if others else held_out
+        table = held_out if is_part else table
+        if len(new) >= min(ENOUGH, max(len(table), 1)):
             table, words = new, "rows that are not in the training sample"
     return _Rows(table, np.zeros(len(table), dtype=bool), np.ones(len(table)), words)
 
 
-def _by_label(classes: Labelled, own: Config, names: Sequence[str], sample: Sample) -> _Rows:
+def _by_label(classes: Labelled, draw: Callable[[DataFrame, int], Others | None]) -> _Rows:
     """Rows of both classes that are not in the training sample, or held out of it."""
-    parts = [_drawn(frame, own, names, most, sample)
-             for frame, most in zip(classes, (NORMAL, ANOMALOUS), strict=True)]  # fmt: skip
+    parts = [draw(frame, most) for frame, most in zip(classes, (NORMAL, ANOMALOUS), strict=True)]
     found = [part for part in parts if part is not None]
     check_enough(len(parts[1].rows) if parts[1] else 0, "anomalous", 1)
     held_out = sum(int(part.is_held_out.sum()) for part in found)
@@ -184,9 +198,12 @@ def _by_label(classes: Labelled, own: Config, names: Sequence[str], sample: Samp
     )
 
 
-def _drawn(frame: DataFrame, own: Config, names: Sequence[str], most: int, sample: Sample) -> Others | None:
+def _others(
+    frame: DataFrame, most: int, own: Config, names: Sequence[str], more: Sequence[str], sample: Sample
+) -> Others | None:
+    """Rows that were not trained on; None where there is none."""
     try:
-        return draw_others(frame, own.key, list(dict.fromkeys(names)), most, own.train.seed, sample)
+        return draw_others(frame, own.key, names, most, own.train.seed, sample, more)
     except frames.READ_ERRORS as error:
         raise SourceError(
             "The rows to evaluate on could not be read.",
@@ -205,14 +222,16 @@ def _check_rows(frame: DataFrame, place: str) -> None:
         raise NothingToScore("There is no row to evaluate on.", found=f"no row in {place}")
 
 
-def _notes(detector: Detector, sample: Sample) -> list[str]:
+def _notes(detector: Detector, sample: Sample, gone: Sequence[str]) -> Iterator[str]:
     """What makes figures less sure: a model of which it is not known for certain what it was trained on."""
     before = detector.header["training"].get("source_rows")
+    perhaps = "rows that it was trained on may be among those looked at"
     if before is None:
-        return ["The model was not trained by a job: rows that it was trained on may be among those looked at"]
-    if before != sample.normal_rows:
-        return [
+        yield f"The model was not trained by a job: {perhaps}"
+    elif before != sample.normal_rows:
+        yield (
             f"The table had {before:,} normal rows when the model was trained, and has {sample.normal_rows:,} now: "
-            "rows that it was trained on may be among those looked at"
-        ]
-    return []
+            f"{perhaps}"
+        )
+    if gone:
+        yield f"The table had a column {', '.join(gone)} when the model was trained: {perhaps}"

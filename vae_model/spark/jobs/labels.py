@@ -98,5 +98,6 @@ def _plain(text: str) -> str | float:
     if text.lower() in ("true", "false"):
         return text.lower()
     with suppress(ValueError):
-        return float(text)
+        if (number := float(text)) == number:  # "nan" is a text like any other
+            return number
     return text

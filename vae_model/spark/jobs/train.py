@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -63,14 +63,18 @@ def _train(
     return detector, pa.concat_tables(parts) if sum(map(len, parts)) < fit.SMALL else sample.calibration
 
 
-def draw_sample(frame: DataFrame, config: Config, names: Iterable[str], tasks: Tasks | None = None) -> Sample:
-    """Some columns of a sample of the normal rows. Raises SourceError, and TrainingError where they are too few."""
+def draw_sample(
+    frame: DataFrame, config: Config, names: Iterable[str], tasks: Tasks | None = None, more: Sequence[str] = ()
+) -> Sample:
+    """Some columns of a sample of the normal rows, and ``more`` that have no say in which rows these are. Raises
+    SourceError, and TrainingError where they are too few.
+    """
     normal = where(frame, config.train.normal, "train.normal")
     settings, started = config.train, time.monotonic()
     own = list(dict.fromkeys(names))
     try:
         with watch(frame.sparkSession, "Sampling", tasks):
-            sample = sampling.draw(normal, config.key, own, settings.rows, settings.calibration, settings.seed)
+            sample = sampling.draw(normal, config.key, own, settings.rows, settings.calibration, settings.seed, more)
     except frames.READ_ERRORS as error:
         raise SourceError(
             "The training sample could not be read.",

@@ -66,22 +66,29 @@ class Others:
 
 
 def draw(
-    frame: DataFrame, key: Sequence[str], features: Sequence[str], rows: int, calibration: float, seed: int
+    frame: DataFrame,
+    key: Sequence[str],
+    features: Sequence[str],
+    rows: int,
+    calibration: float,
+    seed: int,
+    more: Sequence[str] = (),
 ) -> Sample:
-    """Draw at most ``rows`` rows of ``frame`` by hash and keep the share ``calibration`` of them apart.
+    """Draw at most ``rows`` rows of ``frame`` by hash and keep the share ``calibration`` of them apart. The columns
+    ``more`` come with the features, and have no say in which rows are drawn.
 
     Never brings more than twice ``rows`` rows to the driver at once, as a rule ``rows`` + 5 sqrt(rows), and reads only
     key and feature columns. Warns where the drawn rows show that the key does not identify a row.
     """
     total = frame.count()
-    draws = _Draws(frame, key, features, rows, _share(rows, total), seed)
+    draws = _Draws(frame, key, features, rows, _share(rows, total), seed, more)
     first, table = draws.whole(total)
     if key:
         _warn_of_repeats(key, first if _distinct(first, _KEY) < len(first) else table)
     training, held_out = _split(table, rows, calibration)
     return Sample(
-        _named(training, features),
-        _named(held_out, features),
+        draws.named(training),
+        draws.named(held_out),
         total,
         training.column(_ROW).to_numpy(),
         held_out.column(_ROW).to_numpy(),
@@ -89,22 +96,29 @@ def draw(
 
 
 def draw_others(
-    frame: DataFrame, key: Sequence[str], features: Sequence[str], rows: int, seed: int, sample: Sample
+    frame: DataFrame,
+    key: Sequence[str],
+    features: Sequence[str],
+    rows: int,
+    seed: int,
+    sample: Sample,
+    more: Sequence[str] = (),
 ) -> Others | None:
     """Draw at most ``rows`` rows of ``frame`` that a sample did not train on; None where there is no such row.
 
-    ``key``, ``features`` and ``seed`` are those of the sample. Its rows have the lowest hashes, so these are drawn from
-    the highest on: the sample is met only where the table has hardly more rows.
+    ``key``, ``features`` and ``seed`` are those of the sample; the columns ``more`` come with the features. The
+    sample's rows have the lowest hashes, so these are drawn from the highest on: the sample is met only where the table
+    has hardly more rows.
     """
     total = frame.count()
-    draws = _Draws(frame, key, features, rows, _share(rows, total), seed, from_the_end=True)
+    draws = _Draws(frame, key, features, rows, _share(rows, total), seed, more, from_the_end=True)
     _, table = draws.whole(total)
     table = table.take(pc.sort_indices(table, [(_CHOICE, "ascending"), (_ROW, "ascending")])).slice(0, rows)
     table = table.filter(pa.array(~np.isin(table.column(_ROW).to_numpy(), sample.training_hashes)))
     if not len(table):
         return None
     is_held_out = np.isin(table.column(_ROW).to_numpy(), sample.calibration_hashes)
-    return Others(_named(table, features), is_held_out, total / len(table))
+    return Others(draws.named(table), is_held_out, total / len(table))
 
 
 def look(frame: DataFrame, key: Sequence[str], features: Sequence[str], rows: int, seed: int) -> tuple[pa.Table, int]:
@@ -112,13 +126,9 @@ def look(frame: DataFrame, key: Sequence[str], features: Sequence[str], rows: in
     feature columns.
     """
     total = frame.count()
-    _, table = _Draws(frame, key, features, rows, _share(rows, total), seed).whole(total, LOOK_COPIES)
-    return _named(table, features), total
-
-
-def _named(table: pa.Table, features: Sequence[str]) -> pa.Table:
-    """The feature columns of a draw, by their names."""
-    return table.select(list(map(str, range(len(features))))).rename_columns(list(features))
+    draws = _Draws(frame, key, features, rows, _share(rows, total), seed)
+    _, table = draws.whole(total, LOOK_COPIES)
+    return draws.named(table), total
 
 
 def _share(rows: int, total: int) -> float:
@@ -136,8 +146,19 @@ class _Draws:
     rows: int
     share: float
     seed: int
+    more: Sequence[str] = ()
+    """Columns that come with the features, and have no say in which rows are drawn."""
     from_the_end: bool = False
     """Whether the rows of the highest hashes are chosen instead of the lowest."""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that a draw brings."""
+        return [*self.features, *self.more]
+
+    def named(self, table: pa.Table) -> pa.Table:
+        """These columns of a draw, by their names."""
+        return table.select(list(map(str, range(len(self.names))))).rename_columns(self.names)
 
     def whole(self, total: int, copies: int = COPIES) -> tuple[pa.Table, pa.Table]:
         """The rows drawn by the hash of the key, and those of the first way that gives as many as it should."""
@@ -163,7 +184,7 @@ class _Draws:
 
         Shuffles every different row once: for tables of which most rows have equals.
         """
-        names = [*map(str, range(len(self.features))), _KEY]
+        names = [*map(str, range(len(self.names))), _KEY]
         rows = self.frame.select(*self._carried(), self._key(), self._row())
         counted = rows.groupBy(_ROW).agg(*(F.first(column(name)).alias(name) for name in names),
                                          F.count(F.lit(1)).alias(_COPIES))  # fmt: skip
@@ -182,11 +203,11 @@ class _Draws:
         return to_arrow(frame.limit(2 * self.rows))
 
     def _carried(self) -> list[Column]:
-        """The features, each by its number; of text no more than says whether it is too long for a category."""
+        """The columns, each by its number; of text no more than says whether it is too long for a category."""
         types = dict(self.frame.dtypes)
         values = [
             F.substring(column(name), 1, MAX_BYTES + 1) if types.get(name) == "string" else column(name)
-            for name in self.features
+            for name in self.names
         ]
         return [value.alias(str(number)) for number, value in enumerate(values)]
 
