@@ -116,6 +116,9 @@ class Reporter:
             return
         if record.status == "succeeded" and record.command != "train":
             self._scored(record, summary)
+        elif record.status == "gated":
+            for line in drift.lines(record):
+                self.line(line)
         if is_told:
             self.line(f"Report: {self._page}")
 

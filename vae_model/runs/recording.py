@@ -10,6 +10,7 @@ from typing import Any
 
 from vae_model.errors import ConfigError, JobError
 from vae_model.places import marks
+from vae_model.runs.identity import derived_id
 from vae_model.runs.ledger import Ledger
 from vae_model.runs.record import RunRecord, Status
 
@@ -23,6 +24,8 @@ class Recording:
         self.record = record
         self._ledger = ledger
         self.has_begun = False
+        self._done: RunRecord | None = None
+        """What a run of the same id has done before that went well: its rows are there."""
         self._over = threading.Event()
         self._heart: threading.Thread | None = None
 
@@ -41,6 +44,7 @@ class Recording:
             before = ledger.find(self.record.run_id, self.record.trains)
             if before is not None:
                 self._check(before)
+                self._done = before if before.status == "succeeded" else None
             ledger.put(self.record)
         self.has_begun = True
         if ledger is not None and ledger.beats is not None:
@@ -55,6 +59,8 @@ class Recording:
         if self._heart is not None:
             self._heart.join()
         self.record = self.record.ending(status, message)
+        if self._done is not None and status != "succeeded":
+            self._put_back(self._done)
         if recorded and self._ledger is not None:
             try:
                 before = None if self.has_begun else self._ledger.find(self.record.run_id, self.record.trains)
@@ -63,6 +69,26 @@ class Recording:
             except Exception as error:  # what the run did is done
                 log.warning("The record of the run %s could not be written: %s", self.record.run_id, error)
         return self.record
+
+    @property
+    def id_if_refused(self) -> str:
+        """The id under which a run is recorded that comes to nothing: one of its own where an earlier try went well.
+
+        The rows of that try stay.
+        """
+        if self._done is None:
+            return self.record.run_id
+        return derived_id(self.record.name, [self.record.run_id, self.record.started.isoformat()])
+
+    def _put_back(self, done: RunRecord) -> None:
+        """The record of the earlier try, in the place of this one's, which is of another id from now on."""
+        self.record = replace(self.record, run_id=self.id_if_refused)
+        log.info("The run %s went well before: its record stays; this try is %s", done.run_id, self.record.run_id)
+        try:
+            if self._ledger is not None:
+                self._ledger.put(replace(done, heartbeat=self.record.heartbeat))
+        except Exception as error:  # what the run did is done
+            log.warning("The record of the run %s could not be written: %s", done.run_id, error)
 
     def _check(self, before: RunRecord) -> None:
         where = (

@@ -69,7 +69,9 @@ def test_rows_are_told_from_those_of_training_whatever_decides_now(engine, path,
     detector = run_train(engine, job(str(tmp_path / "bare"), tmp_path, **bare, decision={"by": ["colour"]}))
     assert "nothing" in detector.spec.unused
     found, _ = evaluate(engine, job(str(tmp_path / "bare"), tmp_path, **bare))
-    assert found.subject.held_out == "rows that are not in the training sample" and "trained on" not in str(found.subject.notes)
+    assert found.subject.held_out == "rows that are not in the training sample" and "trained on" not in str(
+        found.subject.notes
+    )
     assert found.rows["clean"] == 500
 
 

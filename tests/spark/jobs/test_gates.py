@@ -9,12 +9,14 @@ import pytest
 from tests.spark.conftest import mixed_rows
 from tests.spark.jobs.test_drift import stored
 from tests.spark.jobs.test_jobs import job
-from vae_model.errors import GateClosed, OutputError
+from vae_model import Detector
+from vae_model.errors import GateClosed, NothingToScore, OutputError
 from vae_model.places import files
 from vae_model.runs.ledger import Folder
 from vae_model.scoring.scorer import Scorer
 from vae_model.spark import run
 from vae_model.spark.frames import to_arrow
+from vae_model.spark.jobs import run as module
 from vae_model.spark.jobs.validate import validate
 from vae_model.spark.sinks.delta import Delta
 from vae_model.spark.sinks.reading import existing, read_output
@@ -209,17 +211,63 @@ def test_rejected_rows_that_cannot_be_kept_leave_the_gate_closed(engine, configu
     assert Folder(config.output.path + "_runs").find("a run").rejected is None
 
 
-def test_no_rows_are_gated_by_their_number(engine, configured):
-    """A run that may be empty is not, where it is to have some rows."""
-    output = {"allow_empty": True}
+@pytest.mark.parametrize("place", ["mixed.vae", "versions/"])
+@pytest.mark.parametrize(("format_", "gate"), [("delta", "max_anomaly_rate"), ("parquet", "max_anomaly_rate"),
+                                               ("parquet", "min_rows")])  # fmt: skip
+def test_a_model_whose_rows_are_not_published_is_not_in_use(on_sail, configured, tmp_path, format_, gate, place):
+    """A run that trains leaves the model as it was, too, until its rows may be published."""
+    path = str(tmp_path / "models" / place)
+
+    def go(steps, **gates):
+        model = {"path": path, "hidden": [8], "steps": steps}
+        return on_sail(lambda spark: run(spark, configured(format_=format_, gates=gates, model=model)))
+
+    first = go(20, **OPEN)
+    assert Detector.load(path).scorer.name == first.model
+    with pytest.raises(GateClosed):
+        go(30, **{gate: {"min_rows": 10_000, "max_anomaly_rate": 1e-9}[gate]})
+    assert Detector.load(path).scorer.name == first.model
+    second = go(30, **{gate: OPEN[gate]})
+    assert Detector.load(path).scorer.name == second.model != first.model
+
+
+def test_a_run_that_is_done_keeps_its_record(on_sail, configured, tmp_path):
+    """Tried again with a gate that closes it is another run: its rows are there, and its record says so."""
+    done = on_sail(lambda spark: run(spark, configured(), train=False))
+    kept = {"path": str(tmp_path / "rejected")}
+    again = configured(gates={"max_anomaly_rate": 1e-9, "keep_rejected": kept})
+    with pytest.raises(GateClosed):
+        on_sail(lambda spark: run(spark, again, train=False))
+    records = Folder(again.output.path + "_runs").records()
+    assert {one.run_id for one in records} > {done.run_id}
+    assert {one.status: one.run_id == done.run_id for one in records} == {"succeeded": True, "gated": False}
+    (gated,) = (one for one in records if one.status == "gated")
+    rejected = on_sail(lambda spark: to_arrow(read_output(spark, again.rejected_output).select("anomaly_run")))
+    assert set(rejected.column(0).to_pylist()) == {gated.run_id}
+
+
+def test_too_few_rows_are_told_before_any_training(on_sail, configured, monkeypatch):
+    """Where there is nothing to keep of them."""
+    monkeypatch.setattr(module, "train_for", None)
+    with pytest.raises(GateClosed, match="min_rows"):
+        on_sail(lambda spark: run(spark, configured(gates={"min_rows": 10_000})))
+
+
+@pytest.mark.parametrize("allow_empty", [True, False])
+def test_no_rows_are_gated_by_their_number(engine, configured, allow_empty):
+    """A run of no rows is not done, nor skipped, where it is to have some."""
+    output = {"allow_empty": allow_empty}
     for gates, closes in (({"min_rows": 1}, True), ({"max_anomaly_rate": 0.1, "max_drift": 0.1}, False)):
         config = configured(gates=gates, output=output)
         config = config.model_copy(update={"source": config.source.model_copy(update={"where": "id < 0"})})
         if closes:
             with pytest.raises(GateClosed, match="0 rows"):
                 run(engine, config, "a run", train=False)
-        else:
+        elif allow_empty:
             assert run(engine, config, "a run", train=False).rows_read == 0
+        else:
+            with pytest.raises(NothingToScore):
+                run(engine, config, "a run", train=False)
 
 
 def test_validate_tells_the_gates(engine, configured, tmp_path):

@@ -36,6 +36,14 @@ class Compared(NamedTuple):
     stages: list[Stage]
 
 
+def count(rows: DataFrame, config: Config) -> int | None:
+    """How many rows a run has; None where no gate asks for it. Raises SourceError."""
+    try:
+        return rows.count() if config.gates.min_rows is not None else None
+    except frames.READ_ERRORS as error:
+        raise _unread(error) from error
+
+
 def compare(rows: DataFrame, config: Config, detector: Detector, tasks: Tasks | None = None) -> Compared:
     """Count the rows of a run and hold some of them against the model's sample, as far as the config asks for it.
 
@@ -44,18 +52,14 @@ def compare(rows: DataFrame, config: Config, detector: Detector, tasks: Tasks | 
     SchemaError where one of them cannot be scored.
     """
     started = time.monotonic()
+    if not config.drift.rows:
+        return Compared(count(rows, config), None, [])
     try:
-        if not config.drift.rows:
-            return Compared(rows.count() if config.gates.min_rows is not None else None, None, [])
         with watch(rows.sparkSession, "Comparing", tasks):
             sample, total = sampling.look(rows, config.key, detector.spec.names, config.drift.rows, SEED)
     except frames.READ_ERRORS as error:
         if config.gates.limits.keys() - {"max_anomaly_rate", "max_unscored"}:
-            raise SourceError(
-                "The rows could not be read to hold them against the gates.",
-                found=frames.reason(error),
-                transient=frames.is_transient(error),
-            ) from error
+            raise _unread(error) from error
         log.warning("Drift is not known: the rows could not be compared: %s", frames.reason(error))
         return Compared(None, None, [])
     if not len(sample):
@@ -68,3 +72,11 @@ def compare(rows: DataFrame, config: Config, detector: Detector, tasks: Tasks | 
             error.problem, error.expected, error.found, " ".join(filter(None, [error.hint, where]))
         ) from error
     return Compared(total, Comparison.of(detector.reference, counts), [log_stage("drift", len(sample), started)])
+
+
+def _unread(error: Exception) -> SourceError:
+    return SourceError(
+        "The rows could not be read to hold them against the gates.",
+        found=frames.reason(error),
+        transient=frames.is_transient(error),
+    )

@@ -63,7 +63,8 @@ def prepare(
     """
     source, output = config.for_scoring()
     if mending:
-        sink.mend(output)
+        for place in filter(None, [output, config.rejected_output]):
+            sink.mend(place)
         if source.incremental:
             sink.undo(spark, output)
     before = last(spark, output) if source.incremental else None
@@ -105,7 +106,8 @@ def prepare(
         raise SourceError(
             f"The source {source} cannot be read.", found=frames.reason(error), transient=frames.is_transient(error)
         ) from error
-    if empty and (found is not None or not output.allow_empty):
+    is_counted = found is None and config.gates.min_rows is not None  # the gate is to answer
+    if empty and not is_counted and (found is not None or not output.allow_empty):
         raise NothingToScore("There is no row to score.", found=_nothing(source, found))
     if found is None or before is None:
         return Prepared(rows, version, source.where, slice_)

@@ -23,12 +23,12 @@ from vae_model.runs.recording import Recording
 from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.jobs import alerts
-from vae_model.spark.jobs.drift import Compared, compare
+from vae_model.spark.jobs.drift import Compared, compare, count
 from vae_model.spark.jobs.gating import Gating
 from vae_model.spark.jobs.last import is_done, last
 from vae_model.spark.jobs.prepare import prepare
 from vae_model.spark.jobs.score import Scored, decide_as_configured, read_back, score_prepared
-from vae_model.spark.jobs.train import run_train
+from vae_model.spark.jobs.train import Trained, train_for
 from vae_model.spark.sinks.runs_table import ledger
 from vae_model.spark.sinks.summary import Summary
 from vae_model.spark.source.table import listed
@@ -127,18 +127,24 @@ def _do(state: _Run, spark: SparkSession, config: Config, chosen: Detector | Non
     state.note(slice=config.for_scoring().source.where)  # what comes to nothing was of a slice too
     prepared = prepare(spark, config, chosen, full=full)  # nothing may fail after minutes of training
     state.note(source_version=prepared.version, slice=prepared.slice)
+    if train and config.rejected_output is None:
+        gating = Gating(config, state.record.run_id)
+        gating.closed = before_scoring(config.gates, count(prepared.rows, config), None)
+        gating.refuse(config.for_scoring().output)
     trained = state.train(spark, config) if train else None
-    detector = decide_as_configured(chosen or cast(Detector, trained), config)
+    detector = decide_as_configured(chosen or cast(Trained, trained).detector, config)
     if chosen is None and config.for_scoring().source.incremental:  # what is new may be everything, by another model
         prepared = prepare(spark, config, detector, mending=False, full=full)
         state.note(source_version=prepared.version, slice=prepared.slice)
     state.begin_by(detector)
-    gating = Gating(config)
+    gating = Gating(config, state.id_if_refused, trained.adopt if trained else None)
     try:
         with state.listener.progress() as display:
             compared = compare(prepared.rows, config, detector, display.tasks)
             state.compared(compared)
             gating.closed = before_scoring(config.gates, compared.rows, compared.comparison)
+            if not (gating.closed or config.gates.needs_scores):
+                gating.let_pass()
             scored = score_prepared(prepared, config, detector, state.record.run_id, display.tasks, gating)
     except GateClosed:
         state.rejected(gating)
@@ -154,7 +160,7 @@ def run_training(
         source, _ = config.for_training()
         state.note(source_version=source_version(spark, source, listed(spark, source)), slice=config.train.normal)
         state.begin()
-        state.train(spark, config)
+        state.train(spark, config).adopt()
     return state.record
 
 
@@ -177,19 +183,23 @@ class _Run(Recording):
         self._by(detector)
         self.begin()
 
-    def train(self, spark: SparkSession, config: Config) -> Detector:
-        """Train. A run without an id of its own begins when its model is known, which is a part of what it is."""
+    def train(self, spark: SparkSession, config: Config) -> Trained:
+        """Train; what was trained is not in use yet.
+
+        A run without an id of its own begins when its model is known, which is a part of what it is.
+        """
         if self.record.run_id:
             self.begin()
         started = time.monotonic()
         with self.listener.progress() as display:
-            detector = run_train(spark, config, display.step, display.tasks)
+            found = train_for(spark, config, display.step, display.tasks)
+        detector = found.detector
         rows = detector.header["training"]["rows"]
         self._by(detector)
         self._deciding(detector.calibration, detector.alerts)
         self.note(stages=[*self.record.stages, Stage("training", round(time.monotonic() - started, 2), rows)])
         self.listener.trained(detector)
-        return detector
+        return found
 
     def compared(self, found: Compared) -> None:
         """The rows were held against those that the model learnt from."""
@@ -202,9 +212,7 @@ class _Run(Recording):
     def rejected(self, gating: Gating) -> None:
         """The rows are not published."""
         self.note(rejected=gating.rejected)
-        if gating.counts is not None:
-            rows, scored, anomalies = gating.counts
-            self.note(rows_read=rows, rows_scored=scored, anomalies=anomalies)
+        self.counted(gating.summary)
 
     def scored(self, scored: Scored) -> None:
         """The rows are written."""

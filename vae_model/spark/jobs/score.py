@@ -87,7 +87,7 @@ def score_prepared(
     Where another run's commit comes between, all of it is done again, a few times. Raises JobError; GateClosed where a
     gate is closed, which is asked before the rows are published, and before they are scored where that is possible.
     """
-    gating = gating or Gating(config)
+    gating = gating or Gating(config, run_id)
     source, output = config.for_scoring()
     rows = spread(prepared.rows, source.partitions)
     spark = rows.sparkSession
@@ -96,7 +96,7 @@ def score_prepared(
     keys = rows.select(*map(frames.column, config.key)) if config.key else None
     writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone, keys, prepared.after)
     if gating.closed and config.rejected_output is None:
-        gating.reject(None, writing)
+        gating.refuse(output)
     if writing.mode != "replace" and gating.closed is None:  # else they would go the moment that they are there
         alerts.make_up(spark, config, detector, run_id)
     peak = engine_of(spark).peak_memory(spark)
@@ -106,7 +106,7 @@ def score_prepared(
     if gating.closed:
         with watch(spark, "Scoring", tasks):
             gating.reject(scored, writing)
-    writing = replace(writing, gate=gating.hook(writing))
+    writing = replace(writing, gate=gating.hook(writing, detector.scorer))
     try:
         with ExitStack() as stack:
             with watch(spark, "Scoring", tasks), transport.as_rows(spark):

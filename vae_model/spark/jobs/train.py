@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -119,30 +120,51 @@ def fit_sample(
     return detector
 
 
+class Trained(NamedTuple):
+    """A model that has been trained, and what takes it into use."""
+
+    detector: Detector
+    adopt: Callable[[], None]
+    """Raises OutputError where the model cannot be written."""
+
+
 def run_train(
     spark: SparkSession,
     config: Config,
     progress: Callable[[TrainingProgress], None] | None = None,
     tasks: Tasks | None = None,
 ) -> Detector:
-    """The training job: source to model file, or to a new version in a folder of them.
+    """The training job: source to model file, or to a new version in a folder of them, in use from now on.
 
     Raises GateClosed where the version is there, but ``train.accept_if`` keeps the current one in use.
     """
+    detector, adopt = train_for(spark, config, progress, tasks)
+    adopt()
+    return detector
+
+
+def train_for(
+    spark: SparkSession,
+    config: Config,
+    progress: Callable[[TrainingProgress], None] | None = None,
+    tasks: Tasks | None = None,
+) -> Trained:
+    """Train as ``run_train`` does, and take the model into use later. In a folder of versions it is there by now."""
     source, model_path = config.for_training()
     kept = versions.place(model_path, config.model.version)
     frame = open_source(spark, source)
     if kept is None:
         files.check_writable(model_path)
-        detector = train(frame, config, progress, tasks)
-        detector.save(model_path)
-        log.info("Model: %s in %s", detector.scorer.name, model_path)
-        return detector
+        return Trained(detector := train(frame, config, progress, tasks), partial(_save, detector, model_path))
     kept.check_writable()
     current = _current(kept, config)
     detector, held_out = _train(frame, config, progress, tasks)
-    _adopt(kept, detector, current, held_out, config)
-    return detector
+    return Trained(detector, _added(kept, detector, current, held_out, config))
+
+
+def _save(detector: Detector, path: str) -> None:
+    detector.save(path)
+    log.info("Model: %s in %s", detector.scorer.name, path)
 
 
 def _current(kept: Versions, config: Config) -> Detector | None:
@@ -163,8 +185,10 @@ def _current(kept: Versions, config: Config) -> Detector | None:
         return current.with_decision(config.decision.model_copy(update={"by": []}))
 
 
-def _adopt(kept: Versions, detector: Detector, current: Detector | None, held_out: pa.Table, config: Config) -> None:
-    """Add a model to the versions and take it into use, unless it is refused. Raises GateClosed."""
+def _added(
+    kept: Versions, detector: Detector, current: Detector | None, held_out: pa.Table, config: Config
+) -> Callable[[], None]:
+    """Add a model to the versions; what takes it into use. Raises GateClosed where it is refused."""
     limits, digest = config.train.accept_if, detector.header["sha256"]
     version = kept.add(detector.to_bytes(), digest)
     if current is None:
@@ -180,7 +204,11 @@ def _adopt(kept: Versions, detector: Detector, current: Detector | None, held_ou
                 f"`vae-anomaly models --config FILE --promote {version.digits}`.",
             ).at(refusal.gate, refusal.limit, refusal.number)
         why = f"trained, {compared.describe()}"
-    kept.promote(version, digest, why)
-    log.info("Model: %s, version %s in %s: %s", detector.scorer.name, version.file, kept.folder, why)
-    for old in kept.prune(config.model.keep, config.model.version):
-        log.info("Removed version %s: model.keep is %d", old.file, config.model.keep)
+
+    def adopt() -> None:
+        kept.promote(version, digest, why)
+        log.info("Model: %s, version %s in %s: %s", detector.scorer.name, version.file, kept.folder, why)
+        for old in kept.prune(config.model.keep, config.model.version):
+            log.info("Removed version %s: model.keep is %d", old.file, config.model.keep)
+
+    return adopt

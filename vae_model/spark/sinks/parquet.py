@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vae_model.config.tables import Output
-from vae_model.errors import OutputError
+from vae_model.errors import GateClosed, OutputError
 from vae_model.places import files, identifiers, marks, merge, staging, swap
 from vae_model.places.merge import Order
 from vae_model.places.staging import STAMP
@@ -79,7 +79,12 @@ class Parquet:
                 fs, inner = files.locate(location(spark, output))
                 fs.makedirs(inner, exist_ok=True)  # Sail makes no folder of no rows
                 there = frame
-            _folder(aligned(frame, there.schema), _folder_of_table(spark, output), writing)
+            try:
+                _folder(aligned(frame, there.schema), _folder_of_table(spark, output), writing)
+            except GateClosed:
+                if there is frame:  # the table was made for them
+                    spark.sql(f"DROP TABLE IF EXISTS {identifiers.table(output.table)}")
+                raise
             with suppress(*ENGINE_ERRORS):  # Sail, which lists the files anew for each query, has no such command
                 spark.catalog.refreshTable(identifiers.table(output.table))
 
