@@ -144,14 +144,15 @@ def heading_anchors(page):
 
 @each_page
 def test_links_lead_somewhere(page):
-    """A relative link leads to a file, and to a heading in it. Where the project has a public address, the README's
+    """A relative link leads to a file, and to a heading in it; a picture is there. Where the project has a public address, the README's
     links are whole ones under it: the package index shows the README alone.
     """
     address = PROJECT.get("urls", {}).get("Source")
-    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    links = [*re.findall(r"\]\(([^)\s]+)\)", text), *re.findall(r'<img [^>]*\bsrc="([^"]+)"', text)]
     if page == README and address:
         assert {link for link in links if not link.startswith("https://")} == set()
-        links = [link.removeprefix(f"{address}/blob/main/") for link in links]
+        links = [re.sub(rf"^{re.escape(address)}/(blob|raw)/main/", "", link) for link in links]
     for link in links:
         if link.startswith("https://"):
             continue
@@ -222,13 +223,16 @@ def test_all_environment_variables_are_listed():
 
 @pytest.mark.slow
 def test_the_walk_over_an_own_table(here, capsys):
-    """`init`, `validate`, `run` and `inspect`, as the README has them, end well; the 1,048 mph wind is first."""
+    """`init`, `validate`, `run` and `inspect`, as the README has them, end well; the 1,048 mph wind is first, and `runs`
+    has the run.
+    """
     for line in blocks(README, "sh", "vae-anomaly init")[0].splitlines():
         script, *arguments = shlex.split(line)
         assert script == "vae-anomaly"
         assert guarded(lambda given=arguments: app(given)) == 0, capsys.readouterr()
     out = capsys.readouterr().out
     assert "wind_speed 1048.36 (" in out.split("share of the score")[1].strip().splitlines()[0]
+    assert re.search(r"weather-[0-9a-f]{16} +run +succeeded", out.rpartition("started (UTC)")[2])
 
 
 def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys):

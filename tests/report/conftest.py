@@ -32,7 +32,8 @@ class Page(HTMLParser):
             self._section = dict(attrs)["id"]
 
     def handle_data(self, data):
-        """Note text."""
+        """Note text; that a space is not to be broken at matters to the eye alone."""
+        data = data.replace("\N{NO-BREAK SPACE}", " ")
         self.text += data
         self.by_section[self._section] = self.by_section.get(self._section, "") + data
 

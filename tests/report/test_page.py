@@ -140,6 +140,32 @@ def test_an_evaluation_is_told(facts):
 
 
 @pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"rate": 5e-324}, None),
+        ({"rate": float("nan")}, "evaluation.rate: Input should be a finite number"),
+        ({"rate": float("inf")}, "evaluation.rate: Input should be a finite number"),
+        ({"rate": 0}, "evaluation.rate: Input should be greater than 0"),
+        ({"decided": {"false_alarms": 0, "recall": {"value": 7.5, "low": 0, "high": 1}}}, "decided.recall.value"),
+        ({"decided": {"false_alarms": -1, "recall": {"value": 1, "low": 0, "high": 1}}}, "decided.false_alarms"),
+        (
+            {"decided": EVALUATION["evaluation"]["decided"] | {"by_kind": [{"name": "a", "rows": -1, "recall": 1}]}},
+            "rows",
+        ),
+    ],
+)
+def test_figures_that_cannot_be_are_refused(facts, changes, found):
+    """Where they can, however odd, the page has them."""
+    data = json.dumps({"evaluation": EVALUATION["evaluation"] | changes}).encode()
+    if found is None:
+        assert "recall at 4.9e-322 %" in told(replace(facts, evaluation=read(data, "e.json")))["evaluation"]
+        return
+    with pytest.raises(ConfigError, match="is no evaluation") as error:
+        read(data, "e.json")
+    assert found in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("data", "found"),
     [
         (b"", "no JSON"),

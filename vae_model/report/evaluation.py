@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vae_model.errors import ConfigError
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class _Part(BaseModel):
     """Part of the document; what later versions add is passed over."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Figure(_Part):
     """A figure with its interval."""
 
-    value: float
-    low: float
-    high: float
+    value: Share
+    low: Share
+    high: Share
 
 
 class Standing(_Part):
@@ -36,18 +42,18 @@ class Kind(_Part):
     """What the model's own decision finds of the errors of a kind, or in a column."""
 
     name: str
-    rows: int
-    recall: float
-    first_reason: float | None = None
+    rows: Count
+    recall: Share
+    first_reason: Share | None = None
 
 
 class Decided(_Part):
     """What the model's own decision does."""
 
-    false_alarms: float
+    false_alarms: Share
     recall: Figure
     precision: Figure | None = None
-    first_reason: float | None = None
+    first_reason: Share | None = None
     by_kind: list[Kind] = []
     by_column: list[Kind] = []
 
@@ -61,7 +67,7 @@ class Evaluated(_Part):
     label: str | None = None
     notes: list[str] = []
     verdict: str
-    rate: float
+    rate: Rate
     measure: str
     detectors: list[Standing]
     decided: Decided

@@ -4,25 +4,42 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from markupsafe import escape
+
 from vae_model.places import credentials
 from vae_model.printable import printable
 
-NAME, VALUE, SENTENCE, TEXT = 60, 90, 600, 16_000
-"""Letters of a column's name, of a value, of a sentence and of a text of several lines, at most."""
+NAME, VALUE, SENTENCE = 60, 90, 600
+"""Letters of a column's name, of a value and of a sentence, at most."""
+BYTES = 1.5
+"""Bytes that a letter of such a text may take on the page, on the average: a quotation mark takes five."""
+SPACE = "\N{NO-BREAK SPACE}"
 
 
 def short(text: object, most: int = VALUE) -> str:
     """A text from outside as it may be shown, on one line, without credentials; its end is cut off where it is long."""
     own = credentials.redact(str(text))
     shown = printable(own[: 2 * most])
-    return shown if len(shown) <= most and len(own) <= 2 * most else f"{shown[: most - 1]}…"
+    fits = _fitting(shown, most)
+    return shown if fits == len(shown) and len(own) <= 2 * most else f"{shown[: min(fits, most - 1)]}…"
 
 
-def lines(text: str, most: int = TEXT) -> str:
+def lines(text: str, most: int) -> str:
     """A text of several lines, each as it may be shown, without credentials."""
     text = credentials.redact(text)
-    shown = "\n".join(map(printable, text[:most].split("\n")))[:most]
-    return shown if len(text) <= most else f"{shown}\n…"
+    shown = "\n".join(map(printable, text[:most].split("\n")))
+    fits = _fitting(shown, most)
+    return shown if fits == len(shown) and len(text) <= most else f"{shown[:fits]}\n…"
+
+
+def _fitting(shown: str, most: int) -> int:
+    """So many letters of a text are no more than ``most``, and no more bytes on the page than these may take."""
+    room = BYTES * most
+    for place, letter in enumerate(shown[:most]):
+        room -= len(escape(letter).encode())
+        if room < 0:
+            return place
+    return min(len(shown), most)
 
 
 def count(number: int | None) -> str:
@@ -30,9 +47,14 @@ def count(number: int | None) -> str:
     return "not known" if number is None else f"{number:,}"
 
 
+def counted(number: int, what: str) -> str:
+    """A number of something, with the word for one of it."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def rows(number: int) -> str:
     """A number of rows, with the word."""
-    return f"{number:,} row{'' if number == 1 else 's'}"
+    return counted(number, "row")
 
 
 def percent(share: float | None) -> str:
@@ -40,10 +62,12 @@ def percent(share: float | None) -> str:
     if share is None:
         return "not known"
     if share == 0:
-        return "0 %"
-    if 0.99 < share < 1:
-        return f"{100 - float(f'{100 * (1 - share):.2g}'):.12g} %"
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.3g} %"
+        number = "0"
+    elif 0.99 < share < 1:
+        number = f"{100 - float(f'{100 * (1 - share):.2g}'):.12g}"
+    else:
+        number = f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.3g}"
+    return f"{number}{SPACE}%"
 
 
 def figure(number: float | None) -> str:
@@ -57,7 +81,7 @@ def figure(number: float | None) -> str:
 
 def one_in(rate: float | None) -> str:
     """A small share as people say it."""
-    return f"1 in {round(1 / rate):,}" if rate and rate <= 0.5 else percent(rate)
+    return f"1 in {round(1 / rate):,}" if rate and 1e-15 < rate <= 0.5 else percent(rate)
 
 
 def when(moment: datetime | None) -> str:
@@ -67,4 +91,4 @@ def when(moment: datetime | None) -> str:
 
 def of_two(then: float, now: float) -> str:
     """A share in the sample, and in the run."""
-    return f"{percent(then)} → {percent(now)}"
+    return f"{percent(then)}{SPACE}→ {percent(now)}"
