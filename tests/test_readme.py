@@ -144,8 +144,8 @@ def heading_anchors(page):
 
 @each_page
 def test_links_lead_somewhere(page):
-    """A relative link leads to a file, and to a heading in it; a picture is there. Where the project has a public address, the README's
-    links are whole ones under it: the package index shows the README alone.
+    """A relative link leads to a file, and to a heading in it; a picture is there. Where the project has a public
+    address, the README's links are whole ones under it: the package index shows the README alone.
     """
     address = PROJECT.get("urls", {}).get("Source")
     text = page.read_text(encoding="utf-8")
@@ -223,8 +223,8 @@ def test_all_environment_variables_are_listed():
 
 @pytest.mark.slow
 def test_the_walk_over_an_own_table(here, capsys):
-    """`init`, `validate`, `run` and `inspect`, as the README has them, end well; the 1,048 mph wind is first, and `runs`
-    has the run.
+    """`init`, `validate`, `run`, `inspect` and `runs`, as the README has them, end well; the 1,048 mph wind is first,
+    and the run is told.
     """
     for line in blocks(README, "sh", "vae-anomaly init")[0].splitlines():
         script, *arguments = shlex.split(line)

@@ -7,6 +7,7 @@ Its exit codes are those of ``errors``.
 from __future__ import annotations
 
 import io
+import os
 import shlex
 import signal
 import sys
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -25,6 +26,7 @@ from typer.core import TyperGroup
 
 from vae_model import __version__
 from vae_model.config.config import Config
+from vae_model.config.environment import BETWEEN, OURS
 from vae_model.config.load import load_config
 from vae_model.config.parameters import from_options
 from vae_model.console.logs import LogFormat
@@ -32,6 +34,9 @@ from vae_model.console.reporter import Reporter
 from vae_model.errors import ConfigError, VaeAnomalyError
 from vae_model.places import files
 from vae_model.printable import printable
+
+if TYPE_CHECKING:
+    from vae_model.runs.record import RunRecord
 
 
 class _Commands(TyperGroup):
@@ -121,6 +126,7 @@ def train(
     result: ResultOption = None, log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Train on the normal rows of the source and write the model file."""
+    _check_apart(config=config, result=result)
     run_job("train", config, set_, param, Reporter(log, result), run_id)
 
 
@@ -131,6 +137,7 @@ def score(
     log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Score the source with the model file and write the output."""
+    _check_apart(config=config, result=result, report=report)
     run_job("score", config, set_, param, Reporter(log, result, report), run_id, full)
 
 
@@ -141,6 +148,7 @@ def run(
     log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Train, then score."""
+    _check_apart(config=config, result=result, report=report)
     run_job("run", config, set_, param, Reporter(log, result, report), run_id, full)
 
 
@@ -260,6 +268,7 @@ def evaluate(
     log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Say what the model finds on the source: by a label, or of errors planted for it. Writes no rows."""
+    _check_apart(config=config, result=result)
     reporter = Reporter(log, result)
     with reporter.recording("evaluate", None):
         if not what_if and (time is not None or by):
@@ -299,6 +308,7 @@ def report(
     time: TimeOption = None, by: ByOption = [], log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Write a page that shows a run: one HTML file that needs nothing beside itself."""
+    _check_apart(config=config, evaluation=evaluation, output=output)
     reporter = Reporter(log, page=output)
     reporter.check_page()
     settings = load_config(config, set_, from_options(param))
@@ -331,6 +341,8 @@ def run_job(
     full: bool = False,
 ) -> None:
     """``train``, ``score`` or ``run``: everything that can be checked is checked before an engine starts."""
+    again = _again(job, config, overrides, parameters, full)
+    reporter.tell = partial(_bare_page, command=again)
     with reporter.recording(job, run_id):
         settings = load_config(config, overrides, from_options(parameters))
         needed = settings.for_training() if job == "train" else settings.for_run()[0]
@@ -343,7 +355,6 @@ def run_job(
             from vae_model.spark.jobs.report import report
             from vae_model.spark.jobs.run import run, run_training
 
-            again = _again(job, config, overrides, parameters)
             reporter.tell = lambda record: report(spark, settings, record=record, command=again)
             if job == "train":
                 run_training(spark, settings, run_id, reporter)
@@ -351,10 +362,37 @@ def run_job(
                 run(spark, settings, run_id, train=job == "run", full=full, listener=reporter, model=model)
 
 
-def _again(job: str, config: str, overrides: Sequence[str], parameters: Sequence[str]) -> str:
-    """The command that does a run again, for a shell."""
+def _again(
+    job: str, config: str, overrides: Sequence[str], parameters: Sequence[str], full: bool = False
+) -> str:  # fmt: skip
+    """The command that does a run again, for a shell; and which variables of the environment set keys of the config."""
     options = [("--set", one) for one in overrides] + [("--param", one) for one in parameters]
-    return shlex.join(["vae-anomaly", job, "--config", config, *(part for option in options for part in option)])
+    words = ["vae-anomaly", job, "--config", config, *(part for option in options for part in option)]
+    command = shlex.join([*words, *(["--full"] if full else [])])
+    variables = [printable(name) for name in sorted(os.environ) if name.startswith(OURS + BETWEEN)]
+    return f"# where these are set: {', '.join(variables)}\n{command}" if variables else command
+
+
+def _bare_page(record: RunRecord, command: str) -> str:
+    """The page of a run that has ended before its rows could be looked at."""
+    from vae_model.report.facts import Facts
+    from vae_model.report.page import page
+
+    return page(Facts(record, command=command))
+
+
+def _check_apart(**files_: str | None) -> None:
+    """Raise ConfigError where two options name one file, of which one would overwrite the other."""
+    seen: dict[str, str] = {}
+    for name, file in files_.items():
+        if file is None:
+            continue
+        place = file if "://" in file else os.path.realpath(file)
+        if place in seen:
+            raise ConfigError(
+                f"{seen[place]} and --{name} are one file: {file}.", "a file for each", hint=f"Choose another --{name}."
+            )
+        seen[place] = f"--{name}"
 
 
 def _session(settings: Config) -> Any:

@@ -3,16 +3,20 @@
 import json
 import re
 from dataclasses import replace
+from datetime import date, timedelta
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.report.conftest import Page, facts_of
+from vae_model import Config, Detector
 from vae_model.errors import ConfigError
 from vae_model.report.evaluation import read
-from vae_model.report.facts import Facts
+from vae_model.report.facts import HIGHEST, LOWEST, PER_DECADE, Blamed, Day, Facts, Reason, Segment, Top
 from vae_model.report.page import page
 from vae_model.report.sections import SECTIONS
-from vae_model.runs.record import RunRecord
+from vae_model.runs.record import RunRecord, Stage
 
 LIMIT = 200_000
 """Bytes of a page, at most."""
@@ -57,7 +61,7 @@ def test_every_section_is_there(facts):
     assert facts.model.calibration.describe() in text["run"]
     assert "asked for: 2 %" in text["rates"] and "found in this run: 4 %" in text["rates"]
     assert "2024-01-01" in text["time"] and "null" in text["time"]
-    assert "EWR, expected EWR." in text["alerts"] and "not flagged" in text["alerts"]
+    assert "EWR, expected EWR." in text["alerts"] and "p is the share of held-out" in text["alerts"]
     assert "unseen_category" in text["quality"] and "PSI" in text["drift"] and "0 % → 100 %" in text["drift"]
     assert "held-out rows that calibrate it400" in text["training"] and facts.record.model_digest in text["again"]
     assert len(html.encode()) < 80_000
@@ -117,11 +121,145 @@ def test_a_run_that_came_to_nothing_has_a_page_that_says_why(status, words):
     assert "Drift is not in the record" in text["drift"] and "Statuses are not in the record" in text["quality"]
 
 
-def test_an_old_record_without_drift_says_so(facts):
-    """The rest of the page is as it would be."""
-    old = replace(facts, record=replace(facts.record, drift=None, p_values_moved=None, p_value_distance=None))
-    assert "a version that did not compare" in told(old)["drift"]
-    assert told(old)["alerts"] == told(facts)["alerts"]
+@pytest.mark.parametrize(
+    ("changes", "settings", "why"),
+    [
+        ({}, {}, "a version that did not compare"),
+        ({}, {"drift": {"rows": 0}}, "drift.rows is 0."),
+        ({"command": "train"}, {}, "a run that only trains"),
+        ({"status": "running"}, {}, "the run has not come to it"),
+        ({"status": "gated", "gate": "train.accept_if.max_score_loss"}, {}, "the run has not come to it"),
+        ({"rows_read": 0}, {}, "it had no row to compare"),
+    ],
+)
+def test_a_record_without_drift_says_why(facts, changes, settings, why):
+    """As far as it tells. The rest of the page is as it would be."""
+    record = replace(facts.record, drift=None, p_values_moved=None, p_value_distance=None, **changes)
+    old = replace(facts, record=record, config=Config.model_validate({"name": "pumps", **settings}))
+    assert f"{why}" in told(old)["drift"] and told(old)["alerts"] == told(facts)["alerts"]
+
+
+@pytest.mark.parametrize(
+    ("alerts", "words", "cards"),
+    [
+        (None, "The highest scores:", 15),
+        (0, "The alerts table has no row of the run. The highest scores:", 15),
+        (1, "The alerts table has 1 row of the run, by rank:", 1),
+        (11, "The alerts table has 11 rows of the run, by rank:", 11),
+        (15, "The alerts table has 15 rows of the run, by rank:", 15),
+        (40, "The alerts table has 40 rows of the run. Its worst 15, by rank:", 15),
+    ],
+)
+def test_no_more_rows_are_called_alerts_than_there_are(facts, alerts, words, cards):
+    """Where the run has none, the highest scores are told, and called that."""
+    text = told(replace(facts, record=replace(facts.record, alerts=alerts)))["alerts"]
+    assert words in text and text.count(" · p ") == cards
+
+
+def test_rows_without_a_day_are_told(facts):
+    """So many of them as the bars have not; also where no row has one."""
+    assert "Not drawn" not in told(facts)["time"]
+    some = replace(facts.rows, rows=facts.rows.rows + 1)
+    assert "Not drawn: 1 row that has no day" in told(replace(facts, rows=some))["time"]
+    assert "No row has a day in flow." in told(replace(facts, rows=replace(facts.rows, days=())))["time"]
+
+
+def test_bars_of_several_days_are_told(facts):
+    """Below the drawing; its last label is the last day."""
+    days = tuple(Day(date(2013, 1, 1) + timedelta(days=i), 1, 0) for i in range(300))
+    text = told(replace(facts, rows=replace(facts.rows, days=days)))["time"]
+    assert "Each bar is 7 days." in text and "2013-10-27" in text
+    assert "Each bar" not in told(facts)["time"]
+
+
+def test_what_later_runs_have_replaced_is_told_of_all_that_is_counted(facts):
+    """Beside what else there is to say of days."""
+    text = told(replace(facts, lacks={"replaced": "Later runs have replaced 9.", "time": "No days are told."}))
+    assert {anchor for anchor, own in text.items() if "replaced 9." in own} == {"scores", "time", "alerts", "reasons"}
+    assert "No days are told." in text["time"]
+
+
+def test_legends_name_what_is_drawn(facts):
+    """The cut, and the rate found: only where there is one."""
+    full, bare = told(facts), told(replace(facts, record=replace(facts.record, threshold=None, anomalies=None)))
+    assert "the cut: beyond it" in full["scores"] and "the cut: beyond it" not in bare["scores"]
+    assert "found" in full["rates"].split("chance's range")[0][-60:]
+    assert "found" not in bare["rates"].partition("to be expected")[2].split("The held-out")[0]
+    endless = replace(facts, record=replace(facts.record, threshold=float("inf")))
+    assert "the cut" not in told(endless)["scores"]
+
+
+def test_a_run_of_no_rows(facts):
+    """Its head says so, and so do its data."""
+    record = replace(facts.record, rows_read=0, rows_scored=0, anomalies=0, statuses={}, alerts=0, drift=None)
+    text = told(replace(facts, record=record, rows=None, lacks={"rows": "There is no row of the run."}))
+    assert "The run had no row." in text["head"] and "There was no row." in text["quality"]
+
+
+def test_no_section_is_a_bare_heading():
+    """Also of a run of which no more is known than that it was begun, and of one whose command is all that is known."""
+    record = RunRecord("", "", "run").ending("failed", "no config")
+    text = told(Facts(record, command="vae-anomaly run --config FILE"))
+    assert "vae-anomaly run --config FILE" in text["again"]
+    for anchor, title, _ in SECTIONS:
+        assert len(text[anchor].strip()) > len(title), anchor
+        assert len(told(Facts(record))[anchor].strip()) > len(title), anchor
+
+
+@pytest.mark.parametrize(
+    ("distance", "moved", "words"),
+    [
+        (0.0, False, "the rows score no higher than the held-out ones"),
+        (0.00133, False, "up to 0.13 more lie above a score than of 100 held-out ones. That is no shift"),
+        (0.2, True, "up to 20 more lie above a score than of 100 held-out ones. That is more than chance explains"),
+    ],
+)
+def test_whether_rows_in_general_score_higher(facts, distance, moved, words):
+    """In words that need no statistics."""
+    record = replace(facts.record, p_value_distance=distance, p_values_moved=moved)
+    assert words in told(replace(facts, record=record))["drift"]
+
+
+@pytest.mark.parametrize("letter", ['"', "👩", "<"])
+def test_a_page_has_an_end(monkeypatch, letter):
+    """However many columns, keys, segments and reasons there are, and however their names are written."""
+    long = letter * 300
+    names = tuple(f"{letter * 70}{i}" for i in range(120))
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({name: draw.normal(size=300) for name in names})
+    settings = {"name": "wide", "model": {"steps": 2}, "decision": {"false_alarm_rate": 0.02, "reasons": 100}}
+    detector = Detector(Config.model_validate(settings)).fit(table)
+    config = Config.model_validate({**settings, "key": [f"{long}{i}" for i in range(200)]})
+    drift = detector.drift(table + 3)
+    own = facts_of(text=long)
+    why = tuple(Reason(name, 0.01, long, long) for name in names[:100])
+    tops = (Top({f"{long}{i}": long for i in range(20)}, 9.5, 0.01, True, why, long * 3) for _ in range(15))
+    rows = replace(
+        own.rows, by=tuple(f"{long}{i}" for i in range(7)), top=tuple(tops), time=long,
+        segments=tuple(Segment((long,) * 7, 9, 9) for _ in range(20)), are_all_segments=False,
+        blamed=tuple(Blamed(name, 1, 1, 1.0) for name in names),
+        scores=dict.fromkeys(range(LOWEST * PER_DECADE, HIGHEST * PER_DECADE), 3),
+        days=tuple(Day(date(1950, 1, 1) + timedelta(days=199 * i), 3 + i % 2, 1 + i % 2) for i in range(80)),
+    )  # fmt: skip
+    moved = [replace(one, moved=long * 3) for one in drift.columns]
+    record = replace(
+        own.record, drift=moved, status="gated", gate=long, gate_limit=1.0, gate_found=2.0, message=long * 20,
+        statuses={f"{long}{i}": 3 for i in range(30)}, stages=[Stage(long, 1.0, 3)] * 30, alerts=100,
+        versions={f"{long}{i}": long for i in range(30)}, rejected=long, config_digest=long,
+    )  # fmt: skip
+    kinds = [{"name": long, "rows": 10, "recall": 0.5, "first_reason": 0.5}] * 50
+    known = EVALUATION["evaluation"]
+    found = known | {
+        "model": long, "place": long, "held_out": long * 3, "notes": [long * 3] * 30, "verdict": long * 3,
+        "detectors": [known["detectors"][0] | {"name": long}] * 30,
+        "decided": known["decided"] | {"by_kind": kinds, "by_column": kinds},
+    }  # fmt: skip
+    lacks = dict.fromkeys(("replaced", "time", "config", "decision"), long * 3)
+    facts = Facts(
+        record, config, detector, rows, read(json.dumps({"evaluation": found}).encode(), "e"), lacks, long * 20
+    )
+    monkeypatch.setattr(Detector, "warnings", [long] * 30)
+    assert len(page(facts).encode()) < LIMIT
 
 
 def test_an_evaluation_is_told(facts):

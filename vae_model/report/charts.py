@@ -7,6 +7,7 @@ All text goes through ``markupsafe``: what stands in a name or a value is never 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -14,12 +15,16 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from vae_model.printable import printable
-from vae_model.report.facts import Day, start_of
-from vae_model.report.words import count, figure, percent
+from vae_model.report.facts import PER_DECADE, Day, start_of
+from vae_model.report.words import count, counted, figure, percent
 
 WIDTH = 480
 LEFT, RIGHT = 46, 10
 """Room for the labels of the axis, and at the other end."""
+LABEL = 26
+"""Half of what a short label takes on a phone."""
+MOST_BINS = 100
+"""Bins of scores on the drawing; more are taken together."""
 MOST_BARS = 80
 """Bars of a chart over time; more days are taken together."""
 
@@ -35,13 +40,20 @@ class Rate(NamedTuple):
     """Whether it is what the run has found."""
 
 
+def on_axis(cut: float | None) -> float | None:
+    """The cut, where it has a place on a logarithmic axis."""
+    return cut if cut is not None and math.isfinite(cut) and cut > 0 else None
+
+
 def scores(run: Mapping[int, int], held_out: Mapping[int, int], cut: float | None) -> Markup:
     """The shares of a run's scores and of the held-out ones by size, both axes logarithmic, and the cut."""
     height, top, bottom = 250, 24, 40
-    places = [*run, *held_out]
-    first, last = min(places), max(places) + 1
-    if cut is not None and cut > 0:
-        place = math.log10(cut) * 10
+    places, highest, cut = [*run, *held_out], max(run, default=None), on_axis(cut)
+    wide = -(-(max(places) + 1 - min(places)) // MOST_BINS)
+    run, held_out = _wider(run, wide), _wider(held_out, wide)
+    first, last = min([*run, *held_out]), max([*run, *held_out]) + wide
+    if cut is not None:
+        place = math.log10(cut) * PER_DECADE
         first, last = min(first, math.floor(place)), max(last, math.ceil(place) + 1)
     totals = [sum(own.values()) or 1 for own in (run, held_out)]
     least = min(1 / total for total, own in zip(totals, (run, held_out), strict=True) if own) * 0.7
@@ -50,21 +62,21 @@ def scores(run: Mapping[int, int], held_out: Mapping[int, int], cut: float | Non
     parts = [*_decades_up(least, y), *_decades_along(first, last, x, height - bottom)]
     floor = height - bottom
     bars = [
-        f"M{x(place):.1f} {floor}V{y(math.log10(own / totals[0])):.1f}H{x(place + 1):.1f}V{floor}z"
+        f"M{x(place):.1f} {floor}V{y(math.log10(own / totals[0])):.1f}H{x(place + wide):.1f}V{floor}z"
         for place, own in sorted(run.items())
     ]
     parts += [_path("run", bars)] if bars else []
-    parts += [_path("then", _steps(held_out, totals[1], x, y, floor))] if held_out else []
+    parts += _outline(_steps(held_out, totals[1], wide, x, y, floor)) if held_out else []
     told = [f"{count(sum(run.values()))} scores of the run", f"{count(sum(held_out.values()))} held-out ones"]
-    if cut is not None and math.isfinite(cut) and cut > 0:
-        at = x(math.log10(cut) * 10)
+    if cut is not None:
+        at = x(math.log10(cut) * PER_DECADE)
         side, anchor = (at - 4, "end") if at > WIDTH * 0.7 else (at + 4, "start")
-        parts.append(Markup('<path class="cut" d="M{} {}V{}"/>').format(f"{at:.1f}", top - 10, floor))
+        parts += _outline([f"M{at:.1f} {top - 10}V{floor}"], "cut")
         parts.append(_text(side, top - 2, f"cut {figure(cut)}", anchor))
         told.append(f"the cut is at {figure(cut)}")
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 6, "score, logarithmic", "middle"))
-    highest = f"The highest score of the run is about {figure(start_of(max(run) + 1))}." if run else ""
-    return _svg(height, "Scores of the run beside those of held-out rows", f"{'; '.join(told)}. {highest}", parts)
+    words = "" if highest is None else f" The highest score of the run is about {figure(start_of(highest + 1))}."
+    return _svg(height, "Scores of the run beside those of held-out rows", f"{'; '.join(told)}.{words}", parts)
 
 
 def rates(found: Sequence[Rate]) -> Markup:
@@ -76,7 +88,7 @@ def rates(found: Sequence[Rate]) -> Markup:
     x = _Scale(first, last, 16, WIDTH - 24)
     parts = [part for power in range(first, last + 1, -(-(last - first) // 6)) for part in (
         Markup('<path class="grid" d="M{} {}V{}"/>').format(f"{x(power):.1f}", top, height - bottom),
-        _text(x(power), height - bottom + 16, percent(10.0**power), "middle"),
+        _text(x(power), height - bottom + 16, percent(10.0**power), _anchor(x(power))),
     )]  # fmt: skip
     for number, one in enumerate(found):
         middle = top + step * number + 27
@@ -119,15 +131,16 @@ def over_time(days: Sequence[Day], rate: float | None) -> Markup:
     if rate:
         line = [f"{'M' if i == 0 else 'L'}{x(i):.1f} {y(rate * one.rows):.1f}H{x(i + 1):.1f}"
                 for i, one in enumerate(own)]  # fmt: skip
-        parts.append(_path("then", line))
-    for i, anchor in ((0, "start"), (len(own) // 2, "middle"), (len(own) - 1, "end")):
-        if i or anchor == "start":
-            at = x(i) if anchor == "start" else x(i + 1) if anchor == "end" else x(i + 0.5)
-            parts.append(_text(at, height - 10, str(start + timedelta(days=i * width)), anchor))
+        parts += _outline(line)
+    last, middle = days[-1].day, len(own) // 2
+    labels = [(0.0, start, "start")]
+    labels += [(middle + 0.5, own[middle].day, "middle")] if len(own) > 2 else []
+    labels += [(len(own), last, "end")] if last > start else []
+    parts += [_text(x(at), height - 10, str(day), anchor) for at, day, anchor in labels]
     worst = max(range(len(own)), key=lambda i: own[i].flagged)
     period = "day" if width == 1 else f"{width} days"
-    told = f"{count(sum(one.flagged for one in own))} flagged rows over {count(len(own) * width)} days; the most, "
-    told += f"{count(own[worst].flagged)}, from {start + timedelta(days=worst * width)} on."
+    told = f"{counted(sum(one.flagged for one in own), 'flagged row')} over {counted((last - start).days + 1, 'day')}; "
+    told += f"the most, {count(own[worst].flagged)}, from {own[worst].day} on."
     return _svg(height, f"Flagged rows by {period}", told, parts)
 
 
@@ -155,7 +168,7 @@ def pair(name: str, then: Sequence[float], now: Sequence[float]) -> Markup:
         f"{what}: {', '.join(percent(own) for own in shares)}" for what, shares in (("Sample", then), ("run", now))
     )
     return _svg(height, f"{name}: share of rows by range or value, the last one missing", f"{told}.",
-                [_path("run", bars), _path("then", steps)], width)  # fmt: skip
+                [_path("run", bars), *_outline(steps)], width)  # fmt: skip
 
 
 def curve(points: Sequence[tuple[float, float]]) -> Markup:
@@ -180,10 +193,10 @@ def curve(points: Sequence[tuple[float, float]]) -> Markup:
 
 def bar(share: float, kind: str = "run") -> Markup:
     """A bar within a table, whose figure stands beside it."""
-    return Markup(
-        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
-        '<rect class="all" width="100" height="10"/><rect class="{}" width="{}" height="10"/></svg>'
-    ).format(kind, f"{100 * min(max(share, 0.0), 1.0):.1f}")
+    width = f"{100 * min(max(share, 0.0), 1.0):.1f}%"
+    return Markup('<svg class="bar" aria-hidden="true"><rect class="{}" width="{}" height="100%"/></svg>').format(
+        kind, width
+    )
 
 
 class _Scale:
@@ -202,11 +215,20 @@ def _power(rate: float) -> float:
     return math.log10(max(rate, 1e-9))
 
 
-def _steps(counts: Mapping[int, int], total: int, x: _Scale, y: _Scale, floor: float) -> list[str]:
+def _wider(counts: Mapping[int, int], wide: int) -> dict[int, int]:
+    """The counts of bins, so many of them taken together."""
+    own: Counter[int] = Counter()
+    for place, count_ in counts.items():
+        own[place // wide * wide] += count_
+    return dict(own)
+
+
+def _steps(counts: Mapping[int, int], total: int, wide: int, x: _Scale, y: _Scale, floor: float) -> list[str]:
     """The outline of a histogram."""
     first, last = min(counts), max(counts)
-    heights = [y(math.log10(counts[place] / total)) if place in counts else floor for place in range(first, last + 1)]
-    steps = [f"V{up:.1f}H{x(first + i + 1):.1f}" for i, up in enumerate(heights)]
+    places = range(first, last + 1, wide)
+    heights = [y(math.log10(counts[place] / total)) if place in counts else floor for place in places]
+    steps = [f"V{up:.1f}H{x(place + wide):.1f}" for place, up in zip(places, heights, strict=True)]
     return [f"M{x(first):.1f} {floor}", *steps, f"V{floor}"]
 
 
@@ -219,13 +241,13 @@ def _decades_up(least: float, y: _Scale) -> Iterable[Markup]:
 
 def _decades_along(first: int, last: int, x: _Scale, floor: float) -> Iterable[Markup]:
     """Labels at powers of ten and, where these are few, at twice and five times them."""
-    powers = range(math.floor(first / 10), math.ceil(last / 10) + 1)
+    powers = range(math.floor(first / PER_DECADE), math.ceil(last / PER_DECADE) + 1)
     factors = (1, 2, 5) if last - first < 30 else (1,)
-    places = [power * 10 + 10 * math.log10(factor) for power in powers for factor in factors]
+    places = [PER_DECADE * (power + math.log10(factor)) for power in powers for factor in factors]
     shown = [place for place in places if first - 1e-9 <= place <= last + 1e-9]
     for place in shown[:: max(1, -(-len(shown) // 8))]:
         yield Markup('<path class="tick" d="M{} {}v4"/>').format(f"{x(place):.1f}", floor)
-        yield _text(x(place), floor + 17, figure(10 ** (place / 10)), "middle")
+        yield _text(x(place), floor + 17, figure(10 ** (place / PER_DECADE)), _anchor(x(place)))
 
 
 def _round_steps(most: float) -> list[int]:
@@ -237,6 +259,16 @@ def _round_steps(most: float) -> list[int]:
 
 def _path(kind: str, parts: Iterable[str]) -> Markup:
     return Markup('<path class="{}" d="{}"/>').format(kind, "".join(parts))
+
+
+def _outline(parts: Sequence[str], kind: str = "then") -> list[Markup]:
+    """A line that may cross bars: on a wider one of the paper's colour, which parts it from theirs."""
+    return [_path("halo", parts), _path(kind, parts)]
+
+
+def _anchor(at: float) -> str:
+    """Where a label of an axis is held, so that it ends within the drawing."""
+    return "start" if at < LABEL else "end" if at > WIDTH - LABEL else "middle"
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> Markup:

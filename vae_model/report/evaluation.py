@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vae_model.errors import ConfigError
 
-
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=-1e-9, le=1 + 1e-9)]
+"""Of sums that may be off by their last bits."""
 Rate = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 

@@ -26,7 +26,7 @@ TOP = 15
 SEGMENTS = 20
 """Segments that are shown, those with the most flagged rows first."""
 DAYS = 20_000
-"""Days that are counted at most: fifty years."""
+"""Days that are counted at most: fifty years, about the one that half of the rows come before."""
 
 
 class Reason(NamedTuple):
@@ -93,7 +93,7 @@ class Rows:
     time: str | None = None
     """The column that says which day a row is of."""
     days: tuple[Day, ...] = ()
-    """In order."""
+    """In order. A row may have none of them."""
     by: tuple[str, ...] = ()
     """The columns whose values make segments."""
     segments: tuple[Segment, ...] = ()
@@ -111,7 +111,8 @@ class Facts:
     rows: Rows | None = None
     evaluation: Evaluated | None = None
     lacks: Mapping[str, str] = field(default_factory=dict)
-    """Why there is no ``model``, no ``rows``, and what is to be said of ``time``."""
+    """Why there is no ``model``, no ``rows``, no ``decision``; what is to be said of ``time``, of rows that later runs
+    have ``replaced`` and of the ``config``."""
     command: str = ""
     """What does the run again, for a shell."""
 

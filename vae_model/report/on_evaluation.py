@@ -8,7 +8,7 @@ from vae_model.report import charts
 from vae_model.report.blocks import MOST, RUN_COLOUR, THEN_COLOUR, Block, Table, Text
 from vae_model.report.evaluation import Figure
 from vae_model.report.facts import Facts
-from vae_model.report.words import NAME, SENTENCE, one_in, percent, short
+from vae_model.report.words import CLAUSE, NAME, SENTENCE, one_in, percent, short
 
 
 def evaluation(facts: Facts) -> Iterator[Block]:
@@ -50,7 +50,7 @@ def evaluation(facts: Facts) -> Iterator[Block]:
         told = [[short(one.name, NAME), f"{one.rows:,}", percent(one.recall), charts.bar(one.recall)]
                 for one in own.by_column[:MOST]]  # fmt: skip
         yield Table(["column, the worst found first", "rows", "found", ""], told)
-    yield from (Text(f"{short(note, SENTENCE)}.", "note") for note in found.notes[:MOST])
+    yield from (Text(f"{short(note, CLAUSE)}.", "note") for note in found.notes[:MOST])
 
 
 def _interval(own: Figure | None, name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vae_model.drift.p_values import MOVED
 from vae_model.drift.reference import Spread
 from vae_model.features.fields import LARGEST
 from vae_model.report import charts
@@ -25,13 +26,13 @@ from vae_model.report.blocks import (
     lacking,
 )  # fmt: skip
 from vae_model.report.facts import Facts
-from vae_model.report.words import NAME, SENTENCE, count, figure, of_two, rows, short
+from vae_model.report.words import CLAUSE, NAME, count, counted, figure, of_two, rows, short
 
-PAIRS = 24
+PAIRS = 16
 """Columns whose values are drawn, those that moved most first."""
 POINTS = 500
 """Points of a curve, at most."""
-COLUMNS = 100
+COLUMNS = 50
 """Columns that are listed."""
 
 
@@ -39,14 +40,17 @@ def drift(facts: Facts) -> Iterator[Block]:
     """What moved since training, column by column."""
     record = facts.record
     if record.drift is None:
-        why = "the run has not come to it" if record.status in ("failed", "skipped") else (
-            "drift.rows is 0, or the record is of a version that did not compare")  # fmt: skip
-        yield Text(f"Drift is not in the record of this run: {why}.", "lack")
+        yield Text(f"Drift is not in the record of this run: {_why_no_drift(facts)}.", "lack")
         return
-    compared = f"{rows(record.drift_rows or 0)} of the run were held against the sample that the model learnt from."
+    were = "was" if record.drift_rows == 1 else "were"
+    compared = f"{rows(record.drift_rows or 0)} of the run {were} held against the sample that the model learnt from."
     yield Text(
         f"{compared}{' They are few: only a large shift can be told from chance.' if record.drift_small else ''}"
     )
+    yield Text(
+        "PSI, the population stability index, says how far the shares of a column's values are from those of the "
+        "sample: up to 0.1 counts as no shift, more than 0.25 as a large one.", "note",
+    )  # fmt: skip
     spreads: Mapping[str, Spread] = {}
     if facts.model is not None:
         spreads = {own.feature.name: own for own in facts.model.reference.columns}
@@ -57,15 +61,19 @@ def drift(facts: Facts) -> Iterator[Block]:
             Card(
                 short(one.column, NAME), f"PSI {one.psi:.3f}",
                 [Chart(charts.pair(short(one.column, NAME), spreads[one.column].share_B.tolist(), one.shares)),
-                 Text(short(one.moved, SENTENCE) if one.moved else "has not moved", "" if one.moved else "note")],
+                 Text(short(one.moved, CLAUSE) if one.moved else "has not moved", "" if one.moved else "note")],
                 "moved" if one.moved else "",
             )
             for one in drawn
         ]  # fmt: skip
         yield Chart(
             Markup(""),
-            [(RUN_COLOUR, "the run"), (THEN_COLOUR, "the sample, outlined; the last bin is of missing values")],
+            [(RUN_COLOUR, "the run"), (THEN_COLOUR, "the sample, outlined")],
         )
+        yield Text(
+            "Each bin is a range of numbers, or a value of a category. The last one is of missing values; of numbers "
+            "the first is of those below all that training saw, and the last but one of those above.", "note",
+        )  # fmt: skip
         yield Cards(cards)
     told = [
         [short(one.column, NAME), f"{one.psi:.3f}", of_two(one.missing_then, one.missing_now),
@@ -74,11 +82,43 @@ def drift(facts: Facts) -> Iterator[Block]:
     ]  # fmt: skip
     yield Table(["column", "PSI", "missing", "new, or outside the training range", ""], told)
     if len(record.drift) > COLUMNS:
-        yield Text(f"{len(record.drift) - COLUMNS:,} more columns moved less.", "note")
+        yield Text(f"{counted(len(record.drift) - COLUMNS, 'more column')} moved less.", "note")
     if record.p_value_distance is not None:
-        moved = "more than chance explains" if record.p_values_moved else "no more than chance explains"
-        yield Text(f"P-values, but for the smallest, are {figure(record.p_value_distance)} below even ones: {moved}.")
+        yield Text(_in_general(record.p_value_distance, bool(record.p_values_moved)))
     yield from lacking(facts, "model")
+
+
+def _why_no_drift(facts: Facts) -> str:
+    """Why columns were not compared, as far as the record tells."""
+    record = facts.record
+    if record.trains:
+        return "a run that only trains has no rows beside its sample"
+    if record.status in ("running", "failed", "skipped") or (record.gate or "").startswith("train."):
+        return "the run has not come to it"
+    if record.rows_read == 0:
+        return "it had no row to compare"
+    if facts.config is not None and "config" not in facts.lacks and not facts.config.drift.rows:
+        return "drift.rows is 0"
+    return (
+        "drift.rows was 0, there was no row, the rows could not be read for it, an earlier try had written them, or it "
+        "was of a version that did not compare"
+    )
+
+
+def _in_general(distance: float, has_moved: bool) -> str:
+    """Whether the bulk of the rows scores as the held-out ones do."""
+    bulk = "The highest scores aside, the rows score"
+    if not distance > 0:
+        return f"{bulk} no higher than the held-out ones."
+    more = (
+        f"{bulk} higher than the held-out ones by so much: of 100 rows, up to {figure(float(f'{100 * distance:.2g}'))}"
+    )
+    more += " more lie above a score than of 100 held-out ones."
+    if has_moved:
+        return f"{more} That is more than chance explains: the data may not be what it was."
+    return (
+        f"{more} That is no shift: one is told where it is more than {100 * MOVED:.0f}, and more than chance explains."
+    )
 
 
 def training(facts: Facts) -> Iterator[Block]:
@@ -102,10 +142,10 @@ def training(facts: Facts) -> Iterator[Block]:
         [*((name, count(number)) for name, number in told.items() if number is not None), ("ensemble", members)]
     )
     if len(points := _curve(training)) > 1:
-        yield Chart(charts.curve(points))
+        yield Chart(charts.curve(points), [("line", "the loss, by steps of training: lower is better")])
     notes = facts.model.warnings[:MOST]
     if notes:
-        yield Listed([short(note, SENTENCE) for note in notes])
+        yield Listed([short(note, CLAUSE) for note in notes])
 
 
 def _member(member: Mapping[str, Any]) -> str:

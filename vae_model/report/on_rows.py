@@ -10,7 +10,10 @@ from vae_model.report import charts
 from vae_model.report.blocks import MOST, RUN_COLOUR, THEN_COLOUR, Block, Card, Cards, Chart, Table, Text, lacking
 from vae_model.report.facts import Facts, Rows, Top, binned
 from vae_model.report.verdict import expected
-from vae_model.report.words import NAME, SENTENCE, figure, one_in, percent, rows, short
+from vae_model.report.words import BRIEF, NAME, SENTENCE, counted, figure, one_in, percent, rows, short
+
+KEYS, REASONS = 5, 5
+"""Columns of a key and of segments, and reasons of a row, that are shown."""
 
 
 def scores(facts: Facts) -> Iterator[Block]:
@@ -21,15 +24,17 @@ def scores(facts: Facts) -> Iterator[Block]:
     if run or held_out:
         legend = [(RUN_COLOUR, "the run's rows")] if run else []
         legend += [(THEN_COLOUR, "held-out normal rows, outlined")] if held_out else []
-        yield Chart(
-            charts.scores(run, held_out, record.threshold), [*legend, ("cut", "the cut: beyond it rows are flagged")]
-        )
+        cut = charts.on_axis(record.threshold)
+        legend += [("cut", "the cut: beyond it rows are flagged")] if cut is not None else []
+        yield Chart(charts.scores(run, held_out, cut), legend)
         if model and model.scorer.rule.by:
             yield Text("Scores are over the level of their segment, as the decision takes them.", "note")
+    if run and held_out:
         yield Text(
             "Where the bars reach further right than the outline, rows are unlike any that were held out.", "note"
         )
     yield from lacking(facts, "rows")
+    yield from lacking(facts, "replaced")
     yield from lacking(facts, "model")
 
 
@@ -44,15 +49,14 @@ def rates(facts: Facts) -> Iterator[Block]:
         alerts, scored = expected(facts), record.rows_scored or 0
         between = (alerts.low / scored, alerts.high / scored) if alerts else (None, None)
         found.append(charts.Rate("to be expected of normal rows", record.effective_rate, *between))
+    legend = [(THEN_COLOUR, "asked for and expected; the line is chance's range")] if found else []
     if record.anomalies is not None and record.rows_scored:
+        legend.insert(0, (RUN_COLOUR, "found"))
         found.append(charts.Rate("found in this run", record.anomalies / record.rows_scored, is_ours=True))
     if not found:
         yield Text("Rates are not known: the run has not come to scoring.", "lack")
         return
-    yield Chart(
-        charts.rates(found),
-        [(RUN_COLOUR, "found"), (THEN_COLOUR, "asked for and expected; the line is chance's range")],
-    )
+    yield Chart(charts.rates(found), legend)
     if record.finest_rate is not None:
         yield Text(f"The held-out rows support rates down to {one_in(record.finest_rate)}.", "note")
     yield from lacking(facts, "decision")
@@ -69,10 +73,20 @@ def time_and_segments(facts: Facts) -> Iterator[Block]:
         legend = [(RUN_COLOUR, "flagged")]
         legend += [(THEN_COLOUR, "to be expected, were all rows normal")] if rate else []
         yield Chart(charts.over_time(found.days, rate), legend)
-        yield Text(f"Days are those of {short(found.time, NAME)}, in UTC.", "note")
+        _, width, _ = charts.together(found.days)
+        bars = f"Each bar is {width} days. " if width > 1 else ""
+        yield Text(f"{bars}Days are those of {short(found.time, NAME)}, in UTC.", "note")
+        if undated := found.rows - sum(one.rows for one in found.days):
+            have = "has" if undated == 1 else "have"
+            yield Text(f"Not drawn: {rows(undated)} that {have} no day, or one far from those of the others.", "note")
+    elif found.time is not None:
+        yield Text(f"No row has a day in {short(found.time, NAME)}.", "lack")
     yield from lacking(facts, "time")
+    yield from lacking(facts, "replaced")
     if found.segments:
         yield _segments(found)
+        if len(found.by) > KEYS:
+            yield Text(f"Segments are told by {counted(len(found.by) - KEYS, 'more column')}.", "note")
         if not found.are_all_segments:
             yield Text(f"The {len(found.segments)} segments with the most flagged rows are shown.", "note")
     else:
@@ -83,12 +97,13 @@ def _segments(found: Rows) -> Table:
     most = max((one.flagged for one in found.segments), default=0) or 1
     told: list[list[str | Markup]] = [
         [
-            *("null" if value is None else short(value, NAME) for value in one.values),
+            *("null" if value is None else short(value, BRIEF) for value in one.values[:KEYS]),
             f"{one.rows:,}", f"{one.flagged:,}", percent(one.flagged / one.rows), charts.bar(one.flagged / most),
         ]
         for one in found.segments
     ]  # fmt: skip
-    return Table([*(short(name, NAME) for name in found.by), "rows", "flagged", "share", ""], told, len(found.by))
+    heads = [short(name, NAME) for name in found.by[:KEYS]]
+    return Table([*heads, "rows", "flagged", "share", ""], told, len(heads))
 
 
 def top(facts: Facts) -> Iterator[Block]:
@@ -100,15 +115,23 @@ def top(facts: Facts) -> Iterator[Block]:
     if not found.top:
         yield Text("No row has a score.", "lack")
         return
-    if record.alerts is not None:
-        yield Text(f"The alerts table has {rows(record.alerts)} of the run. Its worst {len(found.top)}, by rank:")
-    elif not any(one.is_flagged for one in found.top):
-        yield Text("No row is flagged. The highest scores:")
-    yield Cards([_card(number, one) for number, one in enumerate(found.top, 1)])
+    shown = found.top[: record.alerts or None]
+    if record.alerts:
+        which = f". Its worst {len(shown)}" if len(shown) < record.alerts else ""
+        yield Text(f"The alerts table has {rows(record.alerts)} of the run{which}, by rank:")
+    elif record.alerts == 0:
+        yield Text("The alerts table has no row of the run. The highest scores:")
+    else:
+        none = "" if any(one.is_flagged for one in shown) else "No row is flagged. "
+        yield Text(f"{none}The highest scores:")
+    yield Cards([_card(number, one) for number, one in enumerate(shown, 1)])
+    yield Text("p is the share of held-out normal rows that score at least as high.", "note")
+    yield from lacking(facts, "replaced")
 
 
 def _card(rank: int, row: Top) -> Card:
-    named = ", ".join(f"{short(name, NAME)} {short(value)}" for name, value in row.key.items())
+    named = ", ".join(f"{short(name, BRIEF)} {short(value, BRIEF)}" for name, value in list(row.key.items())[:KEYS])
+    named += f" and {len(row.key) - KEYS:,} more" if len(row.key) > KEYS else ""
     p_value = "" if row.p_value is None else f" · p {row.p_value:.2g}"
     blocks: list[Block] = [Text(short(row.sentence, SENTENCE))] if row.sentence else []
     if row.reasons:
@@ -117,12 +140,14 @@ def _card(rank: int, row: Top) -> Card:
                 short(one.feature, NAME),
                 percent(one.share),
                 charts.bar(one.share),
-                short(one.observed),
-                short(one.expected),
+                short(one.observed, NAME),
+                short(one.expected, NAME),
             ]
-            for one in row.reasons
+            for one in row.reasons[:REASONS]
         ]
         blocks.append(Table(["column", "share", "", "observed", "expected"], told))
+        if len(row.reasons) > REASONS:
+            blocks.append(Text(f"and {counted(len(row.reasons) - REASONS, 'more column')}", "note"))
     else:
         blocks.append(Text("Its reasons are not known.", "lack"))
     return Card(
@@ -138,6 +163,7 @@ def blamed(facts: Facts) -> Iterator[Block]:
         return
     if not found.blamed:
         yield Text("No flagged row has a reason.", "lack")
+        yield from lacking(facts, "replaced")
         return
     total = sum(one.share for one in found.blamed) or 1.0
     most = max(one.share for one in found.blamed) or 1.0
@@ -153,4 +179,6 @@ def blamed(facts: Facts) -> Iterator[Block]:
     ]
     yield Table(["column", "first reason of", "named by", "share of the blame", ""], told)
     if len(found.blamed) > MOST:
-        yield Text(f"{len(found.blamed) - MOST:,} more columns are blamed for less.", "note")
+        more = len(found.blamed) - MOST
+        yield Text(f"{counted(more, 'more column')} {'is' if more == 1 else 'are'} blamed for less.", "note")
+    yield from lacking(facts, "replaced")

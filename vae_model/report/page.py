@@ -30,7 +30,7 @@ def page(facts: Facts) -> str:
 
     from vae_model.report import verdict
     from vae_model.report.sections import sections
-    from vae_model.report.words import when
+    from vae_model.report.words import short, when
 
     def shown(value: Any) -> Any:
         """What every value of the templates passes: markup of ours as it is, texts as they may be shown, by lines."""
@@ -44,7 +44,7 @@ def page(facts: Facts) -> str:
     )  # fmt: skip
     tone, status = verdict.status(facts.record)
     return environment.get_template("page.html").render(
-        name=facts.record.name or "A run",
+        name=short(facts.record.name or "A run"),
         tone=tone,
         status=status,
         ended=when(facts.record.ended or facts.record.started),

@@ -12,8 +12,9 @@ from vae_model.report.words import SENTENCE, figure, lines, percent, short, when
 
 
 def sections(facts: Facts) -> list[Section]:
-    """All sections, in order."""
-    return [Section(anchor, title, list(tell(facts))) for anchor, title, tell in SECTIONS]
+    """All sections, in order. None is a bare heading."""
+    nothing = [Text("The run has not come to it.", "lack")]
+    return [Section(anchor, title, list(tell(facts)) or nothing) for anchor, title, tell in SECTIONS]
 
 
 def _what_ran(facts: Facts) -> Iterator[Block]:
@@ -33,11 +34,11 @@ def _what_ran(facts: Facts) -> Iterator[Block]:
     elif facts.config is not None and facts.config.gates.limits and record.status == "succeeded":
         yield Text(f"Gates that let it pass: {', '.join(facts.config.gates.limits)}.")
     if record.status in ("failed", "gated", "skipped") and record.message:
-        yield Code(lines(record.message, 4000))
+        yield Code(lines(record.message, 3000))
     if record.stages:
         told_stages = [
             [short(one.stage), f"{one.seconds:,.2f}", "" if one.rows is None else f"{one.rows:,}"]
-            for one in record.stages
+            for one in record.stages[:MOST]
         ]
         yield Table(["stage", "seconds", "rows"], told_stages)
 
@@ -47,7 +48,10 @@ def _quality(facts: Facts) -> Iterator[Block]:
     if statuses is None:
         yield Text("Statuses are not in the record: the run has not published rows.", "lack")
         return
-    total = sum(statuses.values()) or 1
+    total = sum(statuses.values())
+    if not total:
+        yield Text("There was no row.", "lack")
+        return
     ordered = sorted(statuses.items(), key=lambda own: -own[1])[:MOST]
     told = [[short(name), f"{own:,}", percent(own / total), charts.bar(own / total)] for name, own in ordered]
     yield Table(["status", "rows", "share", ""], told)
@@ -60,17 +64,19 @@ def _again(facts: Facts) -> Iterator[Block]:
     digests = [("config", record.config_digest), ("decision", record.decision_digest), ("model", record.model_digest)]
     pairs = [(f"digest of the {name}", short(value, 100)) for name, value in digests if value]
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
-    yield Pairs([*pairs, *([("versions", short(versions, SENTENCE))] if versions else [])])
+    pairs += [("versions", short(versions, SENTENCE))] if versions else []
+    if pairs:
+        yield Pairs(pairs)
     yield from lacking(facts, "config")
     if facts.config is not None:
         values = facts.config.model_dump(mode="json", exclude_unset=True, by_alias=True)
         text = json.dumps(values, indent=2, ensure_ascii=False)
-        yield Code(lines(text, 12_000))
+        yield Code(lines(text, 6000))
 
 
 SECTIONS: list[tuple[str, str, Callable[[Facts], Iterator[Block]]]] = [
     ("run", "What ran", _what_ran),
-    ("scores", "Scores beside the held-out rows'", on_rows.scores),
+    ("scores", "Scores, beside those of held-out rows", on_rows.scores),
     ("rates", "Asked for and found", on_rows.rates),
     ("time", "Flagged rows over time and by segment", on_rows.time_and_segments),
     ("alerts", "The top alerts", on_rows.top),

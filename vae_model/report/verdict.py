@@ -66,15 +66,19 @@ def tiles(record: RunRecord) -> list[tuple[str, str]]:
     if record.anomalies is not None and record.rows_read:
         told.append((percent(record.anomalies / record.rows_read), "of the rows are flagged"))
     if record.drift is not None:
-        told.append((count(sum(one.moved is not None for one in record.drift)), "columns have moved"))
+        moved = sum(one.moved is not None for one in record.drift)
+        told.append((count(moved), "column has moved" if moved == 1 else "columns have moved"))
     return [*told, (f"{record.seconds:,.1f} s", "from start to end")] if record.seconds is not None else told
 
 
 def _flagged(facts: Facts) -> str:
     record = facts.record
-    of = (
-        f"Of {rows(record.rows_read or 0)} {count(record.anomalies)} {'is' if record.anomalies == 1 else 'are'} flagged"
+    if not record.rows_read:
+        return "The run had no row."
+    flagged = (
+        "none is" if record.anomalies == 0 else "1 is" if record.anomalies == 1 else f"{count(record.anomalies)} are"
     )
+    of = f"Of {rows(record.rows_read)} {flagged} flagged"
     alerts = expected(facts)
     if alerts is None:
         plain = record.expected_alerts
@@ -96,4 +100,5 @@ def _drift(record: RunRecord) -> str:
         return f"No column has moved since training.{small}"
     named = "; ".join(short(one.moved or "") for one in moved[:3])
     more = f" and {len(moved) - 3:,} more" if len(moved) > 3 else ""
-    return f"{len(moved):,} of {len(record.drift or ()):,} columns have moved since training: {named}{more}.{small}"
+    have = "column has" if len(record.drift or ()) == 1 else "columns have"
+    return f"{len(moved):,} of {len(record.drift or ()):,} {have} moved since training: {named}{more}.{small}"

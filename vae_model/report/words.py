@@ -9,8 +9,8 @@ from markupsafe import escape
 from vae_model.places import credentials
 from vae_model.printable import printable
 
-NAME, VALUE, SENTENCE = 60, 90, 600
-"""Letters of a column's name, of a value and of a sentence, at most."""
+BRIEF, NAME, VALUE, CLAUSE, SENTENCE = 40, 60, 90, 250, 500
+"""Letters of a part of a key, of a column's name, of a value, of a short sentence and of a long one, at most."""
 BYTES = 1.5
 """Bytes that a letter of such a text may take on the page, on the average: a quotation mark takes five."""
 SPACE = "\N{NO-BREAK SPACE}"

@@ -29,7 +29,7 @@ from vae_model.report.facts import (
     Segment,
     Top,
 )  # fmt: skip
-from vae_model.spark.frames import column, to_arrow
+from vae_model.spark.frames import column, columns, to_arrow
 from vae_model.spark.jobs.tally import day_of, over_levels
 from vae_model.spark.sinks.alerts import worst_first
 from vae_model.spark.sinks.top_rows import SAME
@@ -43,6 +43,10 @@ log = logging.getLogger(__name__)
 BLAMED = 1000
 """Columns that reasons blame and are brought here at most."""
 EPOCH = date(1970, 1, 1)
+FIRST, LAST = ((one - EPOCH).days for one in (date.min, date.max))
+"""Days that Python knows. An engine has others."""
+LETTERS = 200
+"""Letters of a key or of a segment's value that are brought here."""
 
 
 class Parts(NamedTuple):
@@ -57,25 +61,23 @@ def portrait(frame: DataFrame, place: str, prefix: str, detector: Detector | Non
     """Count the rows that a run has scored, and bring the worst of them. Raises ``frames.READ_ERRORS``."""
     flagged = F.coalesce(column(prefix + "is_anomaly"), F.lit(False))
     counts = [F.count(F.lit(1)).alias("rows"), F.count(F.when(flagged, 1)).alias("flagged")]
-    scores = _scores(frame, prefix, detector)
-    days, segments = [], []
-    if parts.time is not None:
-        by_day = frame.groupBy(day_of(parts.time).alias("day")).agg(*counts).where(F.col("day").isNotNull())
-        days = to_arrow(by_day.orderBy(F.col("day").desc()).limit(DAYS)).to_pylist()
+    bins, segments = _scores(frame, prefix, detector), []
     if parts.by:
         names = [f"s{i}" for i in range(len(parts.by))]
-        values = (column(name).cast("string").alias(own) for name, own in zip(parts.by, names, strict=True))
-        grouped = frame.groupBy(*values).agg(*counts)
+        values = zip(_texts(frame, parts.by), names, strict=True)
+        grouped = frame.groupBy(*(value.alias(own) for value, own in values)).agg(*counts)
         order = [F.col("flagged").desc(), F.col("rows").desc(), *(F.col(name).asc_nulls_first() for name in names)]
-        segments = to_arrow(grouped.orderBy(*order).limit(SEGMENTS + 1)).to_pylist()
+        worst = grouped.orderBy(*order).limit(SEGMENTS + 1)
+        short = (F.substring(F.col(name), 1, LETTERS).alias(name) for name in names)
+        segments = to_arrow(worst.select(*short, "rows", "flagged")).to_pylist()
     return Rows(
         place,
-        frame.count(),
-        scores,
+        sum(bins.values()),
+        {place: own for place, own in bins.items() if place is not None},
         _top(frame, prefix, detector, parts.key),
         _blamed(frame.where(flagged), prefix),
         parts.time.name if parts.time else None,
-        tuple(Day(EPOCH + timedelta(days=own["day"]), own["rows"], own["flagged"]) for own in reversed(days)),
+        _days(frame, parts.time, counts) if parts.time else (),
         tuple(parts.by),
         tuple(
             Segment(tuple(own[f"s{i}"] for i in range(len(parts.by))), own["rows"], own["flagged"])
@@ -85,17 +87,31 @@ def portrait(frame: DataFrame, place: str, prefix: str, detector: Detector | Non
     )
 
 
-def _scores(frame: DataFrame, prefix: str, detector: Detector | None) -> dict[int, int]:
-    """How many scores are in each bin of ``report.facts.bin_of``."""
+def _days(frame: DataFrame, time: Column, counts: Sequence[SparkColumn]) -> tuple[Day, ...]:
+    """The rows of each day, but for days that are far from the one that half of the rows come before: what is written
+    for "never" is one, such as 9999-12-31.
+    """
+    by_day = frame.groupBy(day_of(time).alias("day")).agg(*counts).where(F.col("day").between(FIRST, LAST))
+    found = to_arrow(by_day.orderBy(F.col("day").desc()).limit(DAYS)).to_pylist()[::-1]
+    half, middle = sum(own["rows"] for own in found) / 2, 0
+    for own in found:
+        middle, half = own["day"], half - own["rows"]
+        if half <= 0:
+            break
+    near = (own for own in found if abs(own["day"] - middle) <= DAYS // 2)
+    return tuple(Day(EPOCH + timedelta(days=own["day"]), own["rows"], own["flagged"]) for own in near)
+
+
+def _scores(frame: DataFrame, prefix: str, detector: Detector | None) -> dict[int | None, int]:
+    """How many scores are in each bin of ``report.facts.bin_of``, and how many rows have none."""
     score = column(prefix + "anomaly_score")
     if detector is not None:
         frame, score = over_levels(frame, score, detector.scorer)
-    place = F.floor(F.log10(F.when(score > 0, score)) * F.lit(float(PER_DECADE)))
-    bounded = F.greatest(F.lit(LOWEST * PER_DECADE), F.least(place, F.lit(HIGHEST * PER_DECADE))).cast("int")
-    bins = frame.where(score.isNotNull()).groupBy(bounded.alias("bin")).agg(F.count(F.lit(1)).alias("rows"))
-    return {
-        LOWEST * PER_DECADE if own["bin"] is None else own["bin"]: own["rows"] for own in to_arrow(bins).to_pylist()
-    }
+    low, high = (float(power * PER_DECADE) for power in (LOWEST, HIGHEST))
+    place = F.log10(F.when(score > 0, score)) * F.lit(float(PER_DECADE))
+    bounded = F.when(score > 0, F.greatest(F.lit(low), F.least(place, F.lit(high)))).when(score <= 0, F.lit(low))
+    bins = frame.groupBy(F.floor(bounded).cast("int").alias("bin")).agg(F.count(F.lit(1)).alias("rows"))
+    return {own["bin"]: own["rows"] for own in to_arrow(bins).to_pylist()}
 
 
 def _blamed(flagged: DataFrame, prefix: str) -> tuple[Blamed, ...]:
@@ -116,9 +132,8 @@ def _top(frame: DataFrame, prefix: str, detector: Detector | None, key: Sequence
     own = ("anomaly_score", "anomaly_p_value", "is_anomaly", "anomaly_reasons")
     shown = list(key) or [name for name in frame.columns[:3] if not name.startswith(prefix + "anomaly")]
     features = [name for name in detector.scorer.names if name in frame.columns] if detector else []
-    # Keys as text: what Python has no room for, such as a year beyond 9999, has letters.
     wanted: list[SparkColumn] = [
-        *(column(name).cast("string") for name in shown),
+        *(F.substring(value, 1, LETTERS) for value in _texts(frame, shown)),
         *(column(prefix + name) for name in own),
     ]
     wanted += map(column, features)
@@ -141,6 +156,12 @@ def _top(frame: DataFrame, prefix: str, detector: Detector | None, key: Sequence
             why["reason"] if is_same else None,
         ))  # fmt: skip
     return tuple(told)
+
+
+def _texts(frame: DataFrame, names: Sequence[str]) -> list[SparkColumn]:
+    """Columns as text: what Python has no room for, such as a year beyond 9999, has letters. Bytes are hexadecimal."""
+    types = {one.name: one.type for one in columns(frame)}
+    return [F.hex(column(name)) if types[name] == "binary" else column(name).cast("string") for name in names]
 
 
 def _said(features: pa.Table, detector: Detector | None) -> Sequence[Mapping[str, Any]]:

@@ -18,6 +18,7 @@ from vae_model.report.evaluation import Evaluated, read
 from vae_model.report.facts import Facts, Rows
 from vae_model.report.page import check, page
 from vae_model.runs import versions
+from vae_model.runs.identity import checked_id
 from vae_model.runs.record import RunRecord
 from vae_model.spark import frames
 from vae_model.spark.jobs.parts import VALUES, check_part, day_column
@@ -75,7 +76,7 @@ def report(
         day, notes = day_column(columns, time, [*config.key, *(model.scorer.names if model else ())])
         if not day:
             lacks["time"] = (
-                notes[0] if notes else "No column is a date or a timestamp: flagged rows are not told by day."
+                f"{notes[0]}." if notes else "No column is a date or a timestamp: flagged rows are not told by day."
             )
         parts = Parts(config.key, next((one for one in columns if one.name == day), None), segments)
         prefix = config.output.prefix if config.output else ""
@@ -86,7 +87,7 @@ def report(
     if rows is None:
         lacks["rows"] = why
     elif found.rows_read is not None and rows.rows < found.rows_read:
-        lacks["time"] = (
+        lacks["replaced"] = (
             f"Later runs have replaced {found.rows_read - rows.rows:,} of the run's rows: these are not counted."
         )
     if found.config_digest is not None and found.config_digest != config.digest:
@@ -115,8 +116,14 @@ def find(spark: SparkSession, config: Config, run_id: str | None) -> RunRecord:
             "The config keeps no record of runs.", "output, or runs: {path: …}", "runs: none",
             "A report is made from a record: `vae-anomaly run --report FILE` makes one with the run.",
         )  # fmt: skip
-    if run_id is not None and (found := kept.find(run_id) or kept.find(run_id, trains=True)):
-        return found
+    if run_id is not None:
+        try:
+            checked_id(run_id)
+        except ConfigError as error:
+            hint = "`vae-anomaly runs` shows the ids. Leave --run out: the latest."
+            raise ConfigError("--run is no id that a run can have.", error.expected, error.found, hint) from None
+        if found := kept.find(run_id) or kept.find(run_id, trains=True):
+            return found
     records = kept.records()
     if not records:
         raise ConfigError(
@@ -127,7 +134,7 @@ def find(spark: SparkSession, config: Config, run_id: str | None) -> RunRecord:
     known = [one.run_id for one in records]
     raise ConfigError(
         f"The run {run_id} is not in {config.runs_place}.", "the id of a run, as `vae-anomaly runs` shows it",
-        f"{len(known):,} runs, the latest {', '.join(known[:3])}",
+        f"{len(known):,} run{'' if len(known) == 1 else 's'}, the latest {', '.join(known[:3])}",
         nearest(run_id, known) or "Leave --run out: the latest.",
     )  # fmt: skip
 
@@ -156,8 +163,13 @@ def _rows(spark: SparkSession, config: Config, record: RunRecord) -> tuple[DataF
         return None, "", "The run only trained: it has scored no rows."
     if record.status == "gated":
         output = config.rejected_output
-        if output is None or record.rejected != str(output):
+        if (record.gate or "").startswith("train."):
+            return None, "", "The run has scored no rows: the gate kept its model from use."
+        if record.rejected is None:
             return None, "", "The rows that the gate kept back were not kept: gates.keep_rejected says where to."
+        if output is None or record.rejected != str(output):
+            kept = f"The rows that the gate kept back were kept in {record.rejected}"
+            return None, "", f"{kept}, which is not gates.keep_rejected of the config."
     elif record.status != "succeeded":
         return None, "", "The run has published no rows."
     if output is None or (record.status != "gated" and str(output) != record.output):
