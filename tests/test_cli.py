@@ -760,6 +760,36 @@ def test_a_failed_run_has_a_report(place, cli):
     assert "pumps.vae does not exist" in (place / "failed.html").read_text()
 
 
+def test_a_report_says_how_to_reproduce_what_is_not_even_read(place, cli, monkeypatch):
+    """The command as it was given, and which variables set keys: their names, as their values may be secrets."""
+    monkeypatch.setenv("VAE_ANOMALY__SOURCE__NOSUCH", "hidden")
+    code, _, _ = cli("run", "--config", place / "pumps.yaml", "--full", "--report", place / "failed.html")
+    page = (place / "failed.html").read_text()
+    told = page.partition('id="again"')[2]
+    assert code == 2 and f"vae-anomaly run --config {place}/pumps.yaml --full" in told
+    assert "# where these are set: VAE_ANOMALY__SOURCE__NOSUCH" in told and "hidden" not in page
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["score", "--report", "./pumps.yaml"],
+        ["score", "--report", "one", "--result", "one"],
+        ["run", "--result", "pumps.yaml"],
+        ["train", "--result", "pumps.yaml"],
+        ["evaluate", "--result", "pumps.yaml"],
+        ["report", "--output", "pumps.yaml"],
+    ],
+    ids=" ".join,
+)
+def test_no_file_is_to_be_two(place, cli, options):
+    """A result or a page that would overwrite the config, or each other, is refused."""
+    before = (place / "pumps.yaml").read_text()
+    code, _, err = cli(options[0], "--config", place / "pumps.yaml", *options[1:])
+    assert code == 2 and "are one file" in err
+    assert (place / "pumps.yaml").read_text() == before and not (place / "one").exists()
+
+
 def test_a_report_in_the_log_of_machines(trained, cli):
     """With --log json the record of the run is the last line all the same."""
     code, out, err = cli("score", "--config", trained / "pumps.yaml", "--report", trained / "r.html", "--log", "json")

@@ -308,7 +308,8 @@ def report(
     time: TimeOption = None, by: ByOption = [], log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Write a page that shows a run: one HTML file that needs nothing beside itself."""
-    _check_apart(config=config, evaluation=evaluation, output=output)
+    _check_apart(config=config, output=output)
+    _check_apart(evaluation=evaluation, output=output)
     reporter = Reporter(log, page=output)
     reporter.check_page()
     settings = load_config(config, set_, from_options(param))

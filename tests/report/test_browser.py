@@ -1,5 +1,6 @@
 """The page in a real browser, where there is one: it fits, and asks for nothing."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,13 +9,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.report.conftest import facts_of
+from tests.report.conftest import EVALUATION, facts_of
+from vae_model.report.evaluation import read
 from vae_model.report.page import page
 
 BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium (Debian: apt-get install chromium-headless-shell)")
-TELLING = "<script>setTimeout(() => parent.postMessage(document.documentElement.scrollWidth, '*'), 500)</script>"
-HEARING = "<script>addEventListener('message', told => { document.body.dataset.width = told.data })</script>"
+TELLING = """<script>setTimeout(() => parent.postMessage({
+  width: document.documentElement.scrollWidth,
+  aside: [...document.querySelectorAll('.wide')].filter(one => one.scrollWidth > one.clientWidth).map(
+    one => one.closest('section').id).join(' '),
+}, '*'), 500)</script>"""
+HEARING = "<script>addEventListener('message', told => Object.assign(document.body.dataset, told.data))</script>"
 
 
 def without_policy(html):
@@ -68,13 +74,31 @@ def test_nothing_is_asked_of_a_server(tmp_path, asked):
     assert "/image" in paths
 
 
+def seen(html, folder, width):
+    """How wide the page is on a screen of some width, and which sections have tables that are pushed aside to read."""
+    (folder / "inner.html").write_text(without_policy(html.replace("</body>", f"{TELLING}</body>")), encoding="utf-8")
+    frame = f'<iframe src="inner.html" width="{width}" height="900"></iframe>'  # a window is at least 500 wide
+    (folder / "page.html").write_text(f"{frame}{HEARING}", encoding="utf-8")
+    found = re.search(r'<body data-width="(\d+)" data-aside="([a-z ]*)"', opened(folder / "page.html", folder))
+    assert found
+    return int(found[1]), found[2].split()
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("text", ["EWR", "x" * 200, "1 " * 100], ids=["short", "one long word", "many words"])
 def test_the_page_is_no_wider_than_the_screen(tmp_path, width, text):
     """Nothing has to be pushed aside to be read, on a screen or a phone, whatever the length of names and values."""
-    html = page(facts_of(tuple(f"{text}{i}" for i in range(3)), text)).replace("</body>", f"{TELLING}</body>")
-    (tmp_path / "inner.html").write_text(without_policy(html), encoding="utf-8")
-    frame = f'<iframe src="inner.html" width="{width}" height="900"></iframe>'  # a window is at least 500 wide
-    (tmp_path / "page.html").write_text(f"{frame}{HEARING}", encoding="utf-8")
-    found = re.search(r'<body data-width="(\d+)"', opened(tmp_path / "page.html", tmp_path))
-    assert found and int(found[1]) <= width
+    html = page(facts_of(tuple(f"{text}{i}" for i in range(3)), text))
+    found, _ = seen(html, tmp_path, width)
+    assert found <= width
+
+
+@pytest.mark.parametrize(
+    "word", ["average_minutes_of_delay_at_departure_us", "averageminutesofdelayatdepartureuscarrier"]
+)
+def test_no_table_is_wider_than_a_phone(tmp_path, word):
+    """With columns whose names are 40 letters, which break anywhere: the numbers beside them are what counts."""
+    evaluated = read(json.dumps(EVALUATION).encode(), "e.json")
+    html = page(facts_of(tuple(f"{word}{i}" for i in range(3)), evaluation=evaluated))
+    found, aside = seen(html, tmp_path, 390)
+    assert found <= 390 and aside == []

@@ -21,7 +21,7 @@ from vae_model.report.words import count, counted, figure, percent
 WIDTH = 480
 LEFT, RIGHT = 46, 10
 """Room for the labels of the axis, and at the other end."""
-LABEL = 26
+LABEL = 34
 """Half of what a short label takes on a phone."""
 MOST_BINS = 100
 """Bins of scores on the drawing; more are taken together."""
