@@ -19,6 +19,8 @@ FLAGGED = st.dictionaries(st.integers(0, 40_000), st.integers(0, 10**6), min_siz
 
 DIGIT = 8.4
 """About what a digit takes on a phone, where labels are 15 units high."""
+PAPER = 6.7
+"""And on paper, where they are 12."""
 
 
 def labels(svg):
@@ -63,6 +65,14 @@ def test_the_first_and_the_last_day_are_at_the_ends(found):
     assert (told[0][2], told[-1][2]) == (str(days[0].day), str(days[-1].day))
     assert len({text for *_, text in told}) == len(told)
     assert all(left[1] <= right[0] for left, right in pairwise(told))
+
+
+@given(st.integers(1, 10**9))
+def test_no_label_of_a_share_is_cut_off(rows):
+    """Nor is that of one row among many, which has the most letters."""
+    drawn = charts.scores({0: rows, 1: 1}, {0: 10}, 1.0)
+    starts = [float(x) - len(text) * PAPER for x, text in re.findall(r'<text x="([\d.]+)"[^>]*="end">(.*?)<', drawn)]
+    assert len(starts) > 1 and min(starts) >= 0
 
 
 @given(st.lists(st.floats(1e-9, 1), min_size=1, max_size=6))

@@ -19,7 +19,7 @@ from vae_model.report.facts import PER_DECADE, Day, start_of
 from vae_model.report.words import count, counted, figure, percent
 
 WIDTH = 480
-LEFT, RIGHT = 46, 10
+LEFT, RIGHT = 62, 10
 """Room for the labels of the axis, and at the other end."""
 LABEL = 34
 """Half of what a short label takes on a phone."""
@@ -105,7 +105,7 @@ def rates(found: Sequence[Rate]) -> Markup:
             else:
                 shape = Markup('<circle class="then" cx="{}" cy="{}" r="5"/>').format(f"{at:.1f}", middle)
             parts.append(shape)
-        parts.append(_text(16, middle - 11, f"{one.name}: {percent(one.value)}", "start"))
+        parts.append(_text(21, middle - 11, f"{one.name}: {percent(one.value)}", "start"))
     told = "; ".join(f"{one.name} {percent(one.value)}" for one in found)
     return _svg(height, "The rate of flagged rows that was asked for, and the one found", f"{told}.", parts)
 
