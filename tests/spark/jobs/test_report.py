@@ -62,7 +62,7 @@ def test_days_that_are_none_cost_no_section(engine, scored, rows):
         F.when(F.col("id") % 100 == 0, F.lit(None).cast("date"))
         .when(F.col("id") % 100 == 1, far)
         .when(F.col("id") % 100 == 2, F.lit(date(9999, 12, 31)))
-        .when(F.col("id") % 100 == 3, F.lit(date(1, 1, 1)))
+        .when(F.col("id") % 100 == 3, F.lit("0001-01-01").cast("date"))
         .otherwise(F.col("Day"))
     )
     frame = frame.withColumn("odd", odd)

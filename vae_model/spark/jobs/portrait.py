@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,9 +11,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from vae_model.detector import Detector
-from vae_model.features import schema
 from vae_model.features.schema import Column
-from vae_model.features.spec import combine
 from vae_model.report.facts import (
     DAYS,
     HIGHEST,
@@ -32,7 +29,7 @@ from vae_model.report.facts import (
 from vae_model.spark.frames import column, columns, to_arrow
 from vae_model.spark.jobs.tally import day_of, over_levels
 from vae_model.spark.sinks.alerts import worst_first
-from vae_model.spark.sinks.top_rows import SAME
+from vae_model.spark.sinks.top_rows import explained, shown_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
@@ -130,7 +127,7 @@ def _top(frame: DataFrame, prefix: str, detector: Detector | None, key: Sequence
     flagged the model's.
     """
     own = ("anomaly_score", "anomaly_p_value", "is_anomaly", "anomaly_reasons")
-    shown = list(key) or [name for name in frame.columns[:3] if not name.startswith(prefix + "anomaly")]
+    shown = shown_columns(frame, prefix, key)
     features = [name for name in detector.scorer.names if name in frame.columns] if detector else []
     wanted: list[SparkColumn] = [
         *(F.substring(value, 1, LETTERS) for value in _texts(frame, shown)),
@@ -142,18 +139,18 @@ def _top(frame: DataFrame, prefix: str, detector: Detector | None, key: Sequence
     )
     table = to_arrow(worst.select(*(one.alias(f"c{number}") for number, one in enumerate(wanted))))
     start = len(shown)
-    said = _said(table.select(range(start + len(own), len(wanted))).rename_columns(features), detector)
+    of_model = table.select(range(start + len(own), len(wanted))).rename_columns(features)
+    said = _said(of_model, table.column(start).to_pylist(), detector)
     told = []
     for place, row in enumerate(table.select(range(start + len(own))).to_pylist()):
         *names, score, p_value, is_flagged, reasons = row.values()
-        why = said[place] if place < len(said) else {}
-        is_same = why.get("anomaly_score") is not None and math.isclose(why["anomaly_score"], score, rel_tol=SAME)
-        reasons = reasons or (why["anomaly_reasons"] if is_same else [])
+        why = said[place]
+        reasons = reasons or (why["anomaly_reasons"] if why else [])
         told.append(Top(
             {name: "null" if value is None else value for name, value in zip(shown, names, strict=True)},
             score, p_value, bool(is_flagged),
             tuple(Reason(*(one[name] for name in Reason._fields)) for one in reasons or []),
-            why["reason"] if is_same else None,
+            why["reason"] if why else None,
         ))  # fmt: skip
     return tuple(told)
 
@@ -164,14 +161,13 @@ def _texts(frame: DataFrame, names: Sequence[str]) -> list[SparkColumn]:
     return [F.hex(column(name)) if types[name] == "binary" else column(name).cast("string") for name in names]
 
 
-def _said(features: pa.Table, detector: Detector | None) -> Sequence[Mapping[str, Any]]:
+def _said(
+    features: pa.Table, written: Sequence[float], detector: Detector | None
+) -> Sequence[Mapping[str, Any] | None]:
     """What the model says of some rows; nothing where the table does not hold its columns as they were."""
-    if detector is None or not len(features):
-        return []
-    try:
-        schema.check_fits_model(schema.arrow_columns(features.schema), detector.spec.trained)
-        found = detector.scorer.explain([combine(features.column(name)) for name in detector.scorer.names])
-    except Exception:  # whatever it is: the rows have reasons of their own
-        log.debug("How explaining the worst rows failed", exc_info=True)
-        return []
-    return list(found.to_pylist())
+    if detector is not None and written:
+        try:
+            return explained(features, written, detector.scorer)
+        except Exception:  # whatever it is: the rows have reasons of their own
+            log.debug("How explaining the worst rows failed", exc_info=True)
+    return [None] * len(written)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from pyspark.sql import functions as F
 
 from vae_model.features import schema
@@ -51,7 +52,7 @@ def top_rows(frame: DataFrame, prefix: str, key: Sequence[str], scorer: Scorer) 
 
     The workers have made reasons for the flagged ones. Those of the others are made here.
     """
-    shown = list(key) or [name for name in frame.columns[:3] if not name.startswith(prefix + "anomaly")]
+    shown = shown_columns(frame, prefix, key)
     names = ("anomaly_score", "anomaly_p_value", "is_anomaly", "anomaly_reasons")
     score, p_value, flag, reasons = (column(prefix + name) for name in names)
     highest = frame.where(score.isNotNull()).orderBy(score.desc(), *map(column, key)).limit(TOP)
@@ -68,6 +69,23 @@ def top_rows(frame: DataFrame, prefix: str, key: Sequence[str], scorer: Scorer) 
     return [row if row.is_anomaly else replace(row, reasons=explained.get(row.score, [])) for row in rows]
 
 
+def shown_columns(frame: DataFrame, prefix: str, key: Sequence[str]) -> list[str]:
+    """The columns that name a row: those of the key, or the first ones that the source has."""
+    return list(key) or [name for name in frame.columns[:3] if not name.startswith(prefix + "anomaly")]
+
+
+def explained(features: pa.Table, written: Sequence[float], scorer: Scorer) -> list[dict[str, Any] | None]:
+    """What the model says of some rows; None of one that does not give its score any more. Raises whatever comes of a
+    table that does not hold the columns as they were.
+    """
+    schema.check_fits_model(schema.arrow_columns(features.schema), scorer.spec.trained)
+    scored = scorer.explain([combine(features.column(name)) for name in scorer.names]).to_pylist()
+    return [
+        now if now["anomaly_score"] is not None and math.isclose(before, now["anomaly_score"], rel_tol=SAME) else None
+        for before, now in zip(written, scored, strict=True)
+    ]
+
+
 def _explained(frame: DataFrame, score: Column, scorer: Scorer) -> dict[float, list[Reason]]:
     """The reasons of the highest scores of a scored table, by score, made from its feature columns.
 
@@ -80,15 +98,13 @@ def _explained(frame: DataFrame, score: Column, scorer: Scorer) -> dict[float, l
         table = to_arrow(highest.select(*(one.alias(str(number)) for number, one in enumerate(wanted))))
         written = table.column(len(scorer.names)).to_pylist()
         features = table.select(range(len(scorer.names))).rename_columns(scorer.names)
-        schema.check_fits_model(schema.arrow_columns(features.schema), scorer.spec.trained)
-        scored = scorer.explain([combine(one) for one in features.columns]).to_pylist()
+        scored = explained(features, written, scorer)
     except Exception:
         log.debug("How explaining rows that are not flagged failed", exc_info=True)
         return {}
     found: dict[float, list[Reason]] = {}
     for before, now in zip(written, scored, strict=True):
-        is_same = now["anomaly_score"] is not None and math.isclose(before, now["anomaly_score"], rel_tol=SAME)
-        reasons = _reasons(now["anomaly_reasons"]) if is_same else []
+        reasons = _reasons(now["anomaly_reasons"]) if now else []
         found[before] = reasons if found.get(before, reasons) == reasons else []
     return found
 
