@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -30,13 +30,10 @@ from vae_model.config.environment import BETWEEN, OURS
 from vae_model.config.load import load_config
 from vae_model.config.parameters import from_options
 from vae_model.console.logs import LogFormat
-from vae_model.console.reporter import Reporter
+from vae_model.console.reporter import Reporter, bare_page
 from vae_model.errors import ConfigError, VaeAnomalyError
 from vae_model.places import files
 from vae_model.printable import printable
-
-if TYPE_CHECKING:
-    from vae_model.runs.record import RunRecord
 
 
 class _Commands(TyperGroup):
@@ -343,7 +340,7 @@ def run_job(
 ) -> None:
     """``train``, ``score`` or ``run``: everything that can be checked is checked before an engine starts."""
     again = _again(job, config, overrides, parameters, full)
-    reporter.tell = partial(_bare_page, command=again)
+    reporter.tell = partial(bare_page, command=again)
     with reporter.recording(job, run_id):
         settings = load_config(config, overrides, from_options(parameters))
         needed = settings.for_training() if job == "train" else settings.for_run()[0]
@@ -372,14 +369,6 @@ def _again(
     command = shlex.join([*words, *(["--full"] if full else [])])
     variables = [printable(name) for name in sorted(os.environ) if name.startswith(OURS + BETWEEN)]
     return f"# where these are set: {', '.join(variables)}\n{command}" if variables else command
-
-
-def _bare_page(record: RunRecord, command: str) -> str:
-    """The page of a run that has ended before its rows could be looked at."""
-    from vae_model.report.facts import Facts
-    from vae_model.report.page import page
-
-    return page(Facts(record, command=command))
 
 
 def _check_apart(**files_: str | None) -> None:

@@ -41,7 +41,7 @@ class Reporter:
 
     def __init__(self, format_: LogFormat, result: str | None = None, page: str | None = None) -> None:
         self._result, self._page = result, page
-        self.tell: Callable[[RunRecord], str] = _bare_page
+        self.tell: Callable[[RunRecord], str] = bare_page
         """What makes a page of a run's record: of no more than that, until an engine can look at its rows."""
         self._has_ended = False
         self.json = format_ is LogFormat.json
@@ -279,12 +279,12 @@ class Reporter:
             self.line("None is in use: `vae-anomaly models --config FILE --promote VERSION` chooses one.")
 
 
-def _bare_page(record: RunRecord) -> str:
-    """The page of a run that has ended before its rows could be looked at."""
+def bare_page(record: RunRecord, command: str = "") -> str:
+    """The page of a run that has ended before its rows could be looked at. ``command`` is what does it again."""
     from vae_model.report.facts import Facts
 
     why = "The run has not come to it."
-    return page.page(Facts(record, lacks={"rows": why, "model": why}))
+    return page.page(Facts(record, lacks={"rows": why, "model": why}, command=command))
 
 
 def _counted(number: int, one: str, many: str = "") -> str:
