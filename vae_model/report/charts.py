@@ -131,7 +131,7 @@ def over_time(days: Sequence[Day], rate: float | None) -> Markup:
     if rate:
         line = [f"{'M' if i == 0 else 'L'}{x(i):.1f} {y(rate * one.rows):.1f}H{x(i + 1):.1f}"
                 for i, one in enumerate(own)]  # fmt: skip
-        parts += _outline(line)
+        parts.append(_path("then", line))  # no halo: it would cut bars of one row in two
     last, middle = days[-1].day, len(own) // 2
     labels = [(0.0, start, "start")]
     labels += [(middle + 0.5, own[middle].day, "middle")] if len(own) > 2 else []
