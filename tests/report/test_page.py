@@ -200,8 +200,12 @@ def test_no_section_is_a_bare_heading():
     ("distance", "moved", "words"),
     [
         (0.0, False, "the rows score no higher than the held-out ones"),
-        (0.00133, False, "up to 0.13 more lie above a score than of 100 held-out ones. That is no shift"),
-        (0.2, True, "up to 20 more lie above a score than of 100 held-out ones. That is more than chance explains"),
+        (
+            0.00133,
+            False,
+            "of 100 rows, at most 0.13 more lie above a score than of 100 of those. More than 10 would be told",
+        ),
+        (0.2, True, "at most 20 more lie above a score than of 100 of those. That is more than chance explains"),
     ],
 )
 def test_whether_rows_in_general_score_higher(facts, distance, moved, words):

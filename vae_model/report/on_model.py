@@ -107,18 +107,14 @@ def _why_no_drift(facts: Facts) -> str:
 
 def _in_general(distance: float, has_moved: bool) -> str:
     """Whether the bulk of the rows scores as the held-out ones do."""
-    bulk = "The highest scores aside, the rows score"
-    if not distance > 0:
-        return f"{bulk} no higher than the held-out ones."
-    more = (
-        f"{bulk} higher than the held-out ones by so much: of 100 rows, up to {figure(float(f'{100 * distance:.2g}'))}"
-    )
-    more += " more lie above a score than of 100 held-out ones."
+    more = f"of 100 rows, at most {figure(float(f'{100 * distance:.2g}'))} more lie above a score than of 100 of those."
     if has_moved:
-        return f"{more} That is more than chance explains: the data may not be what it was."
-    return (
-        f"{more} That is no shift: one is told where it is more than {100 * MOVED:.0f}, and more than chance explains."
-    )
+        return (
+            f"In general the rows score higher than the held-out ones: {more} That is more than chance explains: the "
+            "data may not be what it was."
+        )
+    told = f"More than {100 * MOVED:.0f} would be told."
+    return f"In general the rows score no higher than the held-out ones: {more} {told}"
 
 
 def training(facts: Facts) -> Iterator[Block]:
