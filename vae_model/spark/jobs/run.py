@@ -6,9 +6,9 @@ import logging
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from vae_model import __version__
 from vae_model.config.config import Config
@@ -26,6 +26,7 @@ from vae_model.spark.jobs import alerts
 from vae_model.spark.jobs.drift import Compared, compare, count
 from vae_model.spark.jobs.gating import Gating
 from vae_model.spark.jobs.last import is_done, last
+from vae_model.spark.jobs.listener import Listener, Nobody
 from vae_model.spark.jobs.prepare import prepare
 from vae_model.spark.jobs.score import Scored, decide_as_configured, read_back, score_prepared
 from vae_model.spark.jobs.train import Trained, train_for
@@ -37,56 +38,7 @@ from vae_model.spark.source.version import source_version
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from vae_model.training.loop import TrainingProgress
-
 log = logging.getLogger(__name__)
-
-
-class Display(Protocol):
-    """What shows how far a job is."""
-
-    def step(self, step: TrainingProgress) -> None:
-        """Told of training steps."""
-
-    def tasks(self, what: str, done: int, total: int) -> None:
-        """Told of the engine's tasks."""
-
-
-class Listener(Protocol):
-    """Who is told of a run while it goes on, and what came of it."""
-
-    def progress(self) -> AbstractContextManager[Display]:
-        """Around each part of the run that takes long."""
-
-    def trained(self, detector: Detector) -> None:
-        """A model has been trained."""
-
-    def ended(self, record: RunRecord, summary: Summary | None) -> None:
-        """The run is over, well or not."""
-
-
-class Nothing:
-    """A display that shows nothing."""
-
-    def step(self, step: TrainingProgress) -> None:
-        """Pass over a training step."""
-
-    def tasks(self, what: str, done: int, total: int) -> None:
-        """Pass over the engine's tasks."""
-
-
-class Nobody:
-    """A listener that does nothing."""
-
-    def progress(self) -> AbstractContextManager[Display]:
-        """Show nothing."""
-        return nullcontext(Nothing())
-
-    def trained(self, detector: Detector) -> None:
-        """Say nothing."""
-
-    def ended(self, record: RunRecord, summary: Summary | None) -> None:
-        """Say nothing."""
 
 
 def run(
