@@ -1,17 +1,20 @@
 """Gates on every engine: each closes and opens, and a gated run leaves the output as it was."""
 
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.places.test_marks import other
 from tests.spark.conftest import mixed_rows
 from tests.spark.jobs.test_drift import stored
 from tests.spark.jobs.test_jobs import job
 from vae_model import Detector
 from vae_model.errors import GateClosed, NothingToScore, OutputError
-from vae_model.places import files
+from vae_model.places import files, marks
 from vae_model.runs.ledger import Folder
 from vae_model.scoring.scorer import Scorer
 from vae_model.spark import run
@@ -195,6 +198,19 @@ def test_rejected_rows_have_a_place_of_their_own(engine, configured, path, tmp_p
         run(engine, configured(gates=gates, alerts=alerts), "a run", train=False)
     assert caught.value.exit_code == 2
     assert not (tmp_path / "scored").exists()
+
+
+@pytest.mark.parametrize("format_", ["delta", "parquet"])
+def test_what_a_killed_run_left_beside_rejected_rows_goes(on_sail, configured, tmp_path, format_):
+    """With the next run, whatever comes of it."""
+    kept = {"path": str(tmp_path / "rejected"), "format": format_}
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = Path(marks.beside(kept["path"], other(marks.new(), pid=str(ended.pid)), "staged"))
+    left.mkdir()
+    (left / "part-0.parquet").write_bytes(b"")
+    on_sail(lambda spark: run(spark, configured(gates={"min_rows": 1, "keep_rejected": kept}), train=False))
+    assert not left.exists()
 
 
 def test_rejected_rows_that_cannot_be_kept_leave_the_gate_closed(engine, configured, odd, tmp_path, monkeypatch):
