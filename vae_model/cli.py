@@ -360,9 +360,7 @@ def run_job(
                 run(spark, settings, run_id, train=job == "run", full=full, listener=reporter, model=model)
 
 
-def _again(
-    job: str, config: str, overrides: Sequence[str], parameters: Sequence[str], full: bool = False
-) -> str:  # fmt: skip
+def _again(job: str, config: str, overrides: Sequence[str], parameters: Sequence[str], full: bool = False) -> str:
     """The command that does a run again, for a shell; and which variables of the environment set keys of the config."""
     options = [("--set", one) for one in overrides] + [("--param", one) for one in parameters]
     words = ["vae-anomaly", job, "--config", config, *(part for option in options for part in option)]
@@ -405,14 +403,8 @@ def guarded(command: Callable[[], object]) -> int:
         return error.exit_code
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        extras = {
-            "torch": "train",
-            "pysail": "sail",
-            "pyspark": "sail",
-            "delta": "spark",
-            "sklearn": "evaluate",
-            "jinja2": "report",
-        }
+        extras = {"torch": "train", "pysail": "sail", "pyspark": "sail", "delta": "spark", "sklearn": "evaluate",
+                  "jinja2": "report"}  # fmt: skip
         if package not in extras:
             raise
         print(

@@ -287,6 +287,15 @@ class Detector:
         return cast(Reference, self._reference)
 
     @property
+    def members(self) -> list[str]:
+        """What the ensemble is made of, each in words."""
+        return [
+            f"a codebook of {one.get('codes')}" if one.get("kind") == "codebook"
+            else f"a VAE {one.get('hidden')} with {one.get('latent')} latent dimensions"
+            for one in self.header["training"]["members"]
+        ]  # fmt: skip
+
+    @property
     def calibration(self) -> Calibration:
         """The held-out scores and the decision."""
         return self.scorer.calibration

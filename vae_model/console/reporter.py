@@ -74,7 +74,7 @@ class Reporter:
         self.line(
             f"Trained on {_counted(summary['rows'] - summary['trimmed'], 'row')}{without} "
             f"in {_counted(summary['steps'], 'step')}: "
-            f"{', '.join(map(_member, summary['members']))}."
+            f"{', '.join(detector.members)}."
         )
         self.line(f"Decision: {detector.calibration.describe()}.")
         if detector.alerts:
@@ -306,9 +306,3 @@ def _why_none(summary: Summary) -> str:
         f"No row is flagged: {above}. A decision.false_alarm_rate above {summary.resulting_rate:.3g}, or a lower "
         "decision.threshold, flags more; `score` needs no training for it."
     )
-
-
-def _member(member: dict[str, Any]) -> str:
-    if member["kind"] == "codebook":
-        return f"a codebook of {member['codes']}"
-    return f"a VAE {member['hidden']} with {member['latent']} latent dimensions"

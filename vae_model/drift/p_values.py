@@ -33,6 +33,7 @@ class Uniformity:
     distance: float
     """0 where the p-values are nowhere smaller than even ones."""
     rows: int
+    """P-values that were looked at."""
     has_moved: bool
 
     @classmethod

@@ -11,13 +11,14 @@ from vae_model.features.numbers import Numbers, whole
 
 def from_to(then: float, now: float) -> str:
     """Two shares: ``0.8 % -> 31 %``."""
-    return f"{_percent(then)} -> {_percent(now)}"
+    return f"{percent(then)} -> {percent(now)}"
 
 
-def _percent(share: float) -> str:
-    """A share with two digits, as many as tell it from none and from all."""
-    percent = 100 * share
-    return f"{percent:.2g} %" if percent < 10 else f"{percent:.3g} %"
+def percent(share: float) -> str:
+    """A share with as many digits as tell it from none and from all."""
+    if 0.99 < share < 1:
+        return f"{100 - float(f'{100 * (1 - share):.2g}'):.12g} %"
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.3g} %"
 
 
 def bin_in_words(own: Spread, place: int) -> str:

@@ -6,7 +6,7 @@ apart: where a budget ends among them, each counts by the part that it takes. Sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,9 +93,6 @@ class Curve:
     def _found(self, share: float) -> float:
         taken = self.found + self.others
         return float(np.interp(share * taken[-1], taken, self.found))
-
-
-Figure = Callable[[Curve], float]
 
 
 def cut_at(scores: NDArray[np.float64], weights: NDArray[np.float64], rate: float) -> float:

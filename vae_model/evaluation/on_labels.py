@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vae_model.detector import Detector
 from vae_model.evaluation.contest import FITTED, Weights, check_enough, contest, flags, standings
-from vae_model.evaluation.metrics import Figure, Interval, Ranking, resamples
+from vae_model.evaluation.metrics import Interval, Ranking, resamples
 from vae_model.evaluation.record import Decided, Evaluation, Subject
 
 NORMAL, ANOMALOUS = 20_000, 5_000
@@ -47,12 +47,14 @@ def on_labels(
         return out
 
     def figures(drawn: Weights) -> list[dict[str, float]]:
-        curves = [ranking.curve(weighed(drawn)) for ranking in rankings]
-        at: dict[str, Figure] = {"auc_roc": lambda curve: curve.auc_roc, "auc_pr": lambda curve: curve.auc_pr}
-        for share in BUDGETS:
-            at[f"recall_{share:g}"] = lambda curve, share=share: curve.recall(share)  # type: ignore[misc]
-            at[f"precision_{share:g}"] = lambda curve, share=share: curve.precision(share)  # type: ignore[misc]
-        return [{name: figure(curve) for name, figure in at.items()} for curve in curves]
+        told = []
+        for ranking in rankings:
+            curve = ranking.curve(weighed(drawn))
+            own = {"auc_roc": curve.auc_roc, "auc_pr": curve.auc_pr}
+            for share in BUDGETS:
+                own |= {f"recall_{share:g}": curve.recall(share), f"precision_{share:g}": curve.precision(share)}
+            told.append(own)
+        return told
 
     sizes = len(parts[0]), len(parts[1])
     found = standings(entries, figures, sizes, subject.seed, "auc_pr")

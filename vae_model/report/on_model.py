@@ -26,6 +26,7 @@ from vae_model.report.blocks import (
     lacking,
 )  # fmt: skip
 from vae_model.report.facts import Facts
+from vae_model.report.verdict import FEW
 from vae_model.report.words import CLAUSE, NAME, count, counted, figure, of_two, rows, short
 
 PAIRS = 16
@@ -44,9 +45,7 @@ def drift(facts: Facts) -> Iterator[Block]:
         return
     were = "was" if record.drift_rows == 1 else "were"
     compared = f"{rows(record.drift_rows or 0)} of the run {were} held against the sample that the model learnt from."
-    yield Text(
-        f"{compared}{' They are few: only a large shift can be told from chance.' if record.drift_small else ''}"
-    )
+    yield Text(f"{compared} {FEW}" if record.drift_small else compared)
     yield Text(
         "PSI, the population stability index, says how far the shares of a column's values are from those of the "
         "sample: up to 0.1 counts as no shift, more than 0.25 as a large one.", "note",
@@ -133,7 +132,7 @@ def training(facts: Facts) -> Iterator[Block]:
         "columns": len(facts.model.spec.features),
         "steps": steps if type(steps) is int else None,
     }
-    members = "; ".join(short(_member(one)) for one in training["members"])
+    members = "; ".join(map(short, facts.model.members))
     yield Pairs(
         [*((name, count(number)) for name, number in told.items() if number is not None), ("ensemble", members)]
     )
@@ -142,12 +141,6 @@ def training(facts: Facts) -> Iterator[Block]:
     notes = facts.model.warnings[:MOST]
     if notes:
         yield Listed([short(note, CLAUSE) for note in notes])
-
-
-def _member(member: Mapping[str, Any]) -> str:
-    if member.get("kind") == "codebook":
-        return f"a codebook of {member.get('codes')}"
-    return f"a VAE {member.get('hidden')} with {member.get('latent')} latent dimensions"
 
 
 def _curve(training: Mapping[str, Any]) -> list[tuple[float, float]]:

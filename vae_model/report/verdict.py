@@ -19,6 +19,8 @@ STATUS = {
 }
 """A tone and words for each status; the signs are for those who do not tell the colours apart."""
 
+FEW = "The run, or the sample, has few rows: only a large shift can be told from chance."
+
 
 def status(record: RunRecord) -> tuple[str, str]:
     """The tone and the words of a run's status."""
@@ -95,7 +97,7 @@ def _flagged(facts: Facts) -> str:
 
 def _drift(record: RunRecord) -> str:
     moved = [one for one in record.drift or () if one.moved]
-    small = " The run is small: only a large shift can be told from chance." if record.drift_small else ""
+    small = f" {FEW}" if record.drift_small else ""
     if not moved:
         return f"No column has moved since training.{small}"
     named = "; ".join(short(one.moved or "") for one in moved[:3])

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from markupsafe import escape
 
+from vae_model.drift import words
 from vae_model.places import credentials
 from vae_model.printable import printable
 
@@ -58,16 +59,8 @@ def rows(number: int) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share, with as many digits as tell it from none and from all."""
-    if share is None:
-        return "not known"
-    if share == 0:
-        number = "0"
-    elif 0.99 < share < 1:
-        number = f"{100 - float(f'{100 * (1 - share):.2g}'):.12g}"
-    else:
-        number = f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.3g}"
-    return f"{number}{SPACE}%"
+    """A share, not parted from its sign."""
+    return "not known" if share is None else words.percent(share).replace(" ", SPACE)
 
 
 def figure(number: float | None) -> str:

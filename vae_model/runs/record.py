@@ -90,7 +90,7 @@ class RunRecord:
     largest_drift: float | None = None
     """The largest population stability index of a column that is beyond chance; 0 where none is."""
     p_value_distance: float | None = None
-    """By how much the run's p-values, but for the smallest, are below uniform ones (Kolmogorov and Smirnov)."""
+    """By how much the distribution of the run's p-values is above an even one, beyond its tail (``drift.p_values``)."""
     p_values_moved: bool | None = None
     """Whether that is beyond chance, and more than a small distance."""
     gate: str | None = None

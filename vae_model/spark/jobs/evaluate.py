@@ -82,7 +82,7 @@ def evaluate(
     if detector is None:
         own = config = _without(config, label)
         chosen = choose(columns, config)
-        names, hashed = [*chosen, *config.decision.by], [*chosen, *config.decision.by]
+        names = hashed = [*chosen, *config.decision.by]
     else:
         own, hashed = detector.config, list(detector.header["training"]["columns"])
         detector = decide_as_configured(detector, config)

@@ -63,7 +63,7 @@ def prepare(
     """
     source, output = config.for_scoring()
     if mending:
-        for place in filter(None, [output, config.rejected_output]):
+        for place in filter(None, [output, config.alerts_output, config.rejected_output]):
             sink.mend(place)
         if source.incremental:
             sink.undo(spark, output)
@@ -83,8 +83,6 @@ def prepare(
     sink.check_output(spark, source, whole if before and full else output, frame, config.key)
     slice_ = source.where if output.mode == "merge" else output.where or source.where
     if config.alerts_output is not None:
-        if mending:
-            sink.mend(config.alerts_output)
         check_alerts(spark, config, frame, slice_, anew=before is not None and full)
     check_gates(spark, config, frame)
     rows = where(frame, source.where, "source.where")

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -236,13 +236,11 @@ def write(frame: DataFrame, writing: Writing) -> None:
     SINKS[writing.output.format].write(without_metadata(frame, writing.output.format), writing)
 
 
-@contextmanager
-def staged(frame: DataFrame, writing: Writing) -> Iterator[DataFrame]:
+def staged(frame: DataFrame, writing: Writing) -> AbstractContextManager[DataFrame]:
     """The rows that ``write`` is to be given, as often as it takes: scored by now where a gate has to see them first.
     Raises GateClosed.
     """
-    with SINKS[writing.output.format].staged(frame, writing) as rows:
-        yield rows
+    return SINKS[writing.output.format].staged(frame, writing)
 
 
 def stamp(spark: SparkSession, output: Output) -> Stamp | None:

@@ -46,7 +46,7 @@ class Summary:
     alerts_sql: str | None = None
     """A query over the alerts table, where there is one."""
     p_values: Uniformity | None = None
-    """Whether the p-values are those of rows like the held-out ones; None where there are too few to tell."""
+    """Whether the p-values are those of rows like the held-out ones; None where no row has one."""
 
     @property
     def rate(self) -> float:
