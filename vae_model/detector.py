@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Listed
 from copy import copy
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Self, cast, overload
@@ -23,6 +24,8 @@ from vae_model.errors import ConfigError, ModelFileError, OutputError, SchemaErr
 from vae_model.features import schema
 from vae_model.features.feature import Chosen
 from vae_model.features.fields import Fields
+from vae_model.features.sequence import PLACE, Sequence, arrange, held_out_of
+from vae_model.features.sequence import check_columns as check_order
 from vae_model.features.spec import FeatureSpec
 from vae_model.places import files
 from vae_model.printable import printable
@@ -31,6 +34,7 @@ from vae_model.scoring import model_file
 from vae_model.scoring.scorer import COMPUTED, SCORED, Scorer
 from vae_model.scoring.segments import Segments, check_columns
 from vae_model.scoring.set_aside import SetAside
+from vae_model.scoring.windows import Windows
 from vae_model.training import fit, gross_errors
 from vae_model.training.gross_errors import Screened
 
@@ -78,6 +82,8 @@ class Detector:
         """
         rows, settings = _table(frame), self.config.train
         chosen = choose(schema.arrow_columns(rows.schema), self.config)
+        if self.config.features.sequence:
+            return self._fit_series(rows, calibration, chosen, progress)
         if calibration is not None:
             held_out = _table(calibration)
             found = schema.arrow_columns(held_out.schema)
@@ -88,6 +94,27 @@ class Detector:
         held_out_rows = round(settings.calibration * len(rows))
         rows, held_out = (rows.take(np.sort(part)) for part in (order[held_out_rows:], order[:held_out_rows]))
         return self.fit_columns(rows, held_out, chosen, progress)
+
+    def _fit_series(self, rows: pa.Table, calibration: Any, chosen: Mapping[str, Chosen], progress: Any) -> Self:
+        """``fit`` on rows that come one after the other; those held out are the last of each series."""
+        sequence = self._sequence(rows)
+        table, _ = arrange(rows, sequence, self.config.key)
+        if calibration is not None:
+            held_out = _table(calibration)
+            schema.check_fits_model(schema.arrow_columns(held_out.schema), chosen)
+            return self.fit_columns(
+                table, arrange(held_out, self._sequence(held_out), self.config.key)[0], chosen, progress, cross=False
+            )
+        is_held_out_N = held_out_of(table.column(PLACE).to_numpy(), self.config.train.calibration)
+        training, held_out = (table.filter(pa.array(own_N)) for own_N in (~is_held_out_N, is_held_out_N))
+        return self.fit_columns(training, held_out, chosen, progress)
+
+    def _sequence(self, rows: pa.Table) -> Sequence:
+        """How the rows of a table follow each other. Raises SchemaError where a column does not fit."""
+        own = self.config.features.sequence
+        if own is None:
+            raise ValueError("the config has no features.sequence")
+        return own.of(schema.arrow_columns(rows.schema))
 
     def fit_columns(
         self,
@@ -103,7 +130,8 @@ class Detector:
         """
         config = self.config
         _check_enough(rows, held_out)
-        by, given, columns = config.decision.by, [rows, held_out], rows.column_names
+        by, given, columns = config.decision.by, [rows, held_out], [n for n in rows.column_names if n != PLACE]
+        sequence = self._sequence(rows) if config.features.sequence else None
         segments = Segments.of([rows, held_out], by) if by else None
         sample = Screened(rows, held_out)
         if config.train.trim != 0:
@@ -113,9 +141,9 @@ class Detector:
         is_crossed = cross and len(rows) + len(held_out) < fit.SMALL
         if is_crossed:
             rows = held_out = pa.concat_tables([rows, held_out])
-            found = fit.cross_fit(rows, chosen, config, progress, segments)
+            found = fit.cross_fit(rows, chosen, config, progress, segments, sequence)
         else:
-            found = fit.fit(rows, held_out, chosen, config, progress, segments)
+            found = fit.fit(rows, held_out, chosen, config, progress, segments, sequence)
         if not len(found.scores):
             raise TrainingError(
                 "No held-out row can be scored.",
@@ -128,6 +156,7 @@ class Detector:
             "config": config.model_dump(mode="json", exclude=ELSEWHERE),
             "spec": found.ensemble.spec.to_json(),
             **({"segments": segments.to_json()} if segments else {}),
+            **({"sequence": sequence.to_json()} if sequence else {}),
             "drift": reference.to_json(),
             "training": {
                 "columns": columns,
@@ -163,11 +192,25 @@ class Detector:
         found = schema.arrow_columns(table.schema)
         schema.check_fits_model(found, scorer.spec.trained)
         check_columns(found, scorer.rule.by)
+        if scorer.windows:
+            return self._of_series(frame, table)
         batches = table.select(scorer.names).combine_chunks().to_batches()
         structs = [scorer(batch.columns) for batch in batches]
         flat = [pa.Table.from_struct_array(struct) for struct in structs] or [COMPUTED.empty_table()]
-        scored = pa.concat_tables(flat)
-        scored = scored.append_column(SCORED.field(len(SCORED) - 1), pa.repeat(scorer.name, len(scored)))
+        return self._like(frame, pa.concat_tables(flat))
+
+    def _of_series(self, frame: Any, table: pa.Table) -> pd.DataFrame | pa.Table:
+        """Score rows that come one after the other; they come back in the order in which they were given."""
+        sequence = cast(Windows, self.scorer.windows).sequence
+        check_order(schema.arrow_columns(table.schema), sequence)
+        arranged, row_N = arrange(table, sequence, self.config.key)
+        scored = pa.Table.from_struct_array(self.scorer.of_table(arranged)) if len(table) else COMPUTED.empty_table()
+        return self._like(frame, scored.take(pa.array(np.argsort(row_N, kind="stable"))))
+
+    def _like(self, frame: Any, scored: pa.Table) -> pd.DataFrame | pa.Table:
+        """The output columns, as Arrow or as pandas, as the frame came."""
+        name = self.scorer.name
+        scored = scored.append_column(SCORED.field(len(SCORED) - 1), pa.repeat(name, len(scored)))
         if isinstance(frame, (pd.DataFrame, np.ndarray)):
             out = scored.to_pandas()
             return out.set_index(frame.index) if isinstance(frame, pd.DataFrame) else out
@@ -341,12 +384,16 @@ class Detector:
         self._scorer, self._bytes, self._header, self._reference = scorer, data, header, reference
 
 
-def choose(columns: Sequence[schema.Column], config: Config) -> dict[str, Chosen]:
+def choose(columns: Listed[schema.Column], config: Config) -> dict[str, Chosen]:
     """The feature columns the config takes from a table, and what for. Raises SchemaError, also where the columns of
     ``decision.by`` do not fit.
     """
-    features = config.features
-    chosen = schema.select(columns, config.key, features.include, features.exclude, features.kinds)
+    features, key = config.features, list(config.key)
+    if features.sequence:  # when a row is, and of which series, is no feature unless the config says so
+        features.sequence.of(columns)
+        own = [*features.sequence.by, features.sequence.order]
+        key += [name for name in own if name not in (*key, *(features.include or ()), *features.kinds)]
+    chosen = schema.select(columns, key, features.include, features.exclude, features.kinds)
     check_columns(columns, config.decision.by)
     return chosen
 

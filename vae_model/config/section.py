@@ -17,6 +17,11 @@ Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 """A number of rows or parts that an engine is asked for: it holds them in 32 bits."""
 
 
+def as_text(value: Any) -> Any:
+    """A number as text, where a key takes either."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 class Holds(Enum):
     """What a string is to whoever reads it, where a value that is put into it must not change what it says."""
 

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from vae_model.config.section import KindName, PathName, Predicate, Section, Share, VersionName
+from vae_model.config.sequence import Sequence
 
 
 class Features(Section):
@@ -27,6 +28,14 @@ class Features(Section):
     """Columns to leave out of the model. They still pass through to the output."""
     kinds: dict[str, KindName] = Field(default_factory=dict)
     """Kinds set by hand: numeric, boolean, categorical, datetime or vector. For example {origin: categorical}."""
+
+    sequence: Sequence | None = None
+    """Where the rows of the table come one after the other. By default each is scored by itself."""
+
+    @model_serializer(mode="wrap")
+    def _dump_what_is_there(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = dump(self)
+        return {key: value for key, value in values.items() if key != "sequence" or value is not None}
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

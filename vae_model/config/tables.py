@@ -7,12 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from vae_model.config.section import Count, PathName, Predicate, Section, Share, TableName, TypeName
+from vae_model.config.section import Count, PathName, Predicate, Section, Share, TableName, TypeName, as_text
 from vae_model.places import credentials, identifiers
-
-
-def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class Place(Section):
@@ -46,7 +42,7 @@ class Incremental(Section):
     """version: the rows of the commits to a Delta table since the last run."""
     column: str | None = None
     """Or a column of times or numbers: rows whose value is larger than any that was scored."""
-    lag: Annotated[str, Field(pattern=r"^\d+(\.\d+)?[smhd]?$"), BeforeValidator(_as_text)] | None = None
+    lag: Annotated[str, Field(pattern=r"^\d+(\.\d+)?[smhd]?$"), BeforeValidator(as_text)] | None = None
     """How late a row may come: so far below the largest value of `column` rows are looked for again, and those that
     were scored passed over. 90s, 15m, 1h or 2d of a time, a number of a column of numbers."""
     on_model_change: Literal["refuse", "rescore", "continue"] = "refuse"

@@ -8,7 +8,8 @@ Nothing is made by a number of the header before an array of that size is known 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from vae_model.decisions.calibration import Rule
 from vae_model.drift.reference import Reference
 from vae_model.errors import ModelFileError
 from vae_model.features.fields import REMEDY, Fields
+from vae_model.features.sequence import Sequence
 from vae_model.features.spec import LIMIT, FeatureSpec
 from vae_model.networks.landmarks import Landmarks
 from vae_model.networks.stored import Stored
@@ -25,6 +27,7 @@ from vae_model.printable import printable
 from vae_model.scoring.ensemble import LEAST_ORDINARY, NETWORKS, constants_of, shape_of
 from vae_model.scoring.residuals import ResidualDistance
 from vae_model.scoring.segments import Segments
+from vae_model.scoring.windows import Windows
 
 MAX_REMOTENESS = 100.0
 """No log-distance to the landmarks is larger, by far."""
@@ -37,7 +40,7 @@ class Header:
     spec: FeatureSpec
     rows: int
     """Rows trained on."""
-    members: Sequence[Fields]
+    members: Listed[Fields]
     calibration_rows: int
     name: str
     """The model's name with the first digits of its digest."""
@@ -47,6 +50,8 @@ class Header:
     """Without their arrays."""
     reference: Reference
     """Without its arrays."""
+    sequence: Sequence | None
+    """How rows follow each other; None where each is by itself."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -77,6 +82,7 @@ class Header:
             rule,
             segments,
             Reference.from_json(whole.inner("drift"), spec),
+            Sequence.from_json(whole.inner("sequence")) if "sequence" in whole.values else None,
         )
 
     @property
@@ -91,6 +97,8 @@ class Header:
         if self.segments:
             yield from self.segments.stored(self.calibration_rows).items()
         yield from self.reference.stored().items()
+        if self.sequence:
+            yield from Windows.stored(self.sequence, self.spec).items()
         yield "landmark.ordinary", Stored((1,), -MAX_REMOTENESS, MAX_REMOTENESS, dtype="float64")
         for name, one in Landmarks.stored(shape):
             yield f"landmark.{name}", one

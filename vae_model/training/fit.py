@@ -6,7 +6,7 @@ Shapes: N rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +17,14 @@ from vae_model.config.config import Config
 from vae_model.decisions import segments as decided
 from vae_model.features.categories import singles
 from vae_model.features.feature import Chosen
+from vae_model.features.sequence import PLACE, Sequence
 from vae_model.features.spec import FeatureSpec, combine
 from vae_model.networks.landmarks import Landmarks
 from vae_model.scoring.ensemble import NETWORKS, Ensemble, Ordinary, shape_of
+from vae_model.scoring.evidence import Evidence
 from vae_model.scoring.segments import Segments
-from vae_model.training import hiding, novelty, tails, trimming
+from vae_model.scoring.windows import Windows
+from vae_model.training import hiding, novelty, tails, trimming, windows
 
 if TYPE_CHECKING:
     from vae_model.training.loop import Trained, TrainingProgress
@@ -58,6 +61,11 @@ class Fitted:
     segments: Segments | None
     segment_N: NDArray[np.intp]
     """(N,) of the rows that calibrate, which segment each is in; 0 where there are none."""
+    windows: Windows | None = None
+    """How rows follow each other; None where each is by itself."""
+    of_course_N: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    """(N,) of the rows that calibrate, what the evidence of their courses comes to, NaN where their windows are short;
+    empty where each row is by itself."""
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -67,6 +75,8 @@ class Fitted:
         if self.segments:
             out["calibration_segments"] = self.segment_N[order].astype(np.int32)
             out["calibration_levels"] = decided.levels(self.scores, self.segment_N, len(self.segments.values))
+        if self.windows:
+            out |= self.windows.arrays()
         for m, (_, own) in enumerate(self.trained.members):
             out |= {f"member.{m}.{name}": array for name, array in own.items()}
         return out
@@ -79,9 +89,13 @@ def fit(
     config: Config,
     progress: Report | None = None,
     segments: Segments | None = None,
+    sequence: Sequence | None = None,
 ) -> Fitted:
-    """Train on ``rows``, and score the ``held_out`` rows to calibrate by, by ``segments`` too where there are some."""
-    return _calibrated(_fit(rows, held_out, chosen, config, progress, segments), config)
+    """Train on ``rows``, and score the ``held_out`` rows to calibrate by, by ``segments`` too where there are some.
+
+    Where rows are of a ``sequence``, both tables have the column ``PLACE``.
+    """
+    return _calibrated(_fit(rows, held_out, chosen, config, progress, segments, sequence), config)
 
 
 def _fit(
@@ -91,9 +105,10 @@ def _fit(
     config: Config,
     progress: Report | None,
     segments: Segments | None,
+    sequence: Sequence | None,
 ) -> Fitted:
-    """``fit``, with the scores of all held-out rows, to which nothing new adds yet."""
-    learnt = replace(_learn(rows, chosen, config, progress), segments=segments)
+    """``fit``, with the scores of all held-out rows, to which nothing new adds yet, and nothing of their courses."""
+    learnt = replace(_learn(rows, chosen, config, progress, sequence), segments=segments)
     batch = learnt.ensemble.spec.encode_table(held_out)
     scored = np.flatnonzero(batch.missing_N <= config.decision.max_missing)
     batch = batch.take(scored)
@@ -105,7 +120,12 @@ def _fit(
     share_N = np.minimum(np.append(learnt.gap_share_D, 1)[batch.gap_N], unseen_N)
     segment_N = segments.codes_in(held_out)[scored] if segments else np.zeros(len(scored), np.intp)
     scores = ensemble.scores(batch)
-    return replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N)
+    of_course_N = learnt.of_course_N
+    if learnt.windows:
+        of_course_N = windows.of_courses(learnt.windows, ensemble.spec, held_out)[scored]
+    return replace(
+        learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N, of_course_N=of_course_N
+    )
 
 
 def cross_fit(
@@ -114,34 +134,49 @@ def cross_fit(
     config: Config,
     progress: Report | None = None,
     segments: Segments | None = None,
+    sequence: Sequence | None = None,
 ) -> Fitted:
     """Train on all rows, and calibrate by all: each is scored by a model that was trained on the other folds.
 
     This is cross-conformal prediction (Vovk, "Cross-conformal predictors", 2015) with one model of all rows in the end,
     in place of those of the folds. It has seen more than they had, so that its p-values tend to be cautious; the
-    guarantee of a p-value by rows held out for good they have no more.
+    guarantee of a p-value by rows held out for good they have no more. Rows of a ``sequence`` are cut into folds one
+    after the other: of a row's neighbours in time a fold would know too much of it.
     """
-    fold_N = np.random.default_rng(config.train.seed).permutation(len(rows)) % FOLDS
+    if sequence:
+        rows = rows.sort_by(PLACE)
+        fold_N = np.arange(len(rows)) * FOLDS // len(rows)
+    else:
+        fold_N = np.random.default_rng(config.train.seed).permutation(len(rows)) % FOLDS
     folds = []
     for fold in range(FOLDS):
         others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))
-        folds.append(_fit(others, own, chosen, config, _share(progress, fold), segments))
-    learnt = replace(_learn(rows, chosen, config, _share(progress, FOLDS)), segments=segments)
+        folds.append(_fit(others, own, chosen, config, _share(progress, fold), segments, sequence))
+    learnt = replace(_learn(rows, chosen, config, _share(progress, FOLDS), sequence), segments=segments)
     ordinary = Ordinary.median_of([fold.ensemble.ordinary for fold in folds])
-    scores, share_N, segment_N = (
-        np.concatenate(own) for own in zip(*((f.scores, f.new_share_N, f.segment_N) for f in folds), strict=True)
-    )
+    told = ((f.scores, f.new_share_N, f.segment_N, f.of_course_N) for f in folds)
+    scores, share_N, segment_N, of_course_N = (np.concatenate(own) for own in zip(*told, strict=True))
     hidden = hiding.median_of(learnt.ensemble.spec, [fold.ensemble for fold in folds])
     ensemble = replace(learnt.ensemble, ordinary=ordinary, **hidden._asdict())
-    learnt = replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N)
+    learnt = replace(
+        learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N, of_course_N=of_course_N
+    )
     return _calibrated(learnt, config)
 
 
-def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progress: Report | None) -> Fitted:
-    """Fit the spec, the members and their distances. There are no scores to calibrate by yet."""
+def _learn(
+    rows: pa.Table,
+    chosen: Mapping[str, Chosen],
+    config: Config,
+    progress: Report | None,
+    sequence: Sequence | None,
+) -> Fitted:
+    """Fit the spec, the members and their distances, and the courses of rows that are of a sequence. There are no
+    scores to calibrate by yet.
+    """
     from vae_model.training.loop import train  # torch is the driver's: imported only here
 
-    spec = FeatureSpec.fit(rows, chosen)
+    spec, given = FeatureSpec.fit(rows, chosen), rows
     batch = spec.encode_table(rows)
     settings = config.train
     kept = trimming.kept(shape_of(spec), batch, spec.scale_F == 0, settings.trim, settings.seed)
@@ -161,7 +196,8 @@ def _learn(rows: pa.Table, chosen: Mapping[str, Chosen], config: Config, progres
     singles_C = [singles(combine(rows.column(feature.name))) for feature in spec.categorical]
     unseen_share_C = novelty.unseen_shares(np.array(singles_C, dtype=np.intp), len(rows))
     shares = gap_share_D, unseen_share_C, np.empty(0)
-    return Fitted(ensemble, np.empty(0), 0, len(rows), trained, *shares, None, np.empty(0, np.intp))
+    own = windows.fit(spec, given, sequence) if sequence else None
+    return Fitted(ensemble, np.empty(0), 0, len(rows), trained, *shares, None, np.empty(0, np.intp), own)
 
 
 def _calibrated(bare: Fitted, config: Config) -> Fitted:
@@ -176,7 +212,18 @@ def _calibrated(bare: Fitted, config: Config) -> Fitted:
     own_D, own_C, own_N = (novelty.scores(share_X, scores) for share_X in shares)
     ensemble = replace(bare.ensemble, gap_score_D=own_D, unseen_score_C=own_C)
     apart, segment_N = len(kept) - len(scores), bare.segment_N[kept]
-    return replace(bare, ensemble=ensemble, scores=scores + own_N, apart=apart, segment_N=segment_N)
+    calibrated = replace(bare, ensemble=ensemble, scores=scores + own_N, apart=apart, segment_N=segment_N)
+    return _with_courses(calibrated, bare.windows, bare.of_course_N[kept]) if bare.windows else calibrated
+
+
+def _with_courses(bare: Fitted, own: Windows, of_course_N: NDArray[np.float64]) -> Fitted:
+    """Join the scores of rows as they are, and what their courses come to; a row with a short window calibrates the
+    one, and not the whole.
+    """
+    own = replace(own, of_row=Evidence.fit(bare.scores[:, None]))
+    is_whole_N = ~np.isnan(of_course_N)
+    scores = own.join(bare.scores[is_whole_N], of_course_N[is_whole_N])
+    return replace(bare, windows=own, scores=scores, segment_N=bare.segment_N[is_whole_N])
 
 
 def _share(progress: Report | None, fold: int) -> Report | None:

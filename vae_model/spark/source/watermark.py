@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from vae_model.config.config import Config
+from vae_model.config.sequence import SECONDS
 from vae_model.config.tables import Source
 from vae_model.errors import ConfigError, SchemaError, SourceError, nearest
 from vae_model.places import literals
@@ -23,7 +24,6 @@ Found = tuple["DataFrame", dict[str, Any], str]
 """New rows, the position, in words."""
 Value = datetime | date | Decimal | int | float
 WHOLE, FLOATS = ("tinyint", "smallint", "int", "bigint"), ("float", "double")
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 AHEAD = timedelta(minutes=1)
 """How far a clock may be ahead of this one."""
 EARLIEST_ZONE = timedelta(hours=14)

@@ -1,0 +1,177 @@
+"""Rows that come one after the other: which columns say so, and where a row's window begins and ends.
+
+A table of sequences holds series, one for each value of the columns ``by``, each in the order of the column ``order``.
+The window of a row is the row and the ``length - 1`` rows before it of the same series. Nothing is looked at across a
+break: where a series begins, where more than ``max_gap`` lies between two rows, or where a row is left out.
+
+Shapes: N rows in the order of their series, U numbers that say when a row is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_model.errors import SchemaError, listed, nearest
+from vae_model.features import times
+from vae_model.features.families import family
+from vae_model.features.fields import Fields
+from vae_model.features.floats import as_float64
+
+if TYPE_CHECKING:
+    from vae_model.features.schema import Column
+
+MAX_LENGTH = 1000
+"""Rows of a window."""
+BY = ("string", "integer", "boolean", "date")
+"""Families of columns that series can be by."""
+TIMES = ("timestamp", "date")
+ORDERS = (*TIMES, "integer", "float", "decimal")
+"""Families of columns that rows can be in the order of."""
+SECOND = 1_000_000
+"""Microseconds, in which times are counted."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """How rows follow each other."""
+
+    by: tuple[str, ...]
+    """The columns whose values tell the series apart; none where all rows are of one."""
+    order: str
+    """The column in whose order the rows of a series are."""
+    family: str
+    """The family of its type."""
+    length: int
+    """Rows of a window, the row itself included."""
+    max_gap: float | None = None
+    """A larger difference between two rows is a break: microseconds, or as the column's numbers. None: none is."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that say where a row stands."""
+        return (*self.by, self.order)
+
+    @property
+    def units(self) -> int:
+        """How many numbers say when a row is, U."""
+        return {"timestamp": 6, "date": 4}.get(self.family, 0)
+
+    def moment(self, order: pa.Array) -> NDArray[np.float64]:
+        """(N, U) where on the circles of day, week and year each row is; nothing of a column that is no time."""
+        if not self.units:
+            return np.empty((len(order), 0))
+        return np.nan_to_num(times.matrix(order))
+
+    def is_break(self, order: pa.Array, is_other_N: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(N,) whether no window goes on from the row before: ``is_other_N`` says where another series begins or a row
+        is left out. A row without a value in the column of the order stands for itself.
+        """
+        missing_N = order.is_null().to_numpy(zero_copy_only=False)
+        found_N = is_other_N | missing_N
+        found_N[1:] |= missing_N[:-1]
+        if self.max_gap is not None and len(order) > 1:
+            tick_N = ticks(order)
+            with np.errstate(invalid="ignore"):  # of what is missing
+                found_N[1:] |= ~(tick_N[1:] - tick_N[:-1] <= self.max_gap)
+        found_N[:1] = True
+        return np.asarray(found_N)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        gap = {} if self.max_gap is None else {"max_gap": self.max_gap}
+        return {"by": list(self.by), "order": self.order, "family": self.family, "length": self.length, **gap}
+
+    @classmethod
+    def from_json(cls, own: Fields) -> Self:
+        """From what ``to_json`` gave. Raises ModelFileError where it cannot have given that."""
+        gap = own.number("max_gap", 0) if "max_gap" in own.values else None
+        order, by = own.text("order"), own.texts("by")
+        if len({*by, order}) <= len(by):
+            raise own.wrong("by", "columns, each once, and not the one of the order", list(by))
+        return cls(by, order, own.one_of("family", ORDERS), own.count("length", 2, MAX_LENGTH), gap)
+
+
+def ticks(order: pa.Array) -> NDArray[np.float64] | NDArray[np.int64]:
+    """(N,) the values of an order as numbers: of times, microseconds. What is missing is 0, or NaN."""
+    if family(order.type) in TIMES:
+        finer = getattr(order.type, "unit", "") == "ns"
+        stamps = order.cast(pa.timestamp("us", tz=getattr(order.type, "tz", None)), safe=not finer)
+        found: NDArray[np.int64] = stamps.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        return found
+    return as_float64(order)
+
+
+def window_of(before_N: NDArray[np.bool_], length: int) -> NDArray[np.intp]:
+    """(N,) of how many rows each row's window is made of, at most ``length``, by where the breaks are."""
+    place_N = np.arange(len(before_N))
+    begin_N = np.maximum.accumulate(np.where(before_N, place_N, 0))
+    return np.minimum(place_N - begin_N + 1, length)
+
+
+def check_columns(columns: Listed[Column], sequence: Sequence, origin: str = "features.sequence") -> None:
+    """Check that a table has the columns of a sequence. Raises SchemaError naming each that does not fit."""
+    found = {column.name: column for column in columns}
+    problems = []
+    for name in sequence.names:
+        one = found.get(name)
+        known = BY if name != sequence.order else (sequence.family,) if sequence.family else ORDERS
+        if one is None:
+            hint = nearest(name, found) or f"the table has {', '.join(list(found)[:12])}"
+            problems.append(f"column {name!r} is not in the table; {hint}")
+        elif one.family not in known:
+            wanted = " or ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known)
+            what = "the order of the rows" if name == sequence.order else "what tells the series apart"
+            problems.append(f"column {name!r} cannot be {what}: expected {wanted}, found {one.type}")
+    if problems:
+        raise SchemaError(listed(f"The table does not fit {origin}:", problems))
+
+
+PLACE = "\x00place"
+"""A column beside the others of a sample: where each row stands. Rows that follow each other differ by 1, and others by
+more. No table has a column of this name: a null character is refused by every engine's parser."""
+
+
+def arrange(table: pa.Table, sequence: Sequence, key: Listed[str] = ()) -> tuple[pa.Table, NDArray[np.intp]]:
+    """The rows of a table in the order of their series, with the column ``PLACE``, and where each of them was.
+
+    Rows that the order holds for equal stand in the order of ``key``, where the table has it, and else as they came.
+    """
+    by = [table.column(name).cast(pa.string()) for name in sequence.by]
+    keys = {f"by{i}": column.combine_chunks() for i, column in enumerate(by)}
+    keys["order"] = table.column(sequence.order).combine_chunks()
+    keys |= {f"key{i}": table.column(name).combine_chunks() for i, name in enumerate(key) if _sorts(table, name)}
+    keys["row"] = pa.array(np.arange(len(table)))
+    sortable = pa.table(keys)
+    found = sortable.sort_by([(name, "ascending") for name in keys])
+    row_N: NDArray[np.intp] = found.column("row").to_numpy()
+    is_other_N = np.zeros(len(table), dtype=bool)
+    for i in range(len(by)):
+        code_N = found.column(f"by{i}").combine_chunks().dictionary_encode("encode").indices.to_numpy()
+        is_other_N[1:] |= code_N[1:] != code_N[:-1]
+    place_N = np.arange(len(table)) + np.cumsum(is_other_N)
+    return table.take(pa.array(row_N)).append_column(PLACE, pa.array(place_N)), row_N
+
+
+def follows(place_N: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) whether each row is the one after the row before it, by their places."""
+    found_N = np.zeros(len(place_N), dtype=bool)
+    found_N[1:] = np.diff(place_N) == 1
+    return found_N
+
+
+def _sorts(table: pa.Table, name: str) -> bool:
+    return name in table.column_names and family(table.schema.field(name).type) not in (None, "array", "null")
+
+
+def held_out_of(place_N: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """(N,) which rows are held out of training: the last share of each series, or of one that is alone of its parts."""
+    series_N = np.cumsum(~follows(place_N))
+    count = np.bincount(series_N)
+    nth_N = np.arange(len(place_N)) - np.searchsorted(series_N, series_N)
+    return np.asarray(nth_N >= (1 - share) * count[series_N])

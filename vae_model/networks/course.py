@@ -1,0 +1,160 @@
+"""The course of a row's numbers: what each is after the rows before it, and in three ways how odd that is.
+
+Of each varying number, given a window of the row and the L - 1 rows before it:
+
+- its surprise: by how many deviations it lies off what a linear autoregression expects of it (Lutkepohl, "New
+  Introduction to Multiple Time Series Analysis", 2005, 3.2, ridge-regularised), from the P rows before the row, all of
+  their numbers, and the time of the row;
+- its level: how far the mean of the last M rows is from where it usually is; of a number that wanders, whose level is
+  no matter, from the mean of the window;
+- its run: how many rows before the row, without a break, have the same value to the last digit.
+
+On the tables tried a recurrent network and a dilated causal convolution found no more than the linear one, at several
+times its cost (docs/sequences.md).
+
+Shapes: N rows, V varying numbers, L rows of a window, P lags, M steps of a level, U numbers that say when a row is,
+I = P V + U + 1 inputs, T = 3 statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from vae_model.networks.inputs import INPUT_CLIP
+from vae_model.networks.stored import Stored
+
+STATISTICS = ("surprise", "level", "run")
+MAX_INPUTS = 1024
+"""A wide table has fewer lags: so many inputs are enough, and take a microsecond or two a row."""
+LEVEL = 4
+"""A level is that of so many parts of a window: the mean of L / 4 rows."""
+BLOCK = 512
+"""Rows whose inputs are laid out at once: 4 MB at the most."""
+
+
+class Steps(NamedTuple):
+    """How many rows are looked back for what."""
+
+    lags: int
+    """P"""
+    level: int
+    """M"""
+
+    @classmethod
+    def of(cls, length: int, varying: int) -> Self:
+        """Those of a window of ``length`` rows of so many varying numbers."""
+        return cls(max(1, min(length - 1, MAX_INPUTS // max(varying, 1))), max(1, length // LEVEL))
+
+
+class Courses(NamedTuple):
+    """What the numbers of some rows have been up to."""
+
+    expected_NV: NDArray[np.float64]
+    """What is expected of each number after the rows before it, standardised as the numbers are."""
+    mean_N2V: NDArray[np.float64]
+    """The mean of the last M rows, and what it is held against."""
+    statistic_NTV: NDArray[np.float64]
+    """Surprise, level and run, each at least 0; NaN where the row's number is missing."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """A fitted autoregression, and the usual level of each number."""
+
+    length: int
+    """L"""
+    weight_IV: NDArray[np.float64]
+    """Of the lags, the last row's numbers first; then of the time, and a constant."""
+    deviation_V: NDArray[np.float64]
+    """Standard deviation of what is left, 0 where nothing varies: there is no surprise."""
+    center_V: NDArray[np.float64]
+    """Mean level in training: of a number that wanders, less that of the window."""
+    wanders_V: NDArray[np.float64]
+    """1 where a number wanders, else 0."""
+
+    @property
+    def steps(self) -> Steps:
+        """How many rows are looked back for what."""
+        return Steps.of(self.length, len(self.deviation_V))
+
+    def __call__(self, x_NV: NDArray[np.float32], moment_NU: NDArray[np.float64], first: int) -> Courses:
+        """The courses of the rows from ``first`` on, each with a whole window before it among the rows: of others the
+        numbers mean nothing. What is missing in the past is taken for its training mean.
+        """
+        lags, level = self.steps
+        rows = len(x_NV) - first
+        lead = self.length - 1  # as many rows before each: where there are none, zeros
+        filled = np.zeros((lead + rows, x_NV.shape[1]))
+        begin = max(first - lead, 0)
+        known = np.clip(np.nan_to_num(x_NV[begin:]), -INPUT_CLIP, INPUT_CLIP)
+        filled[len(filled) - len(known) :] = known
+        own_NV, moment_NU = x_NV[first:].astype(np.float64), moment_NU[first:]
+        expected_NV = np.concatenate([*self._expected(filled[lead - lags : -1], moment_NU, lags)])
+        sums = np.cumsum(np.vstack([np.zeros((1, filled.shape[1])), filled]), axis=0)
+        mean_NV = (sums[lead + 1 :] - sums[lead + 1 - level : len(sums) - level]) / level
+        window_NV = (sums[lead + 1 :] - sums[: len(sums) - lead - 1]) / self.length
+        usual_NV = self.wanders_V * window_NV + self.center_V
+        with np.errstate(invalid="ignore", divide="ignore"):
+            surprise_NV = np.abs(own_NV - expected_NV) / self.deviation_V
+        surprise_NV[:, self.deviation_V == 0] = 0
+        run_NV = _runs(x_NV, first, lead)
+        statistic_NTV = np.stack([surprise_NV, np.abs(mean_NV - usual_NV), run_NV], axis=1)
+        np.copyto(statistic_NTV, np.nan, where=np.isnan(own_NV)[:, None])
+        return Courses(expected_NV, np.stack([mean_NV, usual_NV], axis=1), statistic_NTV)
+
+    def _expected(
+        self, past: NDArray[np.float64], moment_NU: NDArray[np.float64], lags: int
+    ) -> Iterator[NDArray[np.float64]]:
+        for start in range(0, max(len(moment_NU), 1), BLOCK):
+            moment = moment_NU[start : start + BLOCK]
+            yield inputs(past[start : start + len(moment) + lags - 1], moment, lags) @ self.weight_IV
+
+    @classmethod
+    def stored(cls, length: int, varying: int, units: int) -> dict[str, Stored]:
+        """Its arrays in a model file."""
+        lags = Steps.of(length, varying).lags
+        return {
+            "weight": Stored((lags * varying + units + 1, varying), -1e6, 1e6, dtype="float64"),
+            "deviation": Stored((varying,), 0, dtype="float64"),
+            "center": Stored((varying,), -2 * INPUT_CLIP, 2 * INPUT_CLIP, dtype="float64"),
+            "wanders": Stored((varying,), 0, 1, dtype="float64"),
+        }
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """For a model file."""
+        own = self.weight_IV, self.deviation_V, self.center_V, self.wanders_V
+        return dict(zip(("weight", "deviation", "center", "wanders"), own, strict=True))
+
+    @classmethod
+    def from_arrays(cls, length: int, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """From a model file's arrays."""
+        return cls(length, *(arrays[name] for name in ("weight", "deviation", "center", "wanders")))
+
+
+def inputs(past: NDArray[np.float64], moment_NU: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
+    """(N, I) the inputs of the autoregression: of each row the ``lags`` rows before it, its time, and 1. ``past`` are
+    the N + P - 1 rows from ``lags`` before the first one on, to the one before the last.
+    """
+    rows = len(moment_NU)
+    if not rows:
+        return np.empty((0, lags * past.shape[1] + moment_NU.shape[1] + 1))
+    window = sliding_window_view(past, lags, axis=0)[:, :, ::-1]  # (N, V, P), the last row first
+    flat = window.transpose(0, 2, 1).reshape(rows, -1)
+    return np.hstack([flat, moment_NU, np.ones((rows, 1))])
+
+
+def _runs(x_NV: NDArray[np.float32], first: int, most: int) -> NDArray[np.float64]:
+    """(N, V) how many rows before each, from ``first`` on, have the row's value, at most ``most``."""
+    begin = max(first - most, 0)
+    own = x_NV[begin:]
+    place = np.arange(len(own))[:, None]
+    is_new = np.ones(own.shape, dtype=bool)
+    is_new[1:] = own[1:] != own[:-1]
+    since = np.maximum.accumulate(np.where(is_new, place, 0), axis=0)
+    return np.minimum(place - since, most)[first - begin :].astype(np.float64)

@@ -1,0 +1,197 @@
+"""Fit the courses of numbers on normal rows that come one after the other.
+
+What is usual of a course is learnt from rows that it was not fitted on: the training rows are cut into ``FOLDS`` parts,
+one after the other, and each is looked at by an autoregression and by levels of the others. Of neighbours in time a
+random fold would know too much.
+
+Shapes: N rows, V numbers that have a course, I inputs, K folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_model.errors import TrainingError
+from vae_model.features.sequence import PLACE, Sequence, follows
+from vae_model.features.spec import FeatureSpec, combine
+from vae_model.networks.course import STATISTICS, Course, Steps, inputs
+from vae_model.networks.inputs import INPUT_CLIP
+from vae_model.networks.products import one_thread
+from vae_model.scoring.evidence import Evidence, joined
+from vae_model.scoring.windows import Along, Numbers, Windows
+
+FOLDS = 5
+RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
+"""Shrinkage that is tried, as a share of the rows: of standardised inputs about their number of deviations squared."""
+FEWEST = 50
+"""Whole windows that there have to be."""
+CELLS = 2_000_000
+"""Values that are looked at, as pieces of series: more would tell nothing new, and take long."""
+WANDERS = 0.5
+"""A number wanders where the means of a third of a window have more than this share of its variance."""
+STRETCH = 256
+"""Rows that are looked at together."""
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """What ridge regression needs of some rows."""
+
+    gram_II: NDArray[np.float64]
+    cross_IV: NDArray[np.float64]
+    square_V: NDArray[np.float64]
+    rows: int
+
+    @classmethod
+    def of(cls, several: Listed[_Moments]) -> _Moments:
+        """Of all their rows."""
+        gram_II = np.sum([one.gram_II for one in several], axis=0)
+        cross_IV = np.sum([one.cross_IV for one in several], axis=0)
+        return cls(gram_II, cross_IV, np.sum([one.square_V for one in several], axis=0), sum(o.rows for o in several))
+
+    def solve(self, ridge: float) -> NDArray[np.float64]:
+        """(I, V) weights."""
+        shrunk_II = self.gram_II + ridge * max(self.rows, 1) * np.eye(len(self.gram_II))
+        return np.asarray(np.linalg.solve(shrunk_II, self.cross_IV))
+
+    def error(self, weight_IV: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(V,) squared errors of weights, added up."""
+        explained_V = np.einsum("iv,iv->v", weight_IV, 2 * self.cross_IV - self.gram_II @ weight_IV)
+        return np.asarray(np.maximum(self.square_V - explained_V, 0))
+
+
+@one_thread
+def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> Windows:
+    """Fit on normal rows with the column ``PLACE``. What is usual of a row's own score is not known yet.
+
+    Raises TrainingError where hardly any row has a whole window before it.
+    """
+    rows, numbers = rows.sort_by(PLACE), Numbers.of(spec)
+    varying = len(numbers.unit_V)
+    if not varying:
+        raise TrainingError(
+            "No number has a course: features.sequence looks at numbers, and none of the features varies.",
+            "a numeric or a vector column that varies",
+            f"features {', '.join(spec.names)}",
+            "Leave features.sequence out, or include a column of numbers.",
+        )
+    blank = Evidence.fit(np.zeros((0, 1)))
+    empty = Course(sequence.length, *(np.zeros(own) for own in ((0, varying), varying, varying, varying)))
+    bare = Windows(sequence, numbers, empty, blank, blank)
+    along = _along(bare, spec, rows)
+    whole_N = np.flatnonzero(~along.is_short_N())
+    if len(whole_N) < FEWEST:
+        raise TrainingError(
+            "Too few rows have a whole window before them.",
+            f"at least {FEWEST} rows with {sequence.length - 1} before them in an unbroken series",
+            f"{len(whole_N)} of {len(rows)}",
+            "Lower features.sequence.length, raise max_gap, or train on more rows.",
+        )
+    folds = [_pieces(own_N, max(1, len(whole_N) * varying // CELLS)) for own_N in np.array_split(whole_N, FOLDS)]
+    moments = [_moments(along, own, sequence) for own in folds]
+    others = [_Moments.of(moments[:fold] + moments[fold + 1 :]) for fold in range(FOLDS)]
+    errors = [
+        sum(float(own.error(rest.solve(ridge)).sum()) for own, rest in zip(moments, others, strict=True))
+        for ridge in RIDGES
+    ]
+    ridge = RIDGES[int(np.argmin(errors))]
+    course = replace(empty, deviation_V=np.ones(varying), wanders_V=_wanders(along, whole_N))
+    found = [
+        _courses(along, replace(course, weight_IV=rest.solve(ridge)), own)
+        for own, rest in zip(folds, others, strict=True)
+    ]
+    level_NV = np.concatenate([level_NV for _, level_NV in found])
+    fold_N = np.repeat(np.arange(FOLDS), [len(level_NV) for _, level_NV in found])
+    for fold, (statistic_NTV, own_NV) in enumerate(found):
+        center_V = level_NV[fold_N != fold].mean(axis=0)
+        np.copyto(statistic_NTV[:, 1], np.abs(own_NV - center_V), where=~np.isnan(statistic_NTV[:, 1]))
+    statistic_NTV = np.concatenate([statistic_NTV for statistic_NTV, _ in found])
+    deviation_V = _deviation(statistic_NTV[:, 0])
+    statistic_NTV[:, 0] /= np.where(deviation_V > 0, deviation_V, np.inf)
+    course = replace(
+        course, weight_IV=_Moments.of(moments).solve(ridge), deviation_V=deviation_V, center_V=level_NV.mean(axis=0)
+    )
+    return replace(bare, course=course, of_course=Evidence.fit(statistic_NTV.reshape(len(statistic_NTV), -1)))
+
+
+@one_thread
+def of_courses(windows: Windows, spec: FeatureSpec, rows: pa.Table) -> NDArray[np.float64]:
+    """(N,) what the evidence of each row's courses comes to; NaN where its window is short. Rows have ``PLACE``."""
+    order_N = np.argsort(rows.column(PLACE).to_numpy(), kind="stable")
+    along, found_N, out_N = (
+        _along(windows, spec, rows.take(pa.array(order_N))),
+        np.empty(len(rows)),
+        np.empty(len(rows)),
+    )
+    for begin in range(0, len(rows), STRETCH):
+        stop = min(begin + STRETCH, len(rows))
+        found_N[begin:stop] = joined(windows.evidence(along.courses(begin, stop)), windows.weight_J)
+    found_N[along.is_short_N()] = np.nan
+    out_N[order_N] = found_N
+    return out_N
+
+
+def _along(windows: Windows, spec: FeatureSpec, rows: pa.Table) -> Along:
+    """Rows in the order of ``PLACE``, ready to be looked at."""
+    order = combine(rows.column(windows.sequence.order))
+    is_break_N = windows.sequence.is_break(order, ~follows(rows.column(PLACE).to_numpy()))
+    return windows.along(spec.encode_table(rows), order, is_break_N)
+
+
+def _wanders(along: Along, whole_N: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(V,) 1 where a number's level is no matter: it moves as much from one part of the sample to another."""
+    x_NV = np.clip(np.nan_to_num(along.x_NV.astype(np.float64)), -INPUT_CLIP, INPUT_CLIP)
+    span = max(along.windows.sequence.length // 3, 2)
+    sums = np.cumsum(np.vstack([np.zeros((1, x_NV.shape[1])), x_NV]), axis=0)
+    mean_NV = (sums[span:] - sums[:-span]) / span
+    variance_V = x_NV[whole_N].var(axis=0)
+    return np.asarray(mean_NV[np.maximum(whole_N - span + 1, 0)].var(axis=0) > WANDERS * variance_V, dtype=np.float64)
+
+
+def _pieces(own_N: NDArray[np.intp], every: int) -> list[tuple[int, int]]:
+    """Rows that follow each other, a few at a time, from where to where; of these one in ``every``."""
+    runs = np.split(own_N, np.flatnonzero(np.diff(own_N) != 1) + 1)
+    pieces = [run[begin : begin + STRETCH] for run in runs for begin in range(0, len(run), STRETCH)]
+    return [(int(piece[0]), int(piece[-1]) + 1) for piece in pieces[::every]]
+
+
+def _moments(along: Along, pieces: Listed[tuple[int, int]], sequence: Sequence) -> _Moments:
+    """Of some rows with whole windows. What is missing is taken for the mean."""
+    varying, lags = along.x_NV.shape[1], Steps.of(sequence.length, along.x_NV.shape[1]).lags
+    size = lags * varying + along.moment_NU.shape[1] + 1
+    gram_II, cross_IV, square_V = np.zeros((size, size)), np.zeros((size, varying)), np.zeros(varying)
+    known = np.clip(np.nan_to_num(along.x_NV.astype(np.float64)), -INPUT_CLIP, INPUT_CLIP)
+    for begin, stop in pieces:
+        given_NI = inputs(known[begin - lags : stop - 1], along.moment_NU[begin:stop], lags)
+        target_NV = known[begin:stop]
+        gram_II += given_NI.T @ given_NI
+        cross_IV += given_NI.T @ target_NV
+        square_V += (target_NV**2).sum(axis=0)
+    return _Moments(gram_II, cross_IV, square_V, sum(stop - begin for begin, stop in pieces))
+
+
+def _courses(
+    along: Along, course: Course, pieces: Listed[tuple[int, int]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Statistics (N, T, V) and levels (N, V) of some rows with whole windows."""
+    own = replace(along, windows=replace(along.windows, course=course))
+    found = [own.courses(begin, stop) for begin, stop in pieces]
+    varying = along.x_NV.shape[1]
+    if not found:
+        return np.empty((0, len(STATISTICS), varying)), np.empty((0, varying))
+    mean_N2V = np.concatenate([one.mean_N2V for one in found])
+    return np.concatenate([one.statistic_NTV for one in found]), mean_N2V[:, 0] - mean_N2V[:, 1]
+
+
+def _deviation(residual_NV: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(V,) deviations of residuals, wild ones pulled in; 0 where there is none."""
+    seen_NV = np.where(np.isnan(residual_NV), 0, np.minimum(residual_NV, INPUT_CLIP))
+    count_V = np.maximum((~np.isnan(residual_NV)).sum(axis=0), 1)
+    rough_V = np.sqrt((seen_NV**2).sum(axis=0) / count_V)
+    pulled_NV = np.minimum(seen_NV, 5 * rough_V)
+    return np.asarray(np.sqrt((pulled_NV**2).sum(axis=0) / count_V))
