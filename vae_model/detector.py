@@ -22,6 +22,7 @@ from vae_model.drift.comparison import Comparison
 from vae_model.drift.reference import Reference
 from vae_model.errors import ConfigError, ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
+from vae_model.features.families import family
 from vae_model.features.feature import Chosen
 from vae_model.features.fields import Fields
 from vae_model.features.sequence import PLACE, Sequence, arrange, held_out_of
@@ -131,7 +132,9 @@ class Detector:
         config = self.config
         _check_enough(rows, held_out)
         by, given, columns = config.decision.by, [rows, held_out], [n for n in rows.column_names if n != PLACE]
-        sequence = self._sequence(rows) if config.features.sequence else None
+        sequence, own = None, config.features.sequence
+        if own:
+            sequence = own.fitted(str(family(rows.schema.field(own.order).type)))
         segments = Segments.of([rows, held_out], by) if by else None
         sample = Screened(rows, held_out)
         if config.train.trim != 0:

@@ -102,6 +102,16 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _series_can_be_followed(self) -> Self:
+        how = self.source.incremental if self.source else None
+        if self.features.sequence and how and (how.by or how.lag):
+            raise ValueError(
+                "features.sequence goes with source.incremental: {column: …}, and not with by: version or lag: rows "
+                "that come late change the windows of those after them, which are scored by then"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _key_once(self) -> Self:
         if twice := sorted({name for name in self.key if self.key.count(name) > 1}):
             raise ValueError(f"columns named twice in 'key': {', '.join(twice)}")

@@ -47,9 +47,14 @@ class Sequence(Section):
 
         family = {column.name: column.family for column in columns}.get(self.order)
         known = family if family in sequence.ORDERS else ""
-        found = sequence.Sequence(tuple(self.by), self.order, str(known), self.length)
-        sequence.check_columns(columns, found)
-        return sequence.Sequence(tuple(self.by), self.order, str(known), self.length, self._gap(found.family))
+        sequence.check_columns(columns, sequence.Sequence(tuple(self.by), self.order, str(known), self.length))
+        return self.fitted(str(known))
+
+    def fitted(self, family: str) -> Fitted:
+        """What the config says, of a table whose order is a column of a family. Raises ConfigError as ``of``."""
+        from vae_model.features.sequence import Sequence
+
+        return Sequence(tuple(self.by), self.order, family, self.length, self._gap(family))
 
     def _gap(self, family: str) -> float | None:
         """The largest gap, of times in microseconds."""

@@ -126,6 +126,11 @@ class Scorer:
         order = (self.windows.sequence.order,) if self.windows else ()
         return list(dict.fromkeys([*self.spec.names, *self.rule.by, *order]))
 
+    @property
+    def look_back(self) -> int:
+        """How many rows before a row its score depends on, at most."""
+        return self.windows.sequence.length - 1 if self.windows else 0
+
     @one_thread
     def __call__(self, arrays: Sequence[pa.Array]) -> pa.StructArray:
         """Score one Arrow array for each of ``names``: a struct of the ``COMPUTED`` columns, a row for each row.

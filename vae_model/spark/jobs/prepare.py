@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from operator import and_
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pyspark.sql import functions as F
 
 from vae_model.config.config import Config
 from vae_model.config.tables import Source
 from vae_model.detector import Detector, choose
 from vae_model.errors import NothingToScore, SourceError
 from vae_model.features import schema
+from vae_model.features.sequence import check_columns as check_order
 from vae_model.scoring.segments import check_columns
 from vae_model.spark import frames
 from vae_model.spark.jobs.gating import check_gates
@@ -24,7 +29,14 @@ from vae_model.spark.source.version import pinned, source_version
 from vae_model.spark.workers import libraries
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+
+class LookBack(NamedTuple):
+    """A table in which rows to score have others before them."""
+
+    table: DataFrame
+    condition: Column
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,8 @@ class Prepared:
     """The whole output is to be replaced, whatever its mode."""
     gone: DataFrame | None = None
     """Keys of rows that are gone from the source."""
+    look_back: LookBack | None = None
+    """Of rows that come one after the other and are not all of their table: the table, and what makes them of it."""
     after: str | None = None
     """Of what is new: the run that has read the source so far; empty where none has. None: it goes on from none."""
 
@@ -78,6 +92,8 @@ def prepare(
     else:
         schema.check_fits_model(columns, detector.spec.trained, config.key)
         check_columns(columns, detector.with_decision(config.decision).scorer.rule.by)
+        if windows := detector.scorer.windows:
+            check_order(columns, windows.sequence)
     check_clash(frame.columns, output.prefix)
     whole = output.model_copy(update={"mode": "replace"})
     sink.check_output(spark, source, whole if before and full else output, frame, config.key)
@@ -107,12 +123,21 @@ def prepare(
     is_counted = found is None and config.gates.min_rows is not None  # the gate is to answer
     if empty and not is_counted and (found is not None or not output.allow_empty):
         raise NothingToScore("There is no row to score.", found=_nothing(source, found))
+    is_series = config.features.sequence if detector is None else detector.scorer.windows
+    look_back = _look_back(frame, source, found) if is_series else None
     if found is None or before is None:
-        return Prepared(rows, version, source.where, slice_)
+        return Prepared(rows, version, source.where, slice_, look_back=look_back)
     words = "; ".join(filter(None, [source.where, found.words]))
     after = None if found.anew else before.stamp.run if before.stamp else ""
     position = found.position if after is None or output.mode == "merge" else {**found.position, AFTER: after}
-    return Prepared(rows, version, words, slice_, position, found.anew, found.gone, after)
+    return Prepared(rows, version, words, slice_, position, found.anew, found.gone, look_back, after)
+
+
+def _look_back(frame: DataFrame, source: Source, found: Increment | None) -> LookBack | None:
+    """The table, where not all of its rows are scored."""
+    parts = [F.expr(source.where)] if source.where is not None else []
+    parts += [found.condition] if found is not None and found.condition is not None else []
+    return LookBack(frame, reduce(and_, parts)) if parts else None
 
 
 def _nothing(source: Source, found: Increment | None) -> str:

@@ -16,6 +16,7 @@ from vae_model.config.tables import Output, Source
 from vae_model.detector import Detector
 from vae_model.errors import JobError, VaeAnomalyError
 from vae_model.features import schema
+from vae_model.features.sequence import check_columns as check_order
 from vae_model.runs.record import Stage
 from vae_model.runs.stamp import Stamp
 from vae_model.scoring.scorer import Scorer
@@ -32,9 +33,10 @@ from vae_model.spark.sinks.alerts import query
 from vae_model.spark.sinks.reading import read_output, written
 from vae_model.spark.sinks.summary import Summary, summarise
 from vae_model.spark.sinks.writing import Writing
+from vae_model.spark.source.series import with_look_back
 from vae_model.spark.source.spread import spread
 from vae_model.spark.source.table import check_clash
-from vae_model.spark.workers import libraries, transport, udf
+from vae_model.spark.workers import libraries, series, transport, udf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -49,17 +51,23 @@ def score(
     prefix: str = "",
     observe: Callable[[], None] | None = None,
     run_id: str | None = None,
+    own: str | None = None,
 ) -> DataFrame:
     """``frame`` with the output columns after its own: seven and, where ``run_id`` names a run, ``anomaly_run``. Lazy:
     rows are scored when the result is used.
 
-    ``observe`` is called by the workers after every batch.
+    ``observe`` is called by the workers after every batch. Of rows that come one after the other those are scored that
+    a boolean column named ``own`` says; the others are there to be looked back at, and go.
     Raises SchemaError where a feature is missing or retyped, or an output column would clash.
     """
     found = frames.columns(frame)
     schema.check_fits_model(found, detector.spec.trained)
     check_columns(found, detector.scorer.rule.by)
-    check_clash([column.name for column in found], prefix)
+    check_clash([column.name for column in found if column.name != own], prefix)
+    if windows := detector.scorer.windows:
+        check_order(found, windows.sequence)
+        key = [name for name in detector.config.key if name in frame.columns]
+        return series.add_scores(frame, detector.to_bytes(), detector.scorer, key, prefix, run_id, observe, own)
     function = udf.scoring_udf(frame.sparkSession, detector.to_bytes(), detector.scorer, observe)
     return udf.add_scores(frame, function, detector.scorer, prefix, run_id)
 
@@ -89,11 +97,15 @@ def score_prepared(
     """
     gating = gating or Gating(config, run_id)
     source, output = config.for_scoring()
-    rows = spread(prepared.rows, source.partitions)
+    rows, own = prepared.rows, None
+    if (windows := detector.scorer.windows) is None:
+        rows = spread(rows, source.partitions)
+    elif prepared.look_back:
+        rows, own = with_look_back(*prepared.look_back, windows.sequence)
     spark = rows.sparkSession
     stamp = Stamp(run_id, config.key, detector.scorer.name, prepared.position, config.digest, output.mode,
                   config.alerts is not None)  # fmt: skip
-    keys = rows.select(*map(frames.column, config.key)) if config.key else None
+    keys = prepared.rows.select(*map(frames.column, config.key)) if config.key else None
     writing = Writing(output, stamp, prepared.where, prepared.anew, prepared.gone, keys, prepared.after)
     if gating.closed and config.rejected_output is None:
         gating.refuse(output)
@@ -102,7 +114,7 @@ def score_prepared(
     peak = engine_of(spark).peak_memory(spark)
     started = time.monotonic()
     with transport.as_rows(spark):
-        scored = score(rows, detector, output.prefix, peak.observer() if peak else None, run_id)
+        scored = score(rows, detector, output.prefix, peak.observer() if peak else None, run_id, own)
     if gating.closed:
         with watch(spark, "Scoring", tasks):
             gating.reject(scored, writing)

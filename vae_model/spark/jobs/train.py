@@ -19,7 +19,7 @@ from vae_model.runs import versions
 from vae_model.spark import frames
 from vae_model.spark.engines.progress import Tasks, watch
 from vae_model.spark.jobs.stage import log_stage
-from vae_model.spark.source import sampling
+from vae_model.spark.source import sampling, series
 from vae_model.spark.source.table import open_source, where
 from vae_model.training import fit
 from vae_model.training.acceptance import Comparison
@@ -73,9 +73,14 @@ def draw_sample(
     normal = where(frame, config.train.normal, "train.normal")
     settings, started = config.train, time.monotonic()
     own = list(dict.fromkeys(names))
+    amounts = settings.rows, settings.calibration, settings.seed, more
     try:
         with watch(frame.sparkSession, "Sampling", tasks):
-            sample = sampling.draw(normal, config.key, own, settings.rows, settings.calibration, settings.seed, more)
+            if config.features.sequence:
+                sequence = config.features.sequence.of(frames.columns(frame))
+                sample = series.draw(frame, settings.normal, config.key, own, sequence, *amounts)
+            else:
+                sample = sampling.draw(normal, config.key, own, *amounts)
     except frames.READ_ERRORS as error:
         raise SourceError(
             "The training sample could not be read.",

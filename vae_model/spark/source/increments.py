@@ -14,7 +14,7 @@ from vae_model.runs.stamp import Stamp
 from vae_model.spark.source import new_versions, watermark
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class Increment:
     """Which rows of the source, from where to where."""
     gone: DataFrame | None = None
     """Keys of rows that are gone from the source, where the output's mode follows that."""
+    condition: Column | None = None
+    """What makes them of the rows of ``source.where``, where a condition does."""
     anew: bool = False
     """These are all rows of the source, to take the place of those that the output has."""
 
@@ -59,12 +61,12 @@ def increment(
         full = stamp is not None and _is_other_model(how, stamp, model)
     start = None if full else start
     if how.column is None:
-        rows, position, words, gone = new_versions.find(config, frame, version, start)
+        (rows, position, words, gone), condition = new_versions.find(config, frame, version, start), None
     else:
-        rows, position, words = watermark.find(config, frame, start, there)
+        rows, position, words, condition = watermark.find(config, frame, start, there)
         gone = None
     position |= {SOURCE: str(source), WHERE: source.where}
-    return replace(Increment(rows, position, words, gone), anew=there is not None and full)
+    return replace(Increment(rows, position, words, gone, condition), anew=there is not None and full)
 
 
 def _start(source: Source, how: Incremental, stamp: Stamp | None, output: str) -> dict[str, Any]:

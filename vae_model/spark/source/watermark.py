@@ -20,8 +20,9 @@ from vae_model.spark.source.table import where
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-Found = tuple["DataFrame", dict[str, Any], str]
-"""New rows, the position, in words."""
+Found = tuple["DataFrame", dict[str, Any], str, "Column | None"]
+"""New rows, the position, in words, and the condition that makes them of the rows of ``source.where``; None where they
+are all of these, or no condition tells them."""
 Value = datetime | date | Decimal | int | float
 WHOLE, FLOATS = ("tinyint", "smallint", "int", "bigint"), ("float", "double")
 AHEAD = timedelta(minutes=1)
@@ -46,21 +47,23 @@ def find(config: Config, frame: DataFrame, start: dict[str, Any] | None, there: 
         newest = before
     position = {"column": name, "value": None if newest is None else _to_text(newest)}
     if newest is None:
-        return rows, position, f"{name} up to nothing"
+        return rows, position, f"{name} up to nothing", None
     value, end = column(name), f"{name} up to {_to_text(newest)}"
-    rows = rows.where(value <= literal(newest, type_))
+    is_new = value <= literal(newest, type_)
+    rows = rows.where(is_new)
     if before is None:
-        return rows, position, end
+        return rows, position, end, is_new
     words = f"{name} after {_to_text(before)} up to {_to_text(newest)}"
     if how is None or how.lag is None:
-        return rows.where(value > literal(before, type_)), position, words
+        is_new &= value > literal(before, type_)
+        return rows.where(is_new), position, words, is_new
     floor = _less(before, how.lag, name)
     late = value > literal(floor, type_)
     rows = rows.where(late)
     words += f", and late ones after {_to_text(floor)}"
     if output.mode == "append" and there is not None:
-        rows = without(rows, there.where(late), [*dict.fromkeys([*config.key, name])])
-    return rows, position, words
+        return without(rows, there.where(late), [*dict.fromkeys([*config.key, name])]), position, words, None
+    return rows, position, words, is_new & late
 
 
 def literal(value: Value, type_: str) -> Column:
