@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vae_model.errors import SchemaError, listed, nearest
 from vae_model.features import times
-from vae_model.features.families import family
+from vae_model.features.families import FAMILIES, family
 from vae_model.features.fields import Fields
 from vae_model.features.floats import as_float64
 
@@ -66,7 +66,7 @@ class Sequence:
         """(N, U) where on the circles of day, week and year each row is; nothing of a column that is no time."""
         if not self.units:
             return np.empty((len(order), 0))
-        return np.nan_to_num(times.matrix(order))
+        return np.nan_to_num(times.matrix(self._typed(order)))
 
     def is_break(self, order: pa.Array, is_other_N: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(N,) whether no window goes on from the row before: ``is_other_N`` says where another series begins or a row
@@ -76,11 +76,15 @@ class Sequence:
         found_N = is_other_N | missing_N
         found_N[1:] |= missing_N[:-1]
         if self.max_gap is not None and len(order) > 1:
-            tick_N = ticks(order)
+            tick_N = ticks(self._typed(order))
             with np.errstate(invalid="ignore"):  # of what is missing
                 found_N[1:] |= ~(tick_N[1:] - tick_N[:-1] <= self.max_gap)
         found_N[:1] = True
         return np.asarray(found_N)
+
+    def _typed(self, order: pa.Array) -> pa.Array:
+        """The column of the order with a type, where it has none because all its rows are null."""
+        return pa.nulls(len(order), FAMILIES[self.family].type) if pa.types.is_null(order.type) else order
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -124,7 +128,7 @@ def check_columns(columns: Listed[Column], sequence: Sequence, origin: str = "fe
         if one is None:
             hint = nearest(name, found) or f"the table has {', '.join(list(found)[:12])}"
             problems.append(f"column {name!r} is not in the table; {hint}")
-        elif one.family not in known:
+        elif one.family not in (*known, "null"):  # a column of nulls alone has no type: it fits
             wanted = " or ".join([", ".join(known[:-1]), known[-1]] if len(known) > 1 else known)
             what = "the order of the rows" if name == sequence.order else "what tells the series apart"
             problems.append(f"column {name!r} cannot be {what}: expected {wanted}, found {one.type}")

@@ -95,10 +95,8 @@ class Course:
         known = np.clip(np.nan_to_num(x_NV[begin:]), -INPUT_CLIP, INPUT_CLIP)
         filled[len(filled) - len(known) :] = known
         own_NV, moment_NU = x_NV[first:].astype(np.float64), moment_NU[first:]
-        expected_NV = np.concatenate([*self._expected(filled[lead - lags : -1], moment_NU, lags)])
-        sums = np.cumsum(np.vstack([np.zeros((1, filled.shape[1])), filled]), axis=0)
-        mean_NV = (sums[lead + 1 :] - sums[lead + 1 - level : len(sums) - level]) / level
-        window_NV = (sums[lead + 1 :] - sums[: len(sums) - lead - 1]) / self.length
+        expected_NV = _rounded(np.concatenate([*self._expected(filled[lead - lags : -1], moment_NU, lags)]))
+        mean_NV, window_NV = (_means(filled, lead, span) for span in (level, self.length))
         usual_NV = self.wanders_V * window_NV + self.center_V
         with np.errstate(invalid="ignore", divide="ignore"):
             surprise_NV = np.abs(own_NV - expected_NV) / self.deviation_V
@@ -147,6 +145,22 @@ def inputs(past: NDArray[np.float64], moment_NU: NDArray[np.float64], lags: int)
     window = sliding_window_view(past, lags, axis=0)[:, :, ::-1]  # (N, V, P), the last row first
     flat = window.transpose(0, 2, 1).reshape(rows, -1)
     return np.hstack([flat, moment_NU, np.ones((rows, 1))])
+
+
+def _rounded(product_NV: NDArray[np.float64]) -> NDArray[np.float64]:
+    """To single precision: what becomes of a row in a product depends in its last digits on the rows beside it
+    (``networks.products``), and its score must not.
+    """
+    return product_NV.astype(np.float32).astype(np.float64)
+
+
+def _means(filled: NDArray[np.float64], lead: int, span: int) -> NDArray[np.float64]:
+    """(N, V) means of the last ``span`` rows of each row but the first ``lead``, added up in the same order for all."""
+    rows = len(filled) - lead
+    total_NV = np.zeros((rows, filled.shape[1]))
+    for back in range(span):
+        total_NV += filled[lead - back : lead - back + rows]
+    return total_NV / span
 
 
 def _runs(x_NV: NDArray[np.float32], first: int, most: int) -> NDArray[np.float64]:

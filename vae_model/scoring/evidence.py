@@ -121,4 +121,6 @@ def _pareto(excess_N: NDArray[np.float64], least: float) -> tuple[float, float]:
 def joined(evidence_NJ: NDArray[np.float64], weight_J: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N,) what the pieces of evidence of each row come to; the weights add up to 1."""
     most_N = evidence_NJ.max(axis=1, initial=0)
-    return np.asarray(most_N + np.log(np.exp(evidence_NJ - most_N[:, None]) @ weight_J))
+    odds_NJ = np.exp(evidence_NJ - most_N[:, None])
+    odds_NJ *= weight_J
+    return np.asarray(most_N + np.log(odds_NJ.sum(axis=1)))  # a product's last digits depend on the rows beside a row

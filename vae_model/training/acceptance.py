@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_model.config.sections import AcceptIf
+from vae_model.features.sequence import PLACE
 from vae_model.features.spec import combine
 from vae_model.scoring.likelihood import log_likelihoods
 from vae_model.scoring.scorer import Scorer
@@ -52,7 +53,8 @@ class Comparison:
         gains_N = np.sort(gains_N[~np.isnan(gains_N)])
         cut = int(TRIMMED * len(gains_N))
         gain = float(gains_N[cut : len(gains_N) - cut].mean()) if len(gains_N) else None
-        before = _flagged(current, rows) if shared == set(current.spec.names) else None
+        is_known = shared == set(current.spec.names) and (current.windows is None or _is_in_order(rows, current))
+        before = _flagged(current, rows) if is_known else None
         return cls(len(rows), gain, _flagged(new, rows), before)
 
     def refusal(self, limits: AcceptIf) -> Refusal | None:
@@ -99,8 +101,16 @@ def _values(scorer: Scorer, rows: pa.Table, names: set[str]) -> NDArray[np.float
 
 
 def _flagged(scorer: Scorer, rows: pa.Table) -> float:
-    flagged = scorer(_arrays(scorer.names, rows, set(scorer.names))).field("is_anomaly")
+    if scorer.windows:
+        flagged = scorer.of_table(rows.sort_by(PLACE)).field("is_anomaly")
+    else:
+        flagged = scorer(_arrays(scorer.names, rows, set(scorer.names))).field("is_anomaly")
     return float(flagged.true_count / len(rows))
+
+
+def _is_in_order(rows: pa.Table, scorer: Scorer) -> bool:
+    """Whether the rows are said to follow each other, and by the column that a model has them in the order of."""
+    return {PLACE, *scorer.names} <= {*rows.column_names}
 
 
 def _arrays(known: Sequence[str], rows: pa.Table, names: set[str]) -> list[pa.Array]:

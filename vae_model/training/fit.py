@@ -122,7 +122,7 @@ def _fit(
     scores = ensemble.scores(batch)
     of_course_N = learnt.of_course_N
     if learnt.windows:
-        of_course_N = windows.of_courses(learnt.windows, ensemble.spec, held_out)[scored]
+        of_course_N = windows.of_courses(learnt.windows, ensemble.spec, held_out, rows)[scored]
     return replace(
         learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N, of_course_N=of_course_N
     )

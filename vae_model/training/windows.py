@@ -120,19 +120,21 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> Windows:
 
 
 @one_thread
-def of_courses(windows: Windows, spec: FeatureSpec, rows: pa.Table) -> NDArray[np.float64]:
-    """(N,) what the evidence of each row's courses comes to; NaN where its window is short. Rows have ``PLACE``."""
-    order_N = np.argsort(rows.column(PLACE).to_numpy(), kind="stable")
-    along, found_N, out_N = (
-        _along(windows, spec, rows.take(pa.array(order_N))),
-        np.empty(len(rows)),
-        np.empty(len(rows)),
-    )
-    for begin in range(0, len(rows), STRETCH):
-        stop = min(begin + STRETCH, len(rows))
+def of_courses(windows: Windows, spec: FeatureSpec, rows: pa.Table, others: pa.Table) -> NDArray[np.float64]:
+    """(N,) what the evidence of each row's courses comes to; NaN where its window is short. Both tables have ``PLACE``:
+    windows reach back to the ``others``.
+    """
+    row_N = np.concatenate([np.arange(len(rows)), np.full(len(others), -1)])
+    both = pa.concat_tables([rows, others.select(rows.column_names)], promote_options="permissive")
+    order_N = np.argsort(both.column(PLACE).to_numpy(), kind="stable")
+    along, found_N = _along(windows, spec, both.take(pa.array(order_N))), np.full(len(both), np.nan)
+    for begin in range(0, len(both), STRETCH):
+        stop = min(begin + STRETCH, len(both))
         found_N[begin:stop] = joined(windows.evidence(along.courses(begin, stop)), windows.weight_J)
     found_N[along.is_short_N()] = np.nan
-    out_N[order_N] = found_N
+    is_own_N = row_N[order_N] >= 0
+    out_N = np.empty(len(rows))
+    out_N[row_N[order_N][is_own_N]] = found_N[is_own_N]
     return out_N
 
 

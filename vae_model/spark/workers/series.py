@@ -88,16 +88,18 @@ def add_scores(
     ordered, number = numbered(frame, scorer.windows.sequence, key, scorer.spec.names)
     places = {name: place for place, name in enumerate(ordered.columns)}
     passed = [place for name, place in places.items() if name not in (own, number)]
-    fields = [ordered.schema.fields[place] for place in passed]
-    made = [StructField(prefix + field.name, field.dataType) for field in from_arrow(COMPUTED)]
-    names = [field.name for field in [*fields, *made]]
+    kept = [ordered.schema.fields[place] for place in passed]
+    fields = [*kept, *(StructField(prefix + field.name, field.dataType) for field in from_arrow(COMPUTED))]
+    names = [f"c{place}" for place in range(len(fields))]  # pyspark takes a dot in a name for a field of a struct here
     function = _scoring(
         hashlib.sha256(data).hexdigest(), scorer.rule, transport.ship_model(spark, data), observe or (lambda: None),
         [places[name] for name in scorer.names], places[number], None if own is None else places[own], passed, names,
     )  # fmt: skip
-    scored: Any = ordered.mapInArrow(function, StructType([*fields, *made]))
+    given = ordered.select(*(column(name).alias(f"c{place}") for name, place in places.items()))
+    told = StructType([StructField(name, field.dataType) for name, field in zip(names, fields, strict=True)])
+    scored: Any = given.mapInArrow(function, told)
     constants = dict(zip(OUTPUT.names[-2:], (scorer.name, run), strict=True))
     return scored.select(
-        *map(column, names),
+        *(column(name).alias(field.name) for name, field in zip(names, fields, strict=True)),
         *(F.lit(value).alias(prefix + name) for name, value in constants.items() if value is not None),
     )
