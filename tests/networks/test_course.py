@@ -59,8 +59,9 @@ def test_a_surprise_is_what_is_not_expected():
     one = course()
     found = one(x_NV, moment_NU, LENGTH - 1)
     lags = Steps.of(LENGTH, VARYING).lags
-    given_I = np.concatenate([x_NV[-2 : -2 - lags : -1].ravel(), moment_NU[-1], [1]])
-    assert np.allclose(found.expected_NV[0], given_I @ one.weight_IV, rtol=1e-6)
+    middle_V = x_NV[-1 - lags : -1].mean(axis=0) * [0, 0, 1]  # one that wanders is taken from the mean of its past
+    given_I = np.concatenate([(x_NV[-2 : -2 - lags : -1] - middle_V).ravel(), moment_NU[-1], [1]])
+    assert np.allclose(found.expected_NV[0], given_I @ one.weight_IV + middle_V, rtol=1e-5)
     assert np.allclose(found.statistic_NTV[0, 0], np.abs(x_NV[-1] - found.expected_NV[0]) / [1, 2, 0.5])
 
 

@@ -148,8 +148,13 @@ def named(case):
     return "-".join(case).replace(" ", "_")
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("case", CASES, ids=named)
+def heavy(cases, others=()):
+    """Cases of the heavy tests, and others that only ``make soak`` goes through."""
+    marked = [(case, pytest.mark.heavy) for case in cases] + [(case, pytest.mark.soak) for case in others]
+    return [pytest.param(case, marks=mark, id=named(case)) for case, mark in marked]
+
+
+@pytest.mark.parametrize("case", heavy([*MODES, CASES[9], CASES[10]], [*CASES[7:9], CASES[11]]))
 def test_killed_at_every_call(case, scene):
     """Killed before each call that writes, renames or removes a file, and before and after each commit."""
     found = scene(case)
@@ -158,8 +163,7 @@ def test_killed_at_every_call(case, scene):
     assert all(one["killed"] for one in outcomes(found, case, moments))
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("case", [CASES[0], *CASES[2:5], CASES[6], CASES[8]], ids=named)
+@pytest.mark.parametrize("case", heavy([CASES[0], CASES[2], CASES[4], CASES[8]], [CASES[3], CASES[6]]))
 def test_killed_anywhere_with_alerts(case, scene):
     """Killed at every second call, at each that comes after the rows, and twice: the alerts are those of the rows."""
     found = scene(case, alerts=True)
@@ -170,8 +174,7 @@ def test_killed_anywhere_with_alerts(case, scene):
     assert sum(one["killed"] for one in outcomes(found, case, moments)) >= len(moments) - 3
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("case", [CASES[0], CASES[2], CASES[3], CASES[4], CASES[6]], ids=named)
+@pytest.mark.parametrize("case", heavy([CASES[0], CASES[2], CASES[4]], [CASES[3], CASES[6]]))
 def test_killed_at_every_call_with_an_open_gate(case, scene):
     """Where rows are staged for a gate and then published, a job that is killed anywhere leaves what any does."""
     found = scene(case, gates={"max_anomaly_rate": 1.0})
@@ -179,9 +182,23 @@ def test_killed_at_every_call_with_an_open_gate(case, scene):
     assert all(one["killed"] for one in outcomes(found, case, moments))
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("gate", [{"max_anomaly_rate": 1e-9}, {"min_rows": 10**6}], ids=str)
-@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[4], CASES[6], CASES[8]], ids=named)
+GATES = {"after": {"max_anomaly_rate": 1e-9}, "before": {"min_rows": 10**6}}
+"""Gates that are closed, by whether that is known before or after rows are scored."""
+
+
+@pytest.mark.parametrize(
+    ("case", "gate"),
+    [
+        pytest.param(CASES[number], GATES[when], marks=mark, id=f"{named(CASES[number])}-{when}")
+        for when, mark, numbers in (
+            ("after", pytest.mark.heavy, (0, 3, 4, 6)),
+            ("after", pytest.mark.soak, (8,)),
+            ("before", pytest.mark.heavy, (0,)),
+            ("before", pytest.mark.soak, (3, 4, 6, 8)),
+        )
+        for number in numbers
+    ],
+)
 def test_killed_at_every_call_with_a_closed_gate(case, gate, scene):
     """Killed anywhere and done again, a gated run changes nothing and leaves nothing but its record."""
     found = scene(case)

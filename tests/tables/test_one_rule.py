@@ -62,7 +62,7 @@ def assert_same(found, expected):
 
 
 WAYS = [("as they lie", None), ("as they lie", 1), ("as they lie", 3), ("mixed", 7),
-        pytest.param("mixed", None, marks=pytest.mark.heavy)]  # fmt: skip
+        pytest.param("mixed", None, marks=pytest.mark.soak)]  # fmt: skip
 
 
 @pytest.mark.parametrize(("order", "partitions"), WAYS)

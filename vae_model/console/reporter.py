@@ -76,6 +76,8 @@ class Reporter:
             f"in {_counted(summary['steps'], 'step')}: "
             f"{', '.join(detector.members)}."
         )
+        if windows := detector.scorer.windows:
+            self.line(f"Windows: {printable(windows.sequence.describe())}.")
         self.line(f"Decision: {detector.calibration.describe()}.")
         if detector.alerts:
             self.line(f"Flagged: {detector.alerts.describe()}, which the source has.")

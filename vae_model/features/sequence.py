@@ -35,6 +35,7 @@ ORDERS = (*TIMES, "integer", "float", "decimal")
 """Families of columns that rows can be in the order of."""
 SECOND = 1_000_000
 """Microseconds, in which times are counted."""
+UNITS = {"d": 86_400 * SECOND, "h": 3600 * SECOND, "m": 60 * SECOND, "s": SECOND}
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,17 @@ class Sequence:
     def units(self) -> int:
         """How many numbers say when a row is, U."""
         return {"timestamp": 6, "date": 4}.get(self.family, 0)
+
+    def describe(self) -> str:
+        """What a window is, in words."""
+        by = f" of the same {', '.join(self.by)}" if self.by else ""
+        gap = self.max_gap
+        if gap is not None and self.family in TIMES:
+            unit, size = next((unit, size) for unit, size in UNITS.items() if gap >= size or size == SECOND)
+            told = f", without a gap of more than {gap / size:g} {unit}"
+        else:
+            told = "" if gap is None else f", without a gap of more than {gap:g}"
+        return f"a row and the {self.length - 1} before it{by}, in the order of {self.order}{told}"
 
     def moment(self, order: pa.Array) -> NDArray[np.float64]:
         """(N, U) where on the circles of day, week and year each row is; nothing of a column that is no time."""

@@ -87,13 +87,8 @@ class Course:
         """The courses of the rows from ``first`` on, each with a whole window before it among the rows: of others the
         numbers mean nothing. What is missing in the past is taken for its training mean.
         """
-        lags, level = self.steps
-        rows = len(x_NV) - first
-        lead = self.length - 1  # as many rows before each: where there are none, zeros
-        filled = np.zeros((lead + rows, x_NV.shape[1]))
-        begin = max(first - lead, 0)
-        known = np.clip(np.nan_to_num(x_NV[begin:]), -INPUT_CLIP, INPUT_CLIP)
-        filled[len(filled) - len(known) :] = known
+        (lags, level), lead = self.steps, self.length - 1
+        filled = self._filled(x_NV, first)
         own_NV, moment_NU = x_NV[first:].astype(np.float64), moment_NU[first:]
         expected_NV = _rounded(np.concatenate([*self._expected(filled[lead - lags : -1], moment_NU, lags)]))
         mean_NV, window_NV = (_means(filled, lead, span) for span in (level, self.length))
@@ -106,12 +101,29 @@ class Course:
         np.copyto(statistic_NTV, np.nan, where=np.isnan(own_NV)[:, None])
         return Courses(expected_NV, np.stack([mean_NV, usual_NV], axis=1), statistic_NTV)
 
+    def middles(self, x_NV: NDArray[np.float32], first: int) -> NDArray[np.float64]:
+        """(N, V) of the rows from ``first`` on the mean of each number over the row's window, where it wanders; else
+        0.
+        """
+        return self.wanders_V * _means(self._filled(x_NV, first), self.length - 1, self.length)
+
+    def _filled(self, x_NV: NDArray[np.float32], first: int) -> NDArray[np.float64]:
+        """(L - 1 + N, V) the rows from ``first`` on and those before them, zeros where there are none; clipped, and 0
+        where missing.
+        """
+        lead = self.length - 1
+        filled = np.zeros((lead + len(x_NV) - first, x_NV.shape[1]))
+        known = np.clip(np.nan_to_num(x_NV[max(first - lead, 0) :].astype(np.float64)), -INPUT_CLIP, INPUT_CLIP)
+        filled[len(filled) - len(known) :] = known
+        return filled
+
     def _expected(
         self, past: NDArray[np.float64], moment_NU: NDArray[np.float64], lags: int
     ) -> Iterator[NDArray[np.float64]]:
         for start in range(0, max(len(moment_NU), 1), BLOCK):
             moment = moment_NU[start : start + BLOCK]
-            yield inputs(past[start : start + len(moment) + lags - 1], moment, lags) @ self.weight_IV
+            given = Past.of(past[start : start + len(moment) + lags - 1], moment, lags, self.wanders_V)
+            yield given.inputs_NI @ self.weight_IV + given.middle_NV
 
     @classmethod
     def stored(cls, length: int, varying: int, units: int) -> dict[str, Stored]:
@@ -135,16 +147,27 @@ class Course:
         return cls(length, *(arrays[name] for name in ("weight", "deviation", "center", "wanders")))
 
 
-def inputs(past: NDArray[np.float64], moment_NU: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
-    """(N, I) the inputs of the autoregression: of each row the ``lags`` rows before it, its time, and 1. ``past`` are
-    the N + P - 1 rows from ``lags`` before the first one on, to the one before the last.
-    """
-    rows = len(moment_NU)
-    if not rows:
-        return np.empty((0, lags * past.shape[1] + moment_NU.shape[1] + 1))
-    window = sliding_window_view(past, lags, axis=0)[:, :, ::-1]  # (N, V, P), the last row first
-    flat = window.transpose(0, 2, 1).reshape(rows, -1)
-    return np.hstack([flat, moment_NU, np.ones((rows, 1))])
+class Past(NamedTuple):
+    """What lies before some rows, as the autoregression takes it."""
+
+    inputs_NI: NDArray[np.float64]
+    """The numbers of the ``lags`` rows before each row, the last of them first, its time, and 1."""
+    middle_NV: NDArray[np.float64]
+    """What the numbers are taken from, and what is expected is added to: of a number that wanders the mean of these
+    rows, else 0."""
+
+    @classmethod
+    def of(
+        cls, past: NDArray[np.float64], moment_NU: NDArray[np.float64], lags: int, wanders_V: NDArray[np.float64]
+    ) -> Self:
+        """From the N + P - 1 rows from ``lags`` before the first one on, to the one before the last."""
+        rows, varying = len(moment_NU), past.shape[1]
+        if not rows:
+            return cls(np.empty((0, lags * varying + moment_NU.shape[1] + 1)), np.empty((0, varying)))
+        window = sliding_window_view(past, lags, axis=0)[:, :, ::-1].transpose(0, 2, 1)  # (N, P, V)
+        middle_NV = wanders_V * _means(past, lags - 1, lags)
+        flat = (window - middle_NV[:, None]).reshape(rows, -1)
+        return cls(np.hstack([flat, moment_NU, np.ones((rows, 1))]), middle_NV)
 
 
 def _rounded(product_NV: NDArray[np.float64]) -> NDArray[np.float64]:

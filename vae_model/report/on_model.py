@@ -133,9 +133,9 @@ def training(facts: Facts) -> Iterator[Block]:
         "steps": steps if type(steps) is int else None,
     }
     members = "; ".join(map(short, facts.model.members))
-    yield Pairs(
-        [*((name, count(number)) for name, number in told.items() if number is not None), ("ensemble", members)]
-    )
+    windows = facts.model.scorer.windows
+    pairs = [(name, count(number)) for name, number in told.items() if number is not None] + [("ensemble", members)]
+    yield Pairs([*pairs, ("windows", short(windows.sequence.describe()))] if windows else pairs)
     if len(points := _curve(training)) > 1:
         yield Chart(charts.curve(points), [("line", "the loss, by steps of training: lower is better")])
     notes = facts.model.warnings[:MOST]

@@ -242,9 +242,11 @@ class Scorer:
         for suspects in Suspects.of(several).chunks() if several else ():
             own_Q = rows_Q[done : done + len(suspects.rows)]
             found = find_culprits(self.ensemble, suspects, self.rule.max_reasons, self._buffers)
+            own = judged.take(np.arange(done, done + len(own_Q))) if judged else None
+            if own:
+                found = replace(found, mean_QF=own.in_place(found.mean_QF))
             explained = reasons.put_into_words(self.ensemble, arrays, own_Q, suspects, found, in_sentences)
-            if judged:
-                own = judged.take(np.arange(done, done + len(own_Q)))
+            if own:
                 explained = in_their_course(own, explained, self.spec, arrays, self.rule.max_reasons)
             why.add(explained)
             done += len(own_Q)

@@ -1,8 +1,9 @@
 """Scores of rows that come one after the other: the row as it is, and the course of its numbers, joined.
 
-Half of a row's evidence is its score as a row of a table, by the ensemble; the other half are the courses of its
-numbers, each statistic of each with the same weight (``networks.course``). What they come to is the row's score, in
-nats (``scoring.evidence``): e to its power is the odds against an ordinary row.
+A row's evidence is its score as a row of a table, by the ensemble, and the courses of its numbers, each statistic of
+each (``networks.course``). What they come to is the row's score, in nats (``scoring.evidence``): e to its power is the
+odds against an ordinary row. Of a number that wanders (a temperature over the year, a counter) it is no matter where it
+is, so the ensemble sees it less the mean of its window.
 
 Shapes: N rows, D features, V numbers that have a course, T statistics of each, U numbers that say when a row is, Q
 chosen rows.
@@ -72,8 +73,18 @@ class Along:
         return self.batch.x_NF[:, self.windows.numbers.unit_V]
 
     def rows(self, begin: int, stop: int) -> Batch:
-        """Some of the rows."""
-        return self.batch.take(slice(self.first + begin, self.first + stop))
+        """Some of the rows, as the ensemble sees them: numbers that wander less the mean of their window."""
+        found = self.batch.take(slice(self.first + begin, self.first + stop))
+        if not self.windows.course.wanders_V.any():
+            return found
+        x_NF = found.x_NF.copy()
+        x_NF[:, self.windows.numbers.unit_V] -= self.middles(begin, stop).astype(np.float32)
+        return replace(found, x_NF=x_NF)
+
+    def middles(self, begin: int, stop: int) -> NDArray[np.float64]:
+        """(N, V) what is taken off the numbers of some rows."""
+        own = slice(max(self.first + begin - self.windows.sequence.length + 1, 0), self.first + stop)
+        return self.windows.course.middles(self.x_NV[own], self.first + begin - own.start)
 
     def is_short_N(self, begin: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
         """(N,) whether a row's window is cut short by a break: such a row has no score."""
@@ -91,7 +102,7 @@ class Along:
         courses, windows = self.courses(begin, stop), self.windows
         evidence_NJ = windows.evidence(courses)
         score_N = windows.join(row_score_N, joined(evidence_NJ, windows.weight_J))
-        return Judged(windows, score_N, evidence_NJ, courses)
+        return Judged(windows, score_N, evidence_NJ, courses, self.middles(begin, stop))
 
 
 @dataclass(frozen=True)
@@ -179,6 +190,8 @@ class Judged:
     evidence_NJ: NDArray[np.float64]
     """(N, T V) the evidence of each statistic of each number."""
     courses: Courses
+    middle_NV: NDArray[np.float64]
+    """What was taken off the numbers of each row before the ensemble saw them."""
     usual_N: NDArray[np.float64] | None = None
     """The score up to which each row is ordinary, where reasons are looked for."""
 
@@ -191,6 +204,7 @@ class Judged:
             np.concatenate([one.score_N for one in several]),
             np.concatenate([one.evidence_NJ for one in several]),
             Courses(*(np.concatenate(own) for own in zip(*(one.courses for one in several), strict=True))),
+            np.concatenate([one.middle_NV for one in several]),
             np.concatenate(usual) if usual else None,
         )
 
@@ -198,12 +212,17 @@ class Judged:
         """Some of the rows, and the score up to which each is ordinary."""
         usual_Q = self.usual_N[rows] if usual_Q is None and self.usual_N is not None else usual_Q
         courses = Courses(*(own[rows] for own in self.courses))
-        return replace(
-            self, score_N=self.score_N[rows], evidence_NJ=self.evidence_NJ[rows], courses=courses, usual_N=usual_Q
-        )
+        arrays = (self.score_N[rows], self.evidence_NJ[rows], courses, self.middle_NV[rows])
+        return type(self)(self.windows, *arrays, usual_Q)
 
     @cached_property
     def share_NJ(self) -> NDArray[np.float64]:
         """(N, T V) the share that each statistic has in a row's odds; what is left is the row's as it is."""
         weight_J = (1 - OF_ROW) * self.windows.weight_J
         return np.asarray(weight_J * np.exp(self.evidence_NJ - self.score_N[:, None]))
+
+    def in_place(self, mean_NF: NDArray[Any]) -> NDArray[Any]:
+        """(N, F) what the ensemble expects of the rows, with what was taken off the numbers again."""
+        out_NF = mean_NF.copy()
+        out_NF[:, self.windows.numbers.unit_V] += self.middle_NV.astype(mean_NF.dtype)
+        return out_NF

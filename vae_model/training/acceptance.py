@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_model.config.sections import AcceptIf
-from vae_model.features.sequence import PLACE
+from vae_model.features.sequence import PLACE, follows
 from vae_model.features.spec import combine
 from vae_model.scoring.likelihood import log_likelihoods
 from vae_model.scoring.scorer import Scorer
@@ -48,6 +48,8 @@ class Comparison:
     @classmethod
     def of(cls, new: Scorer, current: Scorer, rows: pa.Table) -> Comparison:
         """Hold the two against some rows, which are to be of the new version's columns."""
+        if PLACE in rows.column_names:
+            rows = rows.sort_by(PLACE)
         shared = {name for name, taken in new.spec.trained.items() if current.spec.trained.get(name) == taken}
         gains_N = _values(new, rows, shared) - _values(current, rows, shared)
         gains_N = np.sort(gains_N[~np.isnan(gains_N)])
@@ -91,7 +93,14 @@ class Comparison:
 def _values(scorer: Scorer, rows: pa.Table, names: set[str]) -> NDArray[np.float64]:
     """(N,) mean log-likelihood of a row's values in some columns; NaN where it has none."""
     known = scorer.spec.names
-    batch = scorer.spec.encode(_arrays(known, rows, names))
+    if scorer.windows:
+        if not (names == set(known) and _is_in_order(rows, scorer)):  # what the model sees of a row is not known
+            return np.full(len(rows), np.nan)
+        order = combine(rows.column(scorer.windows.sequence.order))
+        is_break_N = scorer.windows.sequence.is_break(order, ~follows(rows.column(PLACE).to_numpy()))
+        batch = scorer.windows.along(scorer.spec.encode_table(rows), order, is_break_N).rows(0, len(rows))
+    else:
+        batch = scorer.spec.encode(_arrays(known, rows, names))
     own = np.array([name in names for name in known], dtype=bool)
     means = []
     for values_ND in log_likelihoods(scorer.ensemble, batch):
@@ -102,7 +111,7 @@ def _values(scorer: Scorer, rows: pa.Table, names: set[str]) -> NDArray[np.float
 
 def _flagged(scorer: Scorer, rows: pa.Table) -> float:
     if scorer.windows:
-        flagged = scorer.of_table(rows.sort_by(PLACE)).field("is_anomaly")
+        flagged = scorer.of_table(rows).field("is_anomaly")
     else:
         flagged = scorer(_arrays(scorer.names, rows, set(scorer.names))).field("is_anomaly")
     return float(flagged.true_count / len(rows))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vae_model.config.config import Config
 from vae_model.decisions import segments as decided
+from vae_model.features.batch import Batch
 from vae_model.features.categories import singles
 from vae_model.features.feature import Chosen
 from vae_model.features.sequence import PLACE, Sequence
@@ -61,6 +62,8 @@ class Fitted:
     segments: Segments | None
     segment_N: NDArray[np.intp]
     """(N,) of the rows that calibrate, which segment each is in; 0 where there are none."""
+    row_N: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    """(N,) of the rows that calibrate, where each is among those held out."""
     windows: Windows | None = None
     """How rows follow each other; None where each is by itself."""
     of_course_N: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -109,9 +112,12 @@ def _fit(
 ) -> Fitted:
     """``fit``, with the scores of all held-out rows, to which nothing new adds yet, and nothing of their courses."""
     learnt = replace(_learn(rows, chosen, config, progress, sequence), segments=segments)
-    batch = learnt.ensemble.spec.encode_table(held_out)
-    scored = np.flatnonzero(batch.missing_N <= config.decision.max_missing)
-    batch = batch.take(scored)
+    batch, of_course_N = _seen(learnt, held_out, rows)
+    is_scored_N = batch.missing_N <= config.decision.max_missing
+    if learnt.windows:  # of the others the ensemble would see numbers that are less another mean
+        is_scored_N &= ~np.isnan(of_course_N)
+    scored = np.flatnonzero(is_scored_N)
+    batch, of_course_N = batch.take(scored), of_course_N[scored] if learnt.windows else of_course_N
     if not len(batch):
         return learnt
     ensemble = replace(learnt.ensemble, ordinary=learnt.ensemble.ordinary_of(batch))
@@ -120,12 +126,18 @@ def _fit(
     share_N = np.minimum(np.append(learnt.gap_share_D, 1)[batch.gap_N], unseen_N)
     segment_N = segments.codes_in(held_out)[scored] if segments else np.zeros(len(scored), np.intp)
     scores = ensemble.scores(batch)
-    of_course_N = learnt.of_course_N
-    if learnt.windows:
-        of_course_N = windows.of_courses(learnt.windows, ensemble.spec, held_out, rows)[scored]
-    return replace(
-        learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N, of_course_N=of_course_N
-    )
+    told = {"new_share_N": share_N, "segment_N": segment_N, "row_N": scored, "of_course_N": of_course_N}
+    return replace(learnt, ensemble=ensemble, scores=scores, **told)
+
+
+def _seen(learnt: Fitted, held_out: pa.Table, rows: pa.Table) -> tuple[Batch, NDArray[np.float64]]:
+    """Rows held out as the ensemble sees them, and what the evidence of their courses comes to (N,), where they have
+    such; windows reach back to the ``rows`` that were trained on.
+    """
+    spec = learnt.ensemble.spec
+    if learnt.windows is None:
+        return spec.encode_table(held_out), np.empty(0)
+    return windows.looked_at(learnt.windows, spec, held_out, rows)
 
 
 def cross_fit(
@@ -154,13 +166,15 @@ def cross_fit(
         folds.append(_fit(others, own, chosen, config, _share(progress, fold), segments, sequence))
     learnt = replace(_learn(rows, chosen, config, _share(progress, FOLDS), sequence), segments=segments)
     ordinary = Ordinary.median_of([fold.ensemble.ordinary for fold in folds])
-    told = ((f.scores, f.new_share_N, f.segment_N, f.of_course_N) for f in folds)
-    scores, share_N, segment_N, of_course_N = (np.concatenate(own) for own in zip(*told, strict=True))
+    scores, share_N, segment_N = (
+        np.concatenate(own) for own in zip(*((f.scores, f.new_share_N, f.segment_N) for f in folds), strict=True)
+    )
     hidden = hiding.median_of(learnt.ensemble.spec, [fold.ensemble for fold in folds])
     ensemble = replace(learnt.ensemble, ordinary=ordinary, **hidden._asdict())
-    learnt = replace(
-        learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N, of_course_N=of_course_N
-    )
+    learnt = replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N)
+    if learnt.windows:  # what courses come to by the others is known: rows are in the order of their places
+        row_N = np.concatenate([np.flatnonzero(fold_N == fold)[own.row_N] for fold, own in enumerate(folds)])
+        learnt = replace(learnt, of_course_N=learnt.of_course_N[row_N])
     return _calibrated(learnt, config)
 
 
@@ -176,13 +190,16 @@ def _learn(
     """
     from vae_model.training.loop import train  # torch is the driver's: imported only here
 
-    spec, given = FeatureSpec.fit(rows, chosen), rows
-    batch = spec.encode_table(rows)
-    settings = config.train
-    kept = trimming.kept(shape_of(spec), batch, spec.scale_F == 0, settings.trim, settings.seed)
+    spec, settings = FeatureSpec.fit(rows, chosen), config.train
+    batch, own, of_course_N, whole = _encoded(spec, rows, sequence)
+    kept = whole[trimming.kept(shape_of(spec), batch.take(whole), spec.scale_F == 0, settings.trim, settings.seed)]
     if len(kept) < len(batch):  # encoded anew: a column may vary in the others alone
-        spec = FeatureSpec.fit(rows := rows.take(kept), chosen)
-        batch = spec.encode_table(rows)
+        spec = FeatureSpec.fit(rows.take(kept), chosen)
+        if own is None:
+            batch = spec.encode_table(rows := rows.take(kept))
+        else:
+            batch, own, of_course_N, _ = _encoded(spec, rows, sequence)
+            batch, rows = batch.take(kept), rows.take(kept)
     x_NV = batch.x_NF if spec.scale_F.all() else batch.x_NF[:, spec.scale_F != 0]
     trained = train(shape_of(spec), x_NV, batch.codes_NC, config.model, settings.seed, progress)
     members, measures = (
@@ -196,8 +213,22 @@ def _learn(
     singles_C = [singles(combine(rows.column(feature.name))) for feature in spec.categorical]
     unseen_share_C = novelty.unseen_shares(np.array(singles_C, dtype=np.intp), len(rows))
     shares = gap_share_D, unseen_share_C, np.empty(0)
-    own = windows.fit(spec, given, sequence) if sequence else None
-    return Fitted(ensemble, np.empty(0), 0, len(rows), trained, *shares, None, np.empty(0, np.intp), own)
+    none = np.empty(0, np.intp)
+    bare = Fitted(ensemble, np.empty(0), 0, len(rows), trained, *shares, None, none)
+    return replace(bare, windows=own, of_course_N=of_course_N)
+
+
+def _encoded(
+    spec: FeatureSpec, rows: pa.Table, sequence: Sequence | None
+) -> tuple[Batch, Windows | None, NDArray[np.float64], NDArray[np.intp]]:
+    """Rows as the ensemble sees them, how they follow each other and what their courses come to, where they do, and
+    which of them it may be trained on: of series those with a whole window.
+    """
+    if sequence is None:
+        return spec.encode_table(rows), None, np.empty(0), np.arange(len(rows))
+    own, of_course_N = windows.fit(spec, rows, sequence)
+    batch, found_N = windows.looked_at(own, spec, rows, rows.slice(0, 0))
+    return batch, own, of_course_N, np.flatnonzero(~np.isnan(found_N))
 
 
 def _calibrated(bare: Fitted, config: Config) -> Fitted:

@@ -17,9 +17,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_model.errors import TrainingError
+from vae_model.features.batch import Batch
 from vae_model.features.sequence import PLACE, Sequence, follows
 from vae_model.features.spec import FeatureSpec, combine
-from vae_model.networks.course import STATISTICS, Course, Steps, inputs
+from vae_model.networks.course import STATISTICS, Course, Past, Steps
 from vae_model.networks.inputs import INPUT_CLIP
 from vae_model.networks.products import one_thread
 from vae_model.scoring.evidence import Evidence, joined
@@ -66,9 +67,11 @@ class _Moments:
 
 
 @one_thread
-def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> Windows:
+def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> tuple[Windows, NDArray[np.float64]]:
     """Fit on normal rows with the column ``PLACE``. What is usual of a row's own score is not known yet.
 
+    Also gives what the evidence of each row's courses comes to by what the other parts say (N,), in the order of
+    ``PLACE``; NaN where its window is short, or it was not looked at.
     Raises TrainingError where hardly any row has a whole window before it.
     """
     rows, numbers = rows.sort_by(PLACE), Numbers.of(spec)
@@ -93,14 +96,15 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> Windows:
             "Lower features.sequence.length, raise max_gap, or train on more rows.",
         )
     folds = [_pieces(own_N, max(1, len(whole_N) * varying // CELLS)) for own_N in np.array_split(whole_N, FOLDS)]
-    moments = [_moments(along, own, sequence) for own in folds]
+    wanders_V = _wanders(along, whole_N)
+    moments = [_moments(along, own, sequence, wanders_V) for own in folds]
     others = [_Moments.of(moments[:fold] + moments[fold + 1 :]) for fold in range(FOLDS)]
     errors = [
         sum(float(own.error(rest.solve(ridge)).sum()) for own, rest in zip(moments, others, strict=True))
         for ridge in RIDGES
     ]
     ridge = RIDGES[int(np.argmin(errors))]
-    course = replace(empty, deviation_V=np.ones(varying), wanders_V=_wanders(along, whole_N))
+    course = replace(empty, deviation_V=np.ones(varying), wanders_V=wanders_V)
     found = [
         _courses(along, replace(course, weight_IV=rest.solve(ridge)), own)
         for own, rest in zip(folds, others, strict=True)
@@ -116,26 +120,33 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> Windows:
     course = replace(
         course, weight_IV=_Moments.of(moments).solve(ridge), deviation_V=deviation_V, center_V=level_NV.mean(axis=0)
     )
-    return replace(bare, course=course, of_course=Evidence.fit(statistic_NTV.reshape(len(statistic_NTV), -1)))
+    fitted = replace(bare, course=course, of_course=Evidence.fit(statistic_NTV.reshape(len(statistic_NTV), -1)))
+    of_course_N = np.full(len(rows), np.nan)
+    looked_at = np.concatenate([np.arange(*piece) for own in folds for piece in own])
+    evidence_NJ = fitted.of_course(statistic_NTV.reshape(len(statistic_NTV), -1))
+    of_course_N[looked_at] = joined(evidence_NJ, fitted.weight_J)
+    return fitted, of_course_N
 
 
 @one_thread
-def of_courses(windows: Windows, spec: FeatureSpec, rows: pa.Table, others: pa.Table) -> NDArray[np.float64]:
-    """(N,) what the evidence of each row's courses comes to; NaN where its window is short. Both tables have ``PLACE``:
-    windows reach back to the ``others``.
+def looked_at(
+    windows: Windows, spec: FeatureSpec, rows: pa.Table, others: pa.Table
+) -> tuple[Batch, NDArray[np.float64]]:
+    """Rows as the ensemble sees them, and what the evidence of each one's courses comes to (N,), NaN where its window
+    is short. Both tables have ``PLACE``: windows reach back to the ``others``.
     """
-    row_N = np.concatenate([np.arange(len(rows)), np.full(len(others), -1)])
     both = pa.concat_tables([rows, others.select(rows.column_names)], promote_options="permissive")
     order_N = np.argsort(both.column(PLACE).to_numpy(), kind="stable")
-    along, found_N = _along(windows, spec, both.take(pa.array(order_N))), np.full(len(both), np.nan)
+    along, found_N, batches = _along(windows, spec, both.take(pa.array(order_N))), np.full(len(both), np.nan), []
     for begin in range(0, len(both), STRETCH):
         stop = min(begin + STRETCH, len(both))
         found_N[begin:stop] = joined(windows.evidence(along.courses(begin, stop)), windows.weight_J)
+        batches.append(along.rows(begin, stop))
     found_N[along.is_short_N()] = np.nan
-    is_own_N = row_N[order_N] >= 0
-    out_N = np.empty(len(rows))
-    out_N[row_N[order_N][is_own_N]] = found_N[is_own_N]
-    return out_N
+    place_N = np.empty(len(both), dtype=np.intp)
+    place_N[order_N] = np.arange(len(both))
+    own_N = place_N[: len(rows)]
+    return Batch.of(batches).take(own_N), found_N[own_N]
 
 
 def _along(windows: Windows, spec: FeatureSpec, rows: pa.Table) -> Along:
@@ -162,15 +173,17 @@ def _pieces(own_N: NDArray[np.intp], every: int) -> list[tuple[int, int]]:
     return [(int(piece[0]), int(piece[-1]) + 1) for piece in pieces[::every]]
 
 
-def _moments(along: Along, pieces: Listed[tuple[int, int]], sequence: Sequence) -> _Moments:
+def _moments(
+    along: Along, pieces: Listed[tuple[int, int]], sequence: Sequence, wanders_V: NDArray[np.float64]
+) -> _Moments:
     """Of some rows with whole windows. What is missing is taken for the mean."""
     varying, lags = along.x_NV.shape[1], Steps.of(sequence.length, along.x_NV.shape[1]).lags
     size = lags * varying + along.moment_NU.shape[1] + 1
     gram_II, cross_IV, square_V = np.zeros((size, size)), np.zeros((size, varying)), np.zeros(varying)
     known = np.clip(np.nan_to_num(along.x_NV.astype(np.float64)), -INPUT_CLIP, INPUT_CLIP)
     for begin, stop in pieces:
-        given_NI = inputs(known[begin - lags : stop - 1], along.moment_NU[begin:stop], lags)
-        target_NV = known[begin:stop]
+        past = Past.of(known[begin - lags : stop - 1], along.moment_NU[begin:stop], lags, wanders_V)
+        given_NI, target_NV = past.inputs_NI, known[begin:stop] - past.middle_NV
         gram_II += given_NI.T @ given_NI
         cross_IV += given_NI.T @ target_NV
         square_V += (target_NV**2).sum(axis=0)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vae_model.config.config import Config
 from vae_model.detector import Detector, choose
-from vae_model.errors import InputError, NothingToScore, SchemaError, SourceError
+from vae_model.errors import ConfigError, InputError, NothingToScore, SchemaError, SourceError
 from vae_model.evaluation import baselines
 from vae_model.evaluation.contest import check_enough
 from vae_model.evaluation.on_labels import ANOMALOUS, NORMAL, on_labels
@@ -89,6 +89,14 @@ def evaluate(
         schema.check_fits_model(columns, detector.spec.trained, own.key)
         check_columns(columns, detector.scorer.rule.by)
         chosen, names = detector.spec.trained, detector.scorer.names
+    if (detector.scorer.windows if detector else config.features.sequence) is not None:
+        raise ConfigError(
+            "Rows that come one after the other cannot be evaluated yet: errors are planted into single rows, and the "
+            "other detectors see rows by themselves.",
+            "a config or a model without features.sequence",
+            "one with it",
+            "Of a table with known anomalies: run the job, and hold anomaly_score against the label by SQL.",
+        )
     if label in names:
         raise SchemaError(
             f"The label {label!r} is a column that the model sees.",

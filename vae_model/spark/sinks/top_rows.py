@@ -76,8 +76,10 @@ def shown_columns(frame: DataFrame, prefix: str, key: Sequence[str]) -> list[str
 
 def explained(features: pa.Table, written: Sequence[float], scorer: Scorer) -> list[dict[str, Any] | None]:
     """What the model says of some rows; None of one that does not give its score any more. Raises whatever comes of a
-    table that does not hold the columns as they were.
+    table that does not hold the columns as they were. Of a row that is scored by its window a few rows say nothing.
     """
+    if scorer.windows:
+        return [None] * len(written)
     schema.check_fits_model(schema.arrow_columns(features.schema), scorer.spec.trained)
     scored = scorer.explain([combine(features.column(name)) for name in scorer.names]).to_pylist()
     return [
