@@ -4,13 +4,17 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 
-.PHONY: demo test quick test-heavy soak test-cluster test-spark35 test-kernels lint package clean help
+.PHONY: demo demo-sequence test quick test-heavy soak test-cluster test-spark35 test-kernels lint package clean help
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python examples/nycflights13_tables.py
 	.venv/demo/bin/vae-anomaly run --config conf/flights.yaml
 	.venv/demo/bin/vae-anomaly run --config conf/weather.yaml --report reports/weather.html
 	@echo "Open it in a browser: $(CURDIR)/reports/weather.html"
+
+demo-sequence: .venv/demo/ready  ## Hourly weather as series: each hour is scored after the ones before it
+	.venv/demo/bin/python examples/nycflights13_tables.py
+	.venv/demo/bin/vae-anomaly run --config conf/weather_hours.yaml
 
 test: .venv/test/ready .venv/client/ready .venv/worker/ready lint  ## Every test but the heavy ones; those of classic Spark where Java 17+ is found
 	@.ci/test default
