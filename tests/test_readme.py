@@ -68,6 +68,7 @@ def test_every_block_of_the_readme_is_known():
         ("text", "Scored"),
         ("sh", "pip"),
         ("sh", "vae-anomaly"),
+        ("text", "temp"),
         ("text", "wind_speed"),
         ("text", "$"),
         ("text", "Drift:"),
@@ -253,9 +254,21 @@ def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys)
     assert len(joined) == len(rows)
     assert {row["source_version"][:6] for row in joined} == {"files:"}
     worst = _sail.sql("SELECT reason FROM delta.`alerts/weather` WHERE rank = 1").collect()[0]["reason"]
-    sentence = blocks(README, "text")[1].splitlines()[0]
+    sentence = blocks(README, "text")[2].splitlines()[0]
     told = [re.sub(r"about .*?\)", "", one) for one in (worst, sentence)]
     assert told[0] == told[1] and "1048.36" in worst
+
+
+@pytest.mark.slow
+def test_the_hours_in_their_order(here, _sail, monkeypatch, capsys):
+    """conf/weather_hours.yaml ends well; among its alerts is the sentence of the README, but for what is expected."""
+    assert guarded(lambda: app(["run", "--config", "conf/weather_hours.yaml", "--set", "engine=sail"])) == 0
+    assert "25,898 ok, 216 short_window, 1 too_many_missing" in capsys.readouterr().out
+    monkeypatch.setenv(REMOTE, "1")
+    told = [row["reason"] for row in _sail.sql("SELECT reason FROM delta.`alerts/weather_hours`").collect()]
+    sentence = blocks(README, "text", "temp")[0].strip()
+    numbers = r"(?<=expected )[\d.]+"
+    assert re.sub(numbers, "", sentence) in [re.sub(numbers, "", one) for one in told]
 
 
 @pytest.mark.slow

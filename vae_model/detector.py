@@ -25,7 +25,7 @@ from vae_model.features import schema
 from vae_model.features.families import family
 from vae_model.features.feature import Chosen
 from vae_model.features.fields import Fields
-from vae_model.features.sequence import PLACE, Sequence, arrange, held_out_of
+from vae_model.features.sequence import PLACE, Sequence, arrange, held_out, stretches_of
 from vae_model.features.sequence import check_columns as check_order
 from vae_model.features.spec import FeatureSpec
 from vae_model.places import files
@@ -97,18 +97,19 @@ class Detector:
         return self.fit_columns(rows, held_out, chosen, progress)
 
     def _fit_series(self, rows: pa.Table, calibration: Any, chosen: Mapping[str, Chosen], progress: Any) -> Self:
-        """``fit`` on rows that come one after the other; those held out are the last of each series."""
+        """``fit`` on rows that come one after the other; held out are whole stretches of them."""
         sequence = self._sequence(rows)
         table, _ = arrange(rows, sequence, self.config.key)
         if calibration is not None:
-            held_out = _table(calibration)
-            schema.check_fits_model(schema.arrow_columns(held_out.schema), chosen)
+            others = _table(calibration)
+            schema.check_fits_model(schema.arrow_columns(others.schema), chosen)
             return self.fit_columns(
-                table, arrange(held_out, self._sequence(held_out), self.config.key)[0], chosen, progress, cross=False
+                table, arrange(others, self._sequence(others), self.config.key)[0], chosen, progress, cross=False
             )
-        is_held_out_N = held_out_of(table.column(PLACE).to_numpy(), self.config.train.calibration)
-        training, held_out = (table.filter(pa.array(own_N)) for own_N in (~is_held_out_N, is_held_out_N))
-        return self.fit_columns(training, held_out, chosen, progress)
+        place_N = table.column(PLACE).to_numpy()
+        is_held_out_N = held_out(stretches_of(place_N, sequence.length), place_N, self.config.train.calibration)
+        training, others = (table.filter(pa.array(own_N)) for own_N in (~is_held_out_N, is_held_out_N))
+        return self.fit_columns(training, others, chosen, progress)
 
     def _sequence(self, rows: pa.Table) -> Sequence:
         """How the rows of a table follow each other. Raises SchemaError where a column does not fit."""

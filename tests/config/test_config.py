@@ -181,7 +181,7 @@ def test_unknown_nested_key_is_answered_from_its_own_section(refused, text, line
 def test_unknown_key_like_no_other_lists_the_known(refused):
     """A key that resembles nothing is answered with the keys the section knows."""
     assert refused("features: {zzz: 1}") == (
-        "Config file FILE has 1 problem:\n  - features.zzz: unknown key; known keys: include, exclude, kinds"
+        "Config file FILE has 1 problem:\n  - features.zzz: unknown key; known keys: include, exclude, kinds, sequence"
     )
 
 
@@ -520,8 +520,8 @@ def test_values_are_frozen(section):
 def test_the_walk_over_sections_finds_them_all():
     """The test below looks at the config, its sections, and those within a section."""
     assert {section.__name__ for section in sections()} == {
-        "Config", "Source", "Incremental", "Features", "Train", "AcceptIf", "Model", "Decision", "ExpectedAlerts",
-        "Output", "Alerts", "Runs", "Drift", "Gates", "Rejected",
+        "Config", "Source", "Incremental", "Features", "Sequence", "Train", "AcceptIf", "Model", "Decision",
+        "ExpectedAlerts", "Output", "Alerts", "Runs", "Drift", "Gates", "Rejected",
     }  # fmt: skip
 
 

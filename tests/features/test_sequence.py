@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from vae_model.errors import ModelFileError, SchemaError
 from vae_model.features.fields import Fields
 from vae_model.features.schema import Column
-from vae_model.features.sequence import PLACE, SECOND, Sequence, arrange, check_columns, follows, held_out_of, window_of
+from vae_model.features.sequence import (
+    PLACE,
+    SECOND,
+    Sequence,
+    arrange,
+    check_columns,
+    follows,
+    held_out,
+    stretches_of,
+    window_of,
+)
 
 HOUR = 3600 * SECOND
 START = datetime(2026, 3, 1)
@@ -76,7 +86,7 @@ def test_the_end_of_each_series_is_held_out(lengths, share):
     """Of every series about the share, and what is held out comes after what is not."""
     series = np.repeat(np.arange(len(lengths)), lengths)
     place_N = np.arange(len(series)) + series
-    held_out_N = held_out_of(place_N, share)
+    held_out_N = held_out(stretches_of(place_N, 24), place_N, share)
     for one, length in enumerate(lengths):
         own = held_out_N[series == one]
         assert abs(own.sum() - share * length) < 1

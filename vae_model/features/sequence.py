@@ -185,9 +185,36 @@ def _sorts(table: pa.Table, name: str) -> bool:
     return name in table.column_names and family(table.schema.field(name).type) not in (None, "array", "null")
 
 
-def held_out_of(place_N: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
-    """(N,) which rows are held out of training: the last share of each series, or of one that is alone of its parts."""
-    series_N = np.cumsum(~follows(place_N))
-    count = np.bincount(series_N)
+STRETCH, SHORTEST = 20, 500
+"""A sample is made of stretches of so many windows, and of so many rows at least: in each the first window may be there
+only to be looked back at."""
+FEW = 20
+"""With fewer stretches than this the end of each series is held out; else whole stretches are."""
+
+
+def stretch(length: int) -> int:
+    """Rows of a stretch, of windows of ``length`` rows."""
+    return max(STRETCH * length, SHORTEST)
+
+
+def held_out(stretch_N: NDArray[np.integer], place_N: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """(N,) which rows are held out of training: a share of the stretches, drawn by chance; of few stretches the end of
+    each series. Stretches are numbered, and every series is in its order.
+    """
+    stretches, stretch_N = np.unique(stretch_N, return_inverse=True)
+    count = len(stretches)
+    if count < FEW:
+        series_N = np.cumsum(~follows(place_N)) - 1
+        length = np.bincount(series_N)
+        nth_N = np.arange(len(place_N)) - np.searchsorted(series_N, series_N)
+        return np.asarray(nth_N >= (1 - share) * length[series_N])
+    is_held_out_S = np.random.default_rng(count).permutation(count) < max(round(share * count), 1)
+    return np.asarray(is_held_out_S[stretch_N])
+
+
+def stretches_of(place_N: NDArray[np.int64], length: int) -> NDArray[np.intp]:
+    """(N,) the stretch of each row, cut from series in their order."""
+    series_N = np.cumsum(~follows(place_N)) - 1
     nth_N = np.arange(len(place_N)) - np.searchsorted(series_N, series_N)
-    return np.asarray(nth_N >= (1 - share) * count[series_N])
+    begins_N = nth_N % stretch(length) == 0
+    return np.asarray(np.cumsum(begins_N) - 1)

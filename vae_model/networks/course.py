@@ -34,6 +34,7 @@ MAX_INPUTS = 1024
 """A wide table has fewer lags: so many inputs are enough, and take a microsecond or two a row."""
 LEVEL = 4
 """A level is that of so many parts of a window: the mean of L / 4 rows."""
+NAMES = ("weight", "deviation", "center", "wanders", "strays")
 BLOCK = 512
 """Rows whose inputs are laid out at once: 4 MB at the most."""
 
@@ -77,6 +78,8 @@ class Course:
     """Mean level in training: of a number that wanders, less that of the window."""
     wanders_V: NDArray[np.float64]
     """1 where a number wanders, else 0."""
+    strays_V: NDArray[np.float64]
+    """1 where a number wanders, and one of those goes beyond where it has been; else 0."""
 
     @property
     def steps(self) -> Steps:
@@ -102,10 +105,10 @@ class Course:
         return Courses(expected_NV, np.stack([mean_NV, usual_NV], axis=1), statistic_NTV)
 
     def middles(self, x_NV: NDArray[np.float32], first: int) -> NDArray[np.float64]:
-        """(N, V) of the rows from ``first`` on the mean of each number over the row's window, where it wanders; else
+        """(N, V) of the rows from ``first`` on the mean of each number over the row's window, where it strays; else
         0.
         """
-        return self.wanders_V * _means(self._filled(x_NV, first), self.length - 1, self.length)
+        return self.strays_V * _means(self._filled(x_NV, first), self.length - 1, self.length)
 
     def _filled(self, x_NV: NDArray[np.float32], first: int) -> NDArray[np.float64]:
         """(L - 1 + N, V) the rows from ``first`` on and those before them, zeros where there are none; clipped, and 0
@@ -134,17 +137,18 @@ class Course:
             "deviation": Stored((varying,), 0, dtype="float64"),
             "center": Stored((varying,), -2 * INPUT_CLIP, 2 * INPUT_CLIP, dtype="float64"),
             "wanders": Stored((varying,), 0, 1, dtype="float64"),
+            "strays": Stored((varying,), 0, 1, dtype="float64"),
         }
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """For a model file."""
-        own = self.weight_IV, self.deviation_V, self.center_V, self.wanders_V
-        return dict(zip(("weight", "deviation", "center", "wanders"), own, strict=True))
+        own = self.weight_IV, self.deviation_V, self.center_V, self.wanders_V, self.strays_V
+        return dict(zip(NAMES, own, strict=True))
 
     @classmethod
     def from_arrays(cls, length: int, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """From a model file's arrays."""
-        return cls(length, *(arrays[name] for name in ("weight", "deviation", "center", "wanders")))
+        return cls(length, *(arrays[name] for name in NAMES))
 
 
 class Past(NamedTuple):

@@ -18,7 +18,6 @@ from vae_model.features.feature import MISSING, Expectation, Feature, Words
 from vae_model.features.numbers import unit_in_words, whole
 from vae_model.features.spec import FeatureSpec
 from vae_model.networks.course import STATISTICS
-from vae_model.printable import printable
 from vae_model.scoring.reasons import LEAST_TOLD, Explained, Reason
 from vae_model.scoring.windows import Judged
 
@@ -49,20 +48,15 @@ def _of_row(
             found[feature.name] = before._replace(share=total)
             continue
         worst = int(own_J[np.argmax(share_J[own_J])])
-        words, clause = _in_words(judged, q, worst, spec, index, arrays[index][explained.row])
-        found[feature.name] = Reason(feature.name, total, words, clause)
+        words = _in_words(judged, q, worst, spec, index, arrays[index][explained.row])
+        found[feature.name] = Reason(feature.name, total, words, "")
     reasons = sorted(found.values(), key=lambda reason: -reason.share)
-    kept = [reason for reason in reasons if reason.share >= LEAST_TOLD or reason is reasons[0]][:most]
-    left = 1 - sum(reason.share for reason in kept)
-    if explained.is_ordinary:  # what is left of the row as it is, is what an ordinary row has too
-        left -= of_row * (1 - sum(reason.share for reason in explained.reasons))
-    usual = math.inf if judged.usual_N is None else float(judged.usual_N[q])
-    is_ordinary = left <= 0 or float(judged.score_N[q]) + math.log(left) <= usual
-    return Explained(explained.row, kept, is_ordinary, len(kept) < most)
+    kept = [reason for reason in reasons if reason.share >= LEAST_TOLD or reason is reasons[0]]
+    return explained._replace(reasons=kept[:most])
 
 
-def _in_words(judged: Judged, q: int, worst: int, spec: FeatureSpec, index: int, value: pa.Scalar) -> tuple[Words, str]:
-    """What is odd about a number's course: as observed and expected, and as a clause of a sentence."""
+def _in_words(judged: Judged, q: int, worst: int, spec: FeatureSpec, index: int, value: pa.Scalar) -> Words:
+    """What is odd about a number's course, as observed and expected."""
     windows, courses, feature = judged.windows, judged.courses, spec.features[index]
     kind, v = divmod(worst, len(windows.numbers.unit_V))
     unit = int(windows.numbers.unit_V[v])
@@ -81,10 +75,8 @@ def _in_words(judged: Judged, q: int, worst: int, spec: FeatureSpec, index: int,
         longest = math.floor(windows.of_course.knot_JK[worst, -1]) + 1
         shown = MISSING if observed is None else _numbers(feature, own, observed, feature.center[own]).observed
         seen, usual = f"{shown} in {rows} rows in a row", f"at most {longest} in a row"
-    about = "" if STATISTICS[kind] == "run" else "about "
-    clause = f"{printable(feature.name)}{element} {seen}, expected {about}{usual}"
     prefix = f"{element}: " if element else ""
-    return Words(prefix + seen, prefix + usual), clause
+    return Words(prefix + seen, prefix + usual)
 
 
 def _raw(spec: FeatureSpec, unit: int, standardised: float) -> float:

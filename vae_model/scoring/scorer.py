@@ -126,6 +126,10 @@ class Scorer:
         order = (self.windows.sequence.order,) if self.windows else ()
         return list(dict.fromkeys([*self.spec.names, *self.rule.by, *order]))
 
+    def _check_alone(self) -> None:
+        if self.windows:
+            raise ValueError(f"{self.name} scores rows in the order of their series: call along()")
+
     @property
     def look_back(self) -> int:
         """How many rows before a row its score depends on, at most."""
@@ -137,8 +141,7 @@ class Scorer:
 
         Raises ValueError where a row is not scored by itself: then ``along`` is to be called.
         """
-        if self.windows:
-            raise ValueError(f"{self.name} scores rows in the order of their series: call along()")
+        self._check_alone()
         return self._parts(arrays)
 
     @one_thread
@@ -162,8 +165,9 @@ class Scorer:
     @one_thread
     def explain(self, arrays: Sequence[pa.Array]) -> pa.StructArray:
         """A struct of the ``EXPLAINED`` columns: reasons for every row that has a score, flagged or not. They take
-        longer than the score.
+        longer than the score. Raises ValueError as a call does.
         """
+        self._check_alone()
         return self._parts(arrays, explain=True)
 
     def _parts(self, arrays: Sequence[pa.Array], explain: bool = False, along: Along | None = None) -> pa.StructArray:
@@ -229,7 +233,7 @@ class Scorer:
             if along:
                 of_row_2 = [along.windows.row_score(p_value) for p_value in (ORDINARY, 0.5)]
                 suspects = Suspects(suspects.rows, row_score[rows_Q], np.tile(of_row_2, (len(rows_Q), 1)))
-                judged = Judged.of(courses).take(rows_Q, usual_Q2[:, 0])
+                judged = Judged.of(courses).take(rows_Q)
         return _Part(numbers, _status(batch, unscored, short_N, segment_N), first + rows_Q, suspects, judged)
 
     def _explained(self, arrays: Sequence[pa.Array], parts: Sequence[_Part], in_sentences: bool) -> reasons.Columns:

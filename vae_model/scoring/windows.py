@@ -2,8 +2,8 @@
 
 A row's evidence is its score as a row of a table, by the ensemble, and the courses of its numbers, each statistic of
 each (``networks.course``). What they come to is the row's score, in nats (``scoring.evidence``): e to its power is the
-odds against an ordinary row. Of a number that wanders (a temperature over the year, a counter) it is no matter where it
-is, so the ensemble sees it less the mean of its window.
+odds against an ordinary row. A number that strays (a counter, a tank that heats up) will be where it has never been:
+the ensemble sees it less the mean of its window, and so all others that wander, to which it may have a relation.
 
 Shapes: N rows, D features, V numbers that have a course, T statistics of each, U numbers that say when a row is, Q
 chosen rows.
@@ -73,9 +73,9 @@ class Along:
         return self.batch.x_NF[:, self.windows.numbers.unit_V]
 
     def rows(self, begin: int, stop: int) -> Batch:
-        """Some of the rows, as the ensemble sees them: numbers that wander less the mean of their window."""
+        """Some of the rows, as the ensemble sees them: numbers that stray less the mean of their window."""
         found = self.batch.take(slice(self.first + begin, self.first + stop))
-        if not self.windows.course.wanders_V.any():
+        if not self.windows.course.strays_V.any():
             return found
         x_NF = found.x_NF.copy()
         x_NF[:, self.windows.numbers.unit_V] -= self.middles(begin, stop).astype(np.float32)
@@ -192,28 +192,22 @@ class Judged:
     courses: Courses
     middle_NV: NDArray[np.float64]
     """What was taken off the numbers of each row before the ensemble saw them."""
-    usual_N: NDArray[np.float64] | None = None
-    """The score up to which each row is ordinary, where reasons are looked for."""
 
     @classmethod
     def of(cls, several: Listed[Self]) -> Self:
         """The rows of several, one after the other."""
-        usual = [one.usual_N for one in several if one.usual_N is not None]
         return cls(
             several[0].windows,
             np.concatenate([one.score_N for one in several]),
             np.concatenate([one.evidence_NJ for one in several]),
             Courses(*(np.concatenate(own) for own in zip(*(one.courses for one in several), strict=True))),
             np.concatenate([one.middle_NV for one in several]),
-            np.concatenate(usual) if usual else None,
         )
 
-    def take(self, rows: NDArray[np.intp], usual_Q: NDArray[np.float64] | None = None) -> Self:
-        """Some of the rows, and the score up to which each is ordinary."""
-        usual_Q = self.usual_N[rows] if usual_Q is None and self.usual_N is not None else usual_Q
+    def take(self, rows: NDArray[np.intp]) -> Self:
+        """Some of the rows."""
         courses = Courses(*(own[rows] for own in self.courses))
-        arrays = (self.score_N[rows], self.evidence_NJ[rows], courses, self.middle_NV[rows])
-        return type(self)(self.windows, *arrays, usual_Q)
+        return type(self)(self.windows, self.score_N[rows], self.evidence_NJ[rows], courses, self.middle_NV[rows])
 
     @cached_property
     def share_NJ(self) -> NDArray[np.float64]:

@@ -35,6 +35,8 @@ CELLS = 2_000_000
 """Values that are looked at, as pieces of series: more would tell nothing new, and take long."""
 WANDERS = 0.5
 """A number wanders where the means of a third of a window have more than this share of its variance."""
+STRAYS = 0.05
+"""It strays where more than this share of its windows, by their means, is beyond all other parts of the sample."""
 STRETCH = 256
 """Rows that are looked at together."""
 
@@ -84,7 +86,7 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> tuple[Windows,
             "Leave features.sequence out, or include a column of numbers.",
         )
     blank = Evidence.fit(np.zeros((0, 1)))
-    empty = Course(sequence.length, *(np.zeros(own) for own in ((0, varying), varying, varying, varying)))
+    empty = Course(sequence.length, np.zeros((0, varying)), *(np.zeros(varying) for _ in range(4)))
     bare = Windows(sequence, numbers, empty, blank, blank)
     along = _along(bare, spec, rows)
     whole_N = np.flatnonzero(~along.is_short_N())
@@ -104,7 +106,8 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> tuple[Windows,
         for ridge in RIDGES
     ]
     ridge = RIDGES[int(np.argmin(errors))]
-    course = replace(empty, deviation_V=np.ones(varying), wanders_V=wanders_V)
+    strays_V = wanders_V * (wanders_V * _strays(along, folds)).any()  # all alike: they hang together
+    course = replace(empty, deviation_V=np.ones(varying), wanders_V=wanders_V, strays_V=strays_V)
     found = [
         _courses(along, replace(course, weight_IV=rest.solve(ridge)), own)
         for own, rest in zip(folds, others, strict=True)
@@ -171,6 +174,20 @@ def _pieces(own_N: NDArray[np.intp], every: int) -> list[tuple[int, int]]:
     runs = np.split(own_N, np.flatnonzero(np.diff(own_N) != 1) + 1)
     pieces = [run[begin : begin + STRETCH] for run in runs for begin in range(0, len(run), STRETCH)]
     return [(int(piece[0]), int(piece[-1]) + 1) for piece in pieces[::every]]
+
+
+def _strays(along: Along, folds: Listed[Listed[tuple[int, int]]]) -> NDArray[np.float64]:
+    """(V,) 1 where a number's windows have means in a part of the sample that they have in no other, too often for
+    chance.
+    """
+    course = replace(along.windows.course, strays_V=np.ones(along.x_NV.shape[1]))
+    own = replace(along, windows=replace(along.windows, course=course))
+    parts = [np.concatenate([own.middles(*piece) for piece in pieces]) for pieces in folds if pieces]
+    beyond_V, rows = np.zeros(along.x_NV.shape[1]), sum(map(len, parts))
+    for number, mean_NV in enumerate(parts):
+        others = np.concatenate(parts[:number] + parts[number + 1 :])
+        beyond_V += ((mean_NV < others.min(axis=0)) | (mean_NV > others.max(axis=0))).sum(axis=0)
+    return np.asarray(beyond_V > STRAYS * rows, dtype=np.float64)
 
 
 def _moments(

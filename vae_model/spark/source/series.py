@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from vae_model.features.sequence import PLACE, TIMES, Sequence, held_out_of
+from vae_model.features.sequence import PLACE, TIMES, Sequence, held_out, stretch
 from vae_model.spark.frames import column, free_name, to_arrow
 from vae_model.spark.source.sampling import CHOICE_BITS, Sample
 from vae_model.spark.source.table import where
@@ -25,13 +25,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 log = logging.getLogger(__name__)
-
-STRETCH = 20
-"""A sample takes stretches of so many windows: in each the first window is there to be looked back at."""
-SHORTEST = 500
-"""Rows of a stretch, at least."""
-FEW = 20
-"""With fewer stretches than this the end of each is held out; else whole ones are."""
 
 
 def numbered(frame: DataFrame, sequence: Sequence, key: Listed[str], features: Listed[str]) -> tuple[DataFrame, str]:
@@ -84,11 +77,10 @@ def draw(
     names = list(dict.fromkeys([*features, *more, sequence.order]))
     rank, number = numbered(frame, sequence, key, features)
     kept = rank if normal is None else where(rank, normal, "train.normal")
-    length = max(STRETCH * sequence.length, SHORTEST)
-    stretch = F.floor((column(number) - F.lit(1)) / F.lit(length)).cast("bigint")
+    part = F.floor((column(number) - F.lit(1)) / F.lit(stretch(sequence.length))).cast("bigint")
     mask = F.lit(2**CHOICE_BITS - 1)
     series = F.xxhash64(*map(column, sequence.by), F.lit(seed)).bitwiseAND(mask)
-    choice = F.xxhash64(*map(column, sequence.by), stretch, F.lit(seed)).bitwiseAND(mask)
+    choice = F.xxhash64(*map(column, sequence.by), part, F.lit(seed)).bitwiseAND(mask)
     total = kept.count()
     share = 1.0 if total <= rows else min(1.0, 1.2 * rows / total)
     found = kept.select(
@@ -116,13 +108,8 @@ def _parts(
     choice_N: NDArray[np.int64], place_N: NDArray[np.int64], rows: int, calibration: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(N,) which rows are taken, whole stretches in the order of their hashes, and which of them are held out."""
-    stretches, stretch_N, count = np.unique(choice_N, return_inverse=True, return_counts=True)
-    before = np.cumsum(count) - count
-    is_kept_N = (before < rows)[stretch_N]
-    taken = int(np.count_nonzero(before < rows))
-    if taken < FEW:
-        return is_kept_N, held_out_of(place_N, calibration)
-    turn = np.random.default_rng(taken).permutation(taken) < max(round(calibration * taken), 1)
-    is_held_out_N = np.zeros(len(stretches), dtype=bool)
-    is_held_out_N[:taken] = turn
-    return is_kept_N, is_held_out_N[stretch_N]
+    _, stretch_N, count = np.unique(choice_N, return_inverse=True, return_counts=True)
+    is_kept_N = (np.cumsum(count) - count < rows)[stretch_N]
+    is_held_out_N = np.zeros(len(choice_N), dtype=bool)
+    is_held_out_N[is_kept_N] = held_out(stretch_N[is_kept_N], place_N[is_kept_N], calibration)
+    return is_kept_N, is_held_out_N
