@@ -281,6 +281,7 @@ def evaluate(
 
         baselines.check()
         given = job.stored(settings) if model is None else Detector.load(model)
+        job.check_alone(settings, given)
         with _session(settings) as spark, reporter.progress() as display:
             count = partial(counting.what_if, spark, settings, time=time, by=by, tasks=display.tasks)
             counted = count(model=given) if what_if and given else None  # first: it may be asked of columns that lack

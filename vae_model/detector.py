@@ -103,11 +103,10 @@ class Detector:
         if calibration is not None:
             others = _table(calibration)
             schema.check_fits_model(schema.arrow_columns(others.schema), chosen)
-            return self.fit_columns(
-                table, arrange(others, self._sequence(others), self.config.key)[0], chosen, progress, cross=False
-            )
-        place_N = table.column(PLACE).to_numpy()
-        is_held_out_N = held_out(stretches_of(place_N, sequence.length), place_N, self.config.train.calibration)
+            apart, _ = arrange(others, self._sequence(others), self.config.key, begin=len(table) * 2 + 2)
+            return self.fit_columns(table, apart, chosen, progress, cross=False)
+        stretch_N = stretches_of(table.column(PLACE).to_numpy(), sequence.length)
+        is_held_out_N = held_out(stretch_N, self.config.train.calibration)
         training, others = (table.filter(pa.array(own_N)) for own_N in (~is_held_out_N, is_held_out_N))
         return self.fit_columns(training, others, chosen, progress)
 
@@ -149,6 +148,14 @@ class Detector:
         else:
             found = fit.fit(rows, held_out, chosen, config, progress, segments, sequence)
         if not len(found.scores):
+            if sequence:
+                raise TrainingError(
+                    "No held-out row can be scored.",
+                    f"rows with {sequence.length - 1} before them in an unbroken series, and at most "
+                    f"{config.decision.max_missing:.0%} of their features missing",
+                    f"none of {len(held_out)} rows",
+                    "Lower features.sequence.length, raise max_gap, or train on more rows.",
+                )
             raise TrainingError(
                 "No held-out row can be scored.",
                 f"rows with at most {config.decision.max_missing:.0%} of their features missing",

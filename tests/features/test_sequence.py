@@ -86,7 +86,7 @@ def test_the_end_of_each_series_is_held_out(lengths, share):
     """Of every series about the share, and what is held out comes after what is not."""
     series = np.repeat(np.arange(len(lengths)), lengths)
     place_N = np.arange(len(series)) + series
-    held_out_N = held_out(stretches_of(place_N, 24), place_N, share)
+    held_out_N = held_out(stretches_of(place_N, 24), share)
     for one, length in enumerate(lengths):
         own = held_out_N[series == one]
         assert abs(own.sum() - share * length) < 1

@@ -103,8 +103,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _series_can_be_followed(self) -> Self:
-        how = self.source.incremental if self.source else None
-        if self.features.sequence and how and (how.by or how.lag):
+        if self.features.sequence and self.reads_late_rows:
             raise ValueError(
                 "features.sequence goes with source.incremental: {column: …}, and not with by: version or lag: rows "
                 "that come late change the windows of those after them, which are scored by then"
@@ -130,6 +129,12 @@ class Config(Section):
         if self.gates.needs_drift and not self.drift.rows:
             raise ValueError(f"gates.{self.gates.needs_drift[0]} needs drift.rows above 0: nothing is compared")
         return self
+
+    @property
+    def reads_late_rows(self) -> bool:
+        """Whether what is new in the source may come before rows that were read."""
+        how = self.source.incremental if self.source else None
+        return how is not None and (how.by is not None or how.lag is not None)
 
     @property
     def rejected_output(self) -> Output | None:

@@ -37,6 +37,8 @@ class Sequence(Section):
         names = [*self.by, self.order]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"columns named twice: {', '.join(twice)}")
+        if self.max_gap is not None and not float(self.max_gap.rstrip("smhd")):
+            raise ValueError("max_gap must be more than 0: no row would have another before it")
         return self
 
     def of(self, columns: Listed[Column]) -> Fitted:

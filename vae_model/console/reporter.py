@@ -240,6 +240,8 @@ class Reporter:
         training = {key: value for key, value in header["training"].items() if key not in told}
         for title, values in (("Training", training), ("Versions", header["versions"])):
             self.line(f"{title}: " + ", ".join(f"{key} {_shown(value)}" for key, value in values.items()))
+        if windows := detector.scorer.windows:
+            self.line(f"Windows: {printable(windows.sequence.describe())}")
         self.line(f"Decision: {calibration.describe()}")
         if detector.alerts:
             self.line(f"Flagged: {detector.alerts.describe()}, which the source of the training sample had")

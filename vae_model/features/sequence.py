@@ -9,12 +9,14 @@ Shapes: N rows in the order of their series, U numbers that say when a row is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_model.errors import SchemaError, listed, nearest
@@ -31,7 +33,8 @@ MAX_LENGTH = 1000
 BY = ("string", "integer", "boolean", "date")
 """Families of columns that series can be by."""
 TIMES = ("timestamp", "date")
-ORDERS = (*TIMES, "integer", "float", "decimal")
+NUMBERS = ("integer", "float", "decimal")
+ORDERS = (*TIMES, *NUMBERS)
 """Families of columns that rows can be in the order of."""
 SECOND = 1_000_000
 """Microseconds, in which times are counted."""
@@ -78,25 +81,44 @@ class Sequence:
         """(N, U) where on the circles of day, week and year each row is; nothing of a column that is no time."""
         if not self.units:
             return np.empty((len(order), 0))
-        return np.nan_to_num(times.matrix(self._typed(order)))
+        found: NDArray[np.float64] = np.nan_to_num(times.matrix(self.typed(order)))
+        return found[:, -self.units :]  # a date has no time of day
 
     def is_break(self, order: pa.Array, is_other_N: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(N,) whether no window goes on from the row before: ``is_other_N`` says where another series begins or a row
         is left out. A row without a value in the column of the order stands for itself.
         """
-        missing_N = order.is_null().to_numpy(zero_copy_only=False)
+        order = self.typed(order)
+        tick_N = ticks(order)
+        missing_N = order.is_null().to_numpy(zero_copy_only=False) | np.isnan(tick_N)
         found_N = is_other_N | missing_N
         found_N[1:] |= missing_N[:-1]
         if self.max_gap is not None and len(order) > 1:
-            tick_N = ticks(self._typed(order))
+            step_N = (tick_N[1:] - tick_N[:-1]).astype(np.float64)
+            slack_N = np.full(len(step_N), 1e-9 * self.max_gap)
+            if tick_N.dtype == np.float64:  # a step of 0.1 is not to the last bit what is between 0.2 and 0.3
+                slack_N += 4 * np.spacing(np.abs(tick_N[1:]))
             with np.errstate(invalid="ignore"):  # of what is missing
-                found_N[1:] |= ~(tick_N[1:] - tick_N[:-1] <= self.max_gap)
+                found_N[1:] |= ~(step_N <= self.max_gap + slack_N)
         found_N[:1] = True
         return np.asarray(found_N)
 
-    def _typed(self, order: pa.Array) -> pa.Array:
-        """The column of the order with a type, where it has none because all its rows are null."""
-        return pa.nulls(len(order), FAMILIES[self.family].type) if pa.types.is_null(order.type) else order
+    def typed(self, order: pa.Array) -> pa.Array:
+        """The column of the order: with a type where it has none because all its rows are null; times in microseconds.
+
+        Raises SchemaError where times are beyond what microseconds can count.
+        """
+        if pa.types.is_null(order.type):
+            order = pa.nulls(len(order), FAMILIES[self.family].type)
+        if family(order.type) not in TIMES:
+            return order
+        finer = getattr(order.type, "unit", "") == "ns"  # only these lose something: a fraction of a microsecond
+        try:
+            return order.cast(pa.timestamp("us", tz=getattr(order.type, "tz", None)), safe=not finer)
+        except pa.ArrowException as error:
+            raise SchemaError(
+                f"Column {self.order!r} cannot be the order of the rows.", "times of the years 1 to 9999", str(error)
+            ) from error
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -114,12 +136,12 @@ class Sequence:
 
 
 def ticks(order: pa.Array) -> NDArray[np.float64] | NDArray[np.int64]:
-    """(N,) the values of an order as numbers: of times, microseconds. What is missing is 0, or NaN."""
-    if family(order.type) in TIMES:
-        finer = getattr(order.type, "unit", "") == "ns"
-        stamps = order.cast(pa.timestamp("us", tz=getattr(order.type, "tz", None)), safe=not finer)
-        found: NDArray[np.int64] = stamps.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    """(N,) the values of an order as numbers: of times, in microseconds. What is missing is 0, or NaN of a float."""
+    if pa.types.is_timestamp(order.type):
+        found: NDArray[np.int64] = order.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
         return found
+    if pa.types.is_integer(order.type) and order.type != pa.uint64():
+        return np.asarray(order.fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
     return as_float64(order)
 
 
@@ -130,13 +152,20 @@ def window_of(before_N: NDArray[np.bool_], length: int) -> NDArray[np.intp]:
     return np.minimum(place_N - begin_N + 1, length)
 
 
+def _alike(family: str) -> tuple[str, ...]:
+    """The families that an order may be of, which was of one in training; all where it is not known yet."""
+    if not family:
+        return ORDERS
+    return (family,) if family in TIMES else NUMBERS
+
+
 def check_columns(columns: Listed[Column], sequence: Sequence, origin: str = "features.sequence") -> None:
     """Check that a table has the columns of a sequence. Raises SchemaError naming each that does not fit."""
     found = {column.name: column for column in columns}
     problems = []
     for name in sequence.names:
         one = found.get(name)
-        known = BY if name != sequence.order else (sequence.family,) if sequence.family else ORDERS
+        known = BY if name != sequence.order else _alike(sequence.family)
         if one is None:
             hint = nearest(name, found) or f"the table has {', '.join(list(found)[:12])}"
             problems.append(f"column {name!r} is not in the table; {hint}")
@@ -153,25 +182,53 @@ PLACE = "\x00place"
 more. No table has a column of this name: a null character is refused by every engine's parser."""
 
 
-def arrange(table: pa.Table, sequence: Sequence, key: Listed[str] = ()) -> tuple[pa.Table, NDArray[np.intp]]:
-    """The rows of a table in the order of their series, with the column ``PLACE``, and where each of them was.
+def arrange(
+    table: pa.Table, sequence: Sequence, key: Listed[str] = (), begin: int = 0
+) -> tuple[pa.Table, NDArray[np.intp]]:
+    """The rows of a table in the order of their series, with the column ``PLACE`` from ``begin`` on, and where each of
+    them was.
 
-    Rows that the order holds for equal stand in the order of ``key``, where the table has it, and else as they came.
+    Rows that the order holds for equal stand in the order of ``key``, where the table has it, and then of all their
+    values that can be compared; so it is no matter in which order they came.
     """
-    by = [table.column(name).cast(pa.string()) for name in sequence.by]
-    keys = {f"by{i}": column.combine_chunks() for i, column in enumerate(by)}
-    keys["order"] = table.column(sequence.order).combine_chunks()
-    keys |= {f"key{i}": table.column(name).combine_chunks() for i, name in enumerate(key) if _sorts(table, name)}
-    keys["row"] = pa.array(np.arange(len(table)))
-    sortable = pa.table(keys)
-    found = sortable.sort_by([(name, "ascending") for name in keys])
-    row_N: NDArray[np.intp] = found.column("row").to_numpy()
+    names = [*sequence.names, *(name for name in key if name in table.column_names and name not in sequence.names)]
+    columns = {name: column for name in names if (column := _sortable(table, name)) is not None}
+    row_N, is_same_N = _sorted(columns)
+    if is_same_N.any():
+        others = {name: column for name in table.column_names
+                  if name not in columns and (column := _sortable(table, name)) is not None}  # fmt: skip
+        row_N, _ = _sorted(columns | others)
     is_other_N = np.zeros(len(table), dtype=bool)
-    for i in range(len(by)):
-        code_N = found.column(f"by{i}").combine_chunks().dictionary_encode("encode").indices.to_numpy()
-        is_other_N[1:] |= code_N[1:] != code_N[:-1]
-    place_N = np.arange(len(table)) + np.cumsum(is_other_N)
+    for name in sequence.by:
+        codes = columns[name].combine_chunks().dictionary_encode("encode").take(pa.array(row_N)).indices.to_numpy()
+        is_other_N[1:] |= codes[1:] != codes[:-1]
+    place_N = begin + np.arange(len(table)) + np.cumsum(is_other_N)
     return table.take(pa.array(row_N)).append_column(PLACE, pa.array(place_N)), row_N
+
+
+def _sortable(table: pa.Table, name: str) -> pa.ChunkedArray | None:
+    """A column as one that Arrow sorts; None of one whose values are in no order."""
+    column = table.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.int8())
+    return column if family(column.type) not in (None, "array") or pa.types.is_binary(column.type) else None
+
+
+def _sorted(columns: Mapping[str, pa.ChunkedArray]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """The order of rows by some columns, and which of them in it is equal to the one before."""
+    table = pa.table({f"c{i}": column for i, column in enumerate(columns.values())})
+    names = table.column_names
+    row_N = pc.sort_indices(table, [(name, "ascending") for name in names]).to_numpy()
+    is_same_N = np.zeros(len(table), dtype=bool)
+    is_same_N[1:] = len(table) > 1
+    for column in table.columns:
+        codes = column.combine_chunks().dictionary_encode("encode").take(pa.array(row_N)).indices.to_numpy()
+        is_same_N[1:] &= codes[1:] == codes[:-1]
+    return row_N.astype(np.intp), is_same_N
 
 
 def follows(place_N: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -181,15 +238,11 @@ def follows(place_N: NDArray[np.int64]) -> NDArray[np.bool_]:
     return found_N
 
 
-def _sorts(table: pa.Table, name: str) -> bool:
-    return name in table.column_names and family(table.schema.field(name).type) not in (None, "array", "null")
-
-
 STRETCH, SHORTEST = 20, 500
 """A sample is made of stretches of so many windows, and of so many rows at least: in each the first window may be there
 only to be looked back at."""
 FEW = 20
-"""With fewer stretches than this the end of each series is held out; else whole stretches are."""
+"""With fewer stretches than this the end of each is held out; else whole ones are."""
 
 
 def stretch(length: int) -> int:
@@ -197,17 +250,19 @@ def stretch(length: int) -> int:
     return max(STRETCH * length, SHORTEST)
 
 
-def held_out(stretch_N: NDArray[np.integer], place_N: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+def held_out(stretch_N: NDArray[np.integer], share: float) -> NDArray[np.bool_]:
     """(N,) which rows are held out of training: a share of the stretches, drawn by chance; of few stretches the end of
-    each series. Stretches are numbered, and every series is in its order.
+    each. Rows are in the order of their series.
     """
     stretches, stretch_N = np.unique(stretch_N, return_inverse=True)
     count = len(stretches)
     if count < FEW:
-        series_N = np.cumsum(~follows(place_N)) - 1
-        length = np.bincount(series_N)
-        nth_N = np.arange(len(place_N)) - np.searchsorted(series_N, series_N)
-        return np.asarray(nth_N >= (1 - share) * length[series_N])
+        length = np.bincount(stretch_N)
+        order_N = np.argsort(stretch_N, kind="stable")  # in their order within each
+        nth_N = np.empty(len(stretch_N), dtype=np.intp)
+        begin = np.cumsum(length) - length
+        nth_N[order_N] = np.arange(len(stretch_N)) - begin[stretch_N[order_N]]
+        return np.asarray(nth_N >= (1 - share) * length[stretch_N])
     is_held_out_S = np.random.default_rng(count).permutation(count) < max(round(share * count), 1)
     return np.asarray(is_held_out_S[stretch_N])
 

@@ -179,6 +179,21 @@ class FeatureSpec:
         gap_N = np.append(np.argsort(self.gap_rank_D), -1)[least_N]
         return Batch(x_NF, codes_NC, unseen_NC, missing_N / len(self.features), non_finite_N, gap_N)
 
+    def standardised(self, arrays: Sequence[pa.Array], units: NDArray[np.intp]) -> NDArray[np.float64]:
+        """(N, V) some varying numeric units of one Arrow array a feature, standardised, in double precision; NaN where
+        missing or infinite.
+        """
+        x_NV, wanted = np.empty((len(arrays[0]), len(units))), {unit: v for v, unit in enumerate(units.tolist())}
+        for index, feature, kind, own in self._with_units:
+            places = [(unit - own.start, wanted[unit]) for unit in range(own.start, own.stop) if unit in wanted]
+            if places:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    raw_NU = naming(kind.encode, feature, typed(arrays[index], feature.family)) - feature.center_U
+                    for u, v in places:
+                        np.divide(raw_NU[:, u], feature.scale[u], out=x_NV[:, v])
+        x_NV[~np.isfinite(x_NV)] = np.nan
+        return x_NV
+
     def _note_gaps(self, index: int, has_gap_N: NDArray[np.bool_], least_N: NDArray[np.intp]) -> None:
         """Write a feature's rank to ``least_N`` where it has a gap and no rarer one is known."""
         own = np.flatnonzero(has_gap_N)

@@ -9,6 +9,9 @@ Of each varying number, given a window of the row and the L - 1 rows before it:
   no matter, from the mean of the window;
 - its run: how many rows before the row, without a break, have the same value to the last digit.
 
+What is missing in a window is passed over; in the past of a row it is taken for the mean, of a number that wanders that
+of the past itself.
+
 On the tables tried a recurrent network and a dilated causal convolution found no more than the linear one, at several
 times its cost (docs/sequences.md).
 
@@ -18,7 +21,7 @@ I = P V + U + 1 inputs, T = 3 statistics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -86,47 +89,31 @@ class Course:
         """How many rows are looked back for what."""
         return Steps.of(self.length, len(self.deviation_V))
 
-    def __call__(self, x_NV: NDArray[np.float32], moment_NU: NDArray[np.float64], first: int) -> Courses:
+    def __call__(self, x_NV: NDArray[np.float64], moment_NU: NDArray[np.float64], first: int) -> Courses:
         """The courses of the rows from ``first`` on, each with a whole window before it among the rows: of others the
-        numbers mean nothing. What is missing in the past is taken for its training mean.
+        numbers mean nothing. NaN where a number is missing.
         """
-        (lags, level), lead = self.steps, self.length - 1
-        filled = self._filled(x_NV, first)
-        own_NV, moment_NU = x_NV[first:].astype(np.float64), moment_NU[first:]
-        expected_NV = _rounded(np.concatenate([*self._expected(filled[lead - lags : -1], moment_NU, lags)]))
-        mean_NV, window_NV = (_means(filled, lead, span) for span in (level, self.length))
-        usual_NV = self.wanders_V * window_NV + self.center_V
-        with np.errstate(invalid="ignore", divide="ignore"):
+        window = Window.of(x_NV, first, self.length, self.wanders_V)
+        own_NV, moment_NU = x_NV[first:], moment_NU[first:]
+        expected_NV = np.empty(own_NV.shape)
+        for start in range(0, len(own_NV), BLOCK):
+            own = slice(start, start + BLOCK)
+            given = window.past(own, moment_NU[own], self.steps.lags)
+            expected_NV[own] = _rounded(given.inputs_NI @ self.weight_IV) + given.middle_NV
+        mean_NV, usual_NV = window.mean(self.steps.level), self.wanders_V * window.mean(self.length) + self.center_V
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             surprise_NV = np.abs(own_NV - expected_NV) / self.deviation_V
         surprise_NV[:, self.deviation_V == 0] = 0
-        run_NV = _runs(x_NV, first, lead)
+        run_NV = _runs(x_NV, first, self.length - 1)
         statistic_NTV = np.stack([surprise_NV, np.abs(mean_NV - usual_NV), run_NV], axis=1)
         np.copyto(statistic_NTV, np.nan, where=np.isnan(own_NV)[:, None])
         return Courses(expected_NV, np.stack([mean_NV, usual_NV], axis=1), statistic_NTV)
 
-    def middles(self, x_NV: NDArray[np.float32], first: int) -> NDArray[np.float64]:
+    def middles(self, x_NV: NDArray[np.float64], first: int) -> NDArray[np.float64]:
         """(N, V) of the rows from ``first`` on the mean of each number over the row's window, where it strays; else
         0.
         """
-        return self.strays_V * _means(self._filled(x_NV, first), self.length - 1, self.length)
-
-    def _filled(self, x_NV: NDArray[np.float32], first: int) -> NDArray[np.float64]:
-        """(L - 1 + N, V) the rows from ``first`` on and those before them, zeros where there are none; clipped, and 0
-        where missing.
-        """
-        lead = self.length - 1
-        filled = np.zeros((lead + len(x_NV) - first, x_NV.shape[1]))
-        known = np.clip(np.nan_to_num(x_NV[max(first - lead, 0) :].astype(np.float64)), -INPUT_CLIP, INPUT_CLIP)
-        filled[len(filled) - len(known) :] = known
-        return filled
-
-    def _expected(
-        self, past: NDArray[np.float64], moment_NU: NDArray[np.float64], lags: int
-    ) -> Iterator[NDArray[np.float64]]:
-        for start in range(0, max(len(moment_NU), 1), BLOCK):
-            moment = moment_NU[start : start + BLOCK]
-            given = Past.of(past[start : start + len(moment) + lags - 1], moment, lags, self.wanders_V)
-            yield given.inputs_NI @ self.weight_IV + given.middle_NV
+        return self.strays_V * Window.of(x_NV, first, self.length, self.strays_V).mean(self.length)
 
     @classmethod
     def stored(cls, length: int, varying: int, units: int) -> dict[str, Stored]:
@@ -155,23 +142,67 @@ class Past(NamedTuple):
     """What lies before some rows, as the autoregression takes it."""
 
     inputs_NI: NDArray[np.float64]
-    """The numbers of the ``lags`` rows before each row, the last of them first, its time, and 1."""
+    """The numbers of the rows before each row, the last of them first, less their middle and 0 where missing; its time,
+    and 1."""
     middle_NV: NDArray[np.float64]
     """What the numbers are taken from, and what is expected is added to: of a number that wanders the mean of these
     rows, else 0."""
 
+
+@dataclass(frozen=True)
+class Window:
+    """The windows of some rows. Numbers are clipped, so that one that is wild does not drown the others; those that
+    wander about the first that is known in the window, wherever that is.
+    """
+
+    padded: NDArray[np.float64]
+    """(L - 1 + N, V) the rows and those before them; NaN where there are none."""
+    length: int
+    anchor_NV: NDArray[np.float64]
+    """Of a number that wanders the first that is known in the window, else 0."""
+    wanders_V: NDArray[np.float64]
+
     @classmethod
-    def of(
-        cls, past: NDArray[np.float64], moment_NU: NDArray[np.float64], lags: int, wanders_V: NDArray[np.float64]
-    ) -> Self:
-        """From the N + P - 1 rows from ``lags`` before the first one on, to the one before the last."""
-        rows, varying = len(moment_NU), past.shape[1]
-        if not rows:
-            return cls(np.empty((0, lags * varying + moment_NU.shape[1] + 1)), np.empty((0, varying)))
-        window = sliding_window_view(past, lags, axis=0)[:, :, ::-1].transpose(0, 2, 1)  # (N, P, V)
-        middle_NV = wanders_V * _means(past, lags - 1, lags)
-        flat = (window - middle_NV[:, None]).reshape(rows, -1)
-        return cls(np.hstack([flat, moment_NU, np.ones((rows, 1))]), middle_NV)
+    def of(cls, x_NV: NDArray[np.float64], first: int, length: int, wanders_V: NDArray[np.float64]) -> Self:
+        """Of the rows from ``first`` on."""
+        rows, lead = len(x_NV) - first, length - 1
+        padded = np.full((lead + rows, x_NV.shape[1]), np.nan)
+        known = x_NV[max(first - lead, 0) :]
+        padded[len(padded) - len(known) :] = known
+        anchor_NV = np.zeros((rows, x_NV.shape[1]))
+        if wanders_V.any():
+            anchor_NV.fill(np.nan)
+            for start in range(length):
+                np.copyto(anchor_NV, padded[start : start + rows], where=np.isnan(anchor_NV))
+                if not np.isnan(anchor_NV).any():
+                    break
+            anchor_NV = np.where(wanders_V > 0, np.nan_to_num(anchor_NV), 0.0)
+        return cls(padded, length, anchor_NV, wanders_V)
+
+    def mean(self, span: int, back: int = 0) -> NDArray[np.float64]:
+        """(N, V) means of the ``span`` rows that end ``back`` rows before each, of what is known of them, added up in
+        the same order wherever a row lies. The anchor where nothing is.
+        """
+        rows, stop = len(self.anchor_NV), self.length - back
+        total_NV, count_NV = np.zeros(self.anchor_NV.shape), np.zeros(self.anchor_NV.shape)
+        for start in range(stop - span, stop):
+            own_NV = np.clip(self.padded[start : start + rows] - self.anchor_NV, -INPUT_CLIP, INPUT_CLIP)
+            known_NV = ~np.isnan(own_NV)
+            total_NV += np.where(known_NV, own_NV, 0)
+            count_NV += known_NV
+        return self.anchor_NV + total_NV / np.maximum(count_NV, 1)
+
+    def past(self, own: slice, moment_NU: NDArray[np.float64], lags: int) -> Past:
+        """What lies before some of the rows, ``lags`` rows of it."""
+        rows, varying, lead = len(moment_NU), self.padded.shape[1], self.length - 1
+        part = Window(
+            self.padded[own.start : own.start + lead + rows], self.length, self.anchor_NV[own], self.wanders_V
+        )
+        middle_NV = self.wanders_V * part.mean(lags, back=1)
+        before = part.padded[lead - lags : -1]
+        window = sliding_window_view(before, lags, axis=0)[:, :, ::-1].transpose(0, 2, 1)  # (N, P, V)
+        near = np.clip(np.nan_to_num(window - middle_NV[:, None], copy=False), -INPUT_CLIP, INPUT_CLIP)
+        return Past(np.hstack([near.reshape(rows, lags * varying), moment_NU, np.ones((rows, 1))]), middle_NV)
 
 
 def _rounded(product_NV: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -181,16 +212,7 @@ def _rounded(product_NV: NDArray[np.float64]) -> NDArray[np.float64]:
     return product_NV.astype(np.float32).astype(np.float64)
 
 
-def _means(filled: NDArray[np.float64], lead: int, span: int) -> NDArray[np.float64]:
-    """(N, V) means of the last ``span`` rows of each row but the first ``lead``, added up in the same order for all."""
-    rows = len(filled) - lead
-    total_NV = np.zeros((rows, filled.shape[1]))
-    for back in range(span):
-        total_NV += filled[lead - back : lead - back + rows]
-    return total_NV / span
-
-
-def _runs(x_NV: NDArray[np.float32], first: int, most: int) -> NDArray[np.float64]:
+def _runs(x_NV: NDArray[np.float64], first: int, most: int) -> NDArray[np.float64]:
     """(N, V) how many rows before each, from ``first`` on, have the row's value, at most ``most``."""
     begin = max(first - most, 0)
     own = x_NV[begin:]

@@ -153,8 +153,7 @@ class Scorer:
             return self._parts([array.slice(first) for array in arrays])
         sequence = self.windows.sequence
         order = arrays[self.names.index(sequence.order)]
-        batch = self.spec.encode(arrays[: len(self.spec.features)])
-        found = self.windows.along(batch, order, sequence.is_break(order, ~follows_N), first)
+        found = self.windows.along(self.spec, arrays[: len(self.spec.features)], order, follows_N, first)
         return self._parts([array.slice(first) for array in arrays], along=found)
 
     def of_table(self, table: pa.Table) -> pa.StructArray:

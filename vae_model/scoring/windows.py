@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from vae_model.features.batch import Batch
 from vae_model.features.sequence import Sequence, window_of
-from vae_model.features.spec import FeatureSpec
+from vae_model.features.spec import LIMIT, FeatureSpec
 from vae_model.networks.course import STATISTICS, Course, Courses
 from vae_model.networks.stored import Stored
 from vae_model.scoring.evidence import SURVIVAL, Evidence, joined
@@ -62,23 +62,21 @@ class Along:
 
     windows: Windows
     batch: Batch
+    x_NV: NDArray[np.float64]
+    """The numbers that have a course, standardised; NaN where missing."""
     moment_NU: NDArray[np.float64]
     window_N: NDArray[np.intp]
     """Of how many rows each row's window is made, those before ``first`` included."""
     first: int = 0
-
-    @cached_property
-    def x_NV(self) -> NDArray[np.float32]:
-        """The numbers that have a course, standardised; NaN where missing."""
-        return self.batch.x_NF[:, self.windows.numbers.unit_V]
 
     def rows(self, begin: int, stop: int) -> Batch:
         """Some of the rows, as the ensemble sees them: numbers that stray less the mean of their window."""
         found = self.batch.take(slice(self.first + begin, self.first + stop))
         if not self.windows.course.strays_V.any():
             return found
-        x_NF = found.x_NF.copy()
-        x_NF[:, self.windows.numbers.unit_V] -= self.middles(begin, stop).astype(np.float32)
+        x_NF, own_NV = found.x_NF.copy(), self.x_NV[self.first + begin : self.first + stop]
+        own_NV = np.clip(own_NV - self.middles(begin, stop), -LIMIT, LIMIT)
+        x_NF[:, self.windows.numbers.unit_V] = own_NV
         return replace(found, x_NF=x_NF)
 
     def middles(self, begin: int, stop: int) -> NDArray[np.float64]:
@@ -117,11 +115,17 @@ class Windows:
     of_row: Evidence
     """Of the row's score as a row of a table."""
 
-    def along(self, batch: Batch, order: pa.Array, is_break_N: NDArray[np.bool_], first: int = 0) -> Along:
-        """Encoded rows in the order of their series, ``is_break_N`` where no window goes on from the row before."""
+    def along(
+        self, spec: FeatureSpec, arrays: Listed[pa.Array], order: pa.Array, follows_N: NDArray[np.bool_], first: int = 0
+    ) -> Along:
+        """Rows in the order of their series, one array for each feature of the spec; ``follows_N`` says which rows
+        follow the one before them in the same series.
+        """
+        batch, is_break_N = spec.encode(arrays), self.sequence.is_break(order, ~follows_N)
         own_NU = np.nan_to_num(batch.x_NF[:, self.numbers.moment_U].astype(np.float64))
         moment_NU = np.hstack([self.sequence.moment(order), own_NU])
-        return Along(self, batch, moment_NU, window_of(is_break_N, self.sequence.length), first)
+        x_NV = spec.standardised(arrays, self.numbers.unit_V)
+        return Along(self, batch, x_NV, moment_NU, window_of(is_break_N, self.sequence.length), first)
 
     def evidence(self, courses: Courses) -> NDArray[np.float64]:
         """(N, T V) the evidence of each statistic of each number."""

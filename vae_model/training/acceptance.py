@@ -96,17 +96,18 @@ def _values(scorer: Scorer, rows: pa.Table, names: set[str]) -> NDArray[np.float
     if scorer.windows:
         if not (names == set(known) and _is_in_order(rows, scorer)):  # what the model sees of a row is not known
             return np.full(len(rows), np.nan)
-        order = combine(rows.column(scorer.windows.sequence.order))
-        is_break_N = scorer.windows.sequence.is_break(order, ~follows(rows.column(PLACE).to_numpy()))
-        batch = scorer.windows.along(scorer.spec.encode_table(rows), order, is_break_N).rows(0, len(rows))
+        order, place_N = combine(rows.column(scorer.windows.sequence.order)), rows.column(PLACE).to_numpy()
+        arrays = [combine(rows.column(name)) for name in known]
+        along = scorer.windows.along(scorer.spec, arrays, order, follows(place_N))
+        batch, is_short_N = along.rows(0, len(rows)), along.is_short_N()
     else:
-        batch = scorer.spec.encode(_arrays(known, rows, names))
+        batch, is_short_N = scorer.spec.encode(_arrays(known, rows, names)), np.zeros(len(rows), dtype=bool)
     own = np.array([name in names for name in known], dtype=bool)
     means = []
     for values_ND in log_likelihoods(scorer.ensemble, batch):
         known_N = (~np.isnan(values_ND[:, own])).sum(axis=1)
         means.append(np.where(known_N, np.nansum(values_ND[:, own], axis=1) / np.maximum(known_N, 1), np.nan))
-    return np.concatenate(means)
+    return np.where(is_short_N, np.nan, np.concatenate(means))
 
 
 def _flagged(scorer: Scorer, rows: pa.Table) -> float:

@@ -20,7 +20,7 @@ from vae_model.errors import TrainingError
 from vae_model.features.batch import Batch
 from vae_model.features.sequence import PLACE, Sequence, follows
 from vae_model.features.spec import FeatureSpec, combine
-from vae_model.networks.course import STATISTICS, Course, Past, Steps
+from vae_model.networks.course import STATISTICS, Course, Steps, Window
 from vae_model.networks.inputs import INPUT_CLIP
 from vae_model.networks.products import one_thread
 from vae_model.scoring.evidence import Evidence, joined
@@ -98,7 +98,7 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> tuple[Windows,
             "Lower features.sequence.length, raise max_gap, or train on more rows.",
         )
     folds = [_pieces(own_N, max(1, len(whole_N) * varying // CELLS)) for own_N in np.array_split(whole_N, FOLDS)]
-    wanders_V = _wanders(along, whole_N)
+    wanders_V = _wanders(along, [piece for own in folds for piece in own])
     moments = [_moments(along, own, sequence, wanders_V) for own in folds]
     others = [_Moments.of(moments[:fold] + moments[fold + 1 :]) for fold in range(FOLDS)]
     errors = [
@@ -154,19 +154,9 @@ def looked_at(
 
 def _along(windows: Windows, spec: FeatureSpec, rows: pa.Table) -> Along:
     """Rows in the order of ``PLACE``, ready to be looked at."""
+    arrays = [combine(rows.column(name)) for name in spec.names]
     order = combine(rows.column(windows.sequence.order))
-    is_break_N = windows.sequence.is_break(order, ~follows(rows.column(PLACE).to_numpy()))
-    return windows.along(spec.encode_table(rows), order, is_break_N)
-
-
-def _wanders(along: Along, whole_N: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(V,) 1 where a number's level is no matter: it moves as much from one part of the sample to another."""
-    x_NV = np.clip(np.nan_to_num(along.x_NV.astype(np.float64)), -INPUT_CLIP, INPUT_CLIP)
-    span = max(along.windows.sequence.length // 3, 2)
-    sums = np.cumsum(np.vstack([np.zeros((1, x_NV.shape[1])), x_NV]), axis=0)
-    mean_NV = (sums[span:] - sums[:-span]) / span
-    variance_V = x_NV[whole_N].var(axis=0)
-    return np.asarray(mean_NV[np.maximum(whole_N - span + 1, 0)].var(axis=0) > WANDERS * variance_V, dtype=np.float64)
+    return windows.along(spec, arrays, order, follows(rows.column(PLACE).to_numpy()))
 
 
 def _pieces(own_N: NDArray[np.intp], every: int) -> list[tuple[int, int]]:
@@ -174,6 +164,21 @@ def _pieces(own_N: NDArray[np.intp], every: int) -> list[tuple[int, int]]:
     runs = np.split(own_N, np.flatnonzero(np.diff(own_N) != 1) + 1)
     pieces = [run[begin : begin + STRETCH] for run in runs for begin in range(0, len(run), STRETCH)]
     return [(int(piece[0]), int(piece[-1]) + 1) for piece in pieces[::every]]
+
+
+def _wanders(along: Along, pieces: Listed[tuple[int, int]]) -> NDArray[np.float64]:
+    """(V,) 1 where a number's level is no matter: it moves as much from one part of the sample to another."""
+    varying, span = along.x_NV.shape[1], max(along.windows.sequence.length // 3, 2)
+    means, numbers = [], []
+    for begin, stop in pieces:
+        lead = max(begin - span + 1, 0)
+        means.append(Window.of(along.x_NV[lead:stop], begin - lead, span, np.zeros(varying)).mean(span))
+        numbers.append(np.clip(along.x_NV[begin:stop], -INPUT_CLIP, INPUT_CLIP))
+    own_NV = np.concatenate(numbers)
+    known_NV, count_V = ~np.isnan(own_NV), np.maximum((~np.isnan(own_NV)).sum(axis=0), 1)
+    mean_V = np.where(known_NV, own_NV, 0).sum(axis=0) / count_V
+    variance_V = np.where(known_NV, (own_NV - mean_V) ** 2, 0).sum(axis=0) / count_V
+    return np.asarray(np.concatenate(means).var(axis=0) > WANDERS * variance_V, dtype=np.float64)
 
 
 def _strays(along: Along, folds: Listed[Listed[tuple[int, int]]]) -> NDArray[np.float64]:
@@ -193,16 +198,16 @@ def _strays(along: Along, folds: Listed[Listed[tuple[int, int]]]) -> NDArray[np.
 def _moments(
     along: Along, pieces: Listed[tuple[int, int]], sequence: Sequence, wanders_V: NDArray[np.float64]
 ) -> _Moments:
-    """Of some rows with whole windows. What is missing is taken for the mean."""
+    """Of some rows with whole windows. A target that is missing is taken for the mean."""
     varying, lags = along.x_NV.shape[1], Steps.of(sequence.length, along.x_NV.shape[1]).lags
     size = lags * varying + along.moment_NU.shape[1] + 1
     gram_II, cross_IV, square_V = np.zeros((size, size)), np.zeros((size, varying)), np.zeros(varying)
-    known = np.clip(np.nan_to_num(along.x_NV.astype(np.float64)), -INPUT_CLIP, INPUT_CLIP)
     for begin, stop in pieces:
-        past = Past.of(known[begin - lags : stop - 1], along.moment_NU[begin:stop], lags, wanders_V)
-        given_NI, target_NV = past.inputs_NI, known[begin:stop] - past.middle_NV
-        gram_II += given_NI.T @ given_NI
-        cross_IV += given_NI.T @ target_NV
+        window = Window.of(along.x_NV[:stop], begin, sequence.length, wanders_V)
+        past = window.past(slice(0, stop - begin), along.moment_NU[begin:stop], lags)
+        target_NV = np.clip(np.nan_to_num(along.x_NV[begin:stop] - past.middle_NV), -INPUT_CLIP, INPUT_CLIP)
+        gram_II += past.inputs_NI.T @ past.inputs_NI
+        cross_IV += past.inputs_NI.T @ target_NV
         square_V += (target_NV**2).sum(axis=0)
     return _Moments(gram_II, cross_IV, square_V, sum(stop - begin for begin, stop in pieces))
 

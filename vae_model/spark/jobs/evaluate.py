@@ -79,6 +79,7 @@ def evaluate(
     frame = where(whole, source.where, "source.where")  # which rows are trained on it does not say
     columns = frames.columns(whole)
     detector = model or stored(config)
+    check_alone(config, detector)
     if detector is None:
         own = config = _without(config, label)
         chosen = choose(columns, config)
@@ -89,14 +90,6 @@ def evaluate(
         schema.check_fits_model(columns, detector.spec.trained, own.key)
         check_columns(columns, detector.scorer.rule.by)
         chosen, names = detector.spec.trained, detector.scorer.names
-    if (detector.scorer.windows if detector else config.features.sequence) is not None:
-        raise ConfigError(
-            "Rows that come one after the other cannot be evaluated yet: errors are planted into single rows, and the "
-            "other detectors see rows by themselves.",
-            "a config or a model without features.sequence",
-            "one with it",
-            "Of a table with known anomalies: run the job, and hold anomaly_score against the label by SQL.",
-        )
     if label in names:
         raise SchemaError(
             f"The label {label!r} is a column that the model sees.",
@@ -138,6 +131,18 @@ def evaluate(
         found = on_planted(trained, sample.training, rows.table, subject)
     log_stage("evaluation", sum(found.rows.values()), started)
     return Evaluated(found, trained)
+
+
+def check_alone(config: Config, detector: Detector | None) -> None:
+    """Raise ConfigError where rows are not scored by themselves: of a model, or of one that would be trained."""
+    if (detector.scorer.windows if detector else config.features.sequence) is not None:
+        raise ConfigError(
+            "Rows that come one after the other cannot be evaluated yet: errors are planted into single rows, and the "
+            "other detectors see rows by themselves.",
+            "a config or a model without features.sequence",
+            "one with it",
+            "Of a table with known anomalies: run the job, and hold anomaly_score against the label by SQL.",
+        )
 
 
 def stored(config: Config) -> Detector | None:

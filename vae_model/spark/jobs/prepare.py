@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from vae_model.config.config import Config
 from vae_model.config.tables import Source
 from vae_model.detector import Detector, choose
-from vae_model.errors import NothingToScore, SourceError
+from vae_model.errors import ConfigError, NothingToScore, SourceError
 from vae_model.features import schema
 from vae_model.features.sequence import check_columns as check_order
 from vae_model.scoring.segments import check_columns
@@ -94,6 +94,13 @@ def prepare(
         check_columns(columns, detector.with_decision(config.decision).scorer.rule.by)
         if windows := detector.scorer.windows:
             check_order(columns, windows.sequence)
+            if config.reads_late_rows:
+                raise ConfigError(
+                    f"The model {detector.scorer.name} scores rows after those before them, and rows that come late "
+                    "would change the windows of rows that are scored by then.",
+                    "source.incremental: {column: …} without lag, or none",
+                    f"{source.incremental}",
+                )
     check_clash(frame.columns, output.prefix)
     whole = output.model_copy(update={"mode": "replace"})
     sink.check_output(spark, source, whole if before and full else output, frame, config.key)

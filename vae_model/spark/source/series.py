@@ -7,6 +7,7 @@ a plain sort before Python is optimised away by some.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence as Listed
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from vae_model.features.sequence import PLACE, TIMES, Sequence, held_out, stretch
+from vae_model.features.sequence import PLACE, TIMES, UNITS, Sequence, held_out, stretch, ticks
+from vae_model.features.spec import combine
 from vae_model.spark.frames import column, free_name, to_arrow
 from vae_model.spark.source.sampling import CHOICE_BITS, Sample
 from vae_model.spark.source.table import where
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 log = logging.getLogger(__name__)
+
+CLOCKS = 2 * UNITS["d"]
+"""So much more is read: a date, or a time without a zone, is a moment by the session's clocks, which are put forward
+and back."""
 
 
 def numbered(frame: DataFrame, sequence: Sequence, key: Listed[str], features: Listed[str]) -> tuple[DataFrame, str]:
@@ -55,6 +61,8 @@ def with_look_back(frame: DataFrame, condition: Column, sequence: Sequence) -> t
     if first is None:
         return marked.where(F.col(own)), own
     reach = (sequence.length - 1) * sequence.max_gap
+    if is_time:
+        reach += CLOCKS
     return marked.where(F.col(own) | (tick >= F.lit(first - (int(reach) if is_time else reach)))), own
 
 
@@ -79,16 +87,18 @@ def draw(
     kept = rank if normal is None else where(rank, normal, "train.normal")
     part = F.floor((column(number) - F.lit(1)) / F.lit(stretch(sequence.length))).cast("bigint")
     mask = F.lit(2**CHOICE_BITS - 1)
-    series = F.xxhash64(*map(column, sequence.by), F.lit(seed)).bitwiseAND(mask)
-    choice = F.xxhash64(*map(column, sequence.by), part, F.lit(seed)).bitwiseAND(mask)
+    told = [value for name in sequence.by for value in (column(name), F.lit(0))]  # a null leaves a hash as it was
+    series = F.xxhash64(*told, F.lit(seed)).bitwiseAND(mask)
+    choice = F.xxhash64(*told, part, F.lit(seed)).bitwiseAND(mask)
     total = kept.count()
-    share = 1.0 if total <= rows else min(1.0, 1.2 * rows / total)
+    enough = rows + 3 * math.sqrt(rows * stretch(sequence.length))  # so many rows come together or not at all
+    share = min(1.0, enough / total) if total > rows else 1.0
     found = kept.select(
         *(column(name).alias(str(i)) for i, name in enumerate(names)),
         column(number).alias("number"), series.alias("series"), choice.alias("choice"),
     )  # fmt: skip
     chosen = found if share == 1 else found.where(choice < F.lit(int(share * 2**CHOICE_BITS)))
-    table = to_arrow(chosen.limit(2 * rows))
+    table = to_arrow(chosen.limit(2 * math.ceil(enough)))
     if not len(table) and total:  # a table of very few stretches
         table = to_arrow(found.orderBy("choice", "number").limit(rows))
     table = table.sort_by([("series", "ascending"), ("number", "ascending")])
@@ -96,7 +106,8 @@ def draw(
     is_after_N = np.zeros(len(table), dtype=bool)
     is_after_N[1:] = (np.diff(number_N) == 1) & (series_N[1:] == series_N[:-1])
     place_N = np.arange(len(table)) + np.cumsum(~is_after_N)
-    is_kept_N, is_held_out_N = _parts(choice_N, place_N, rows, calibration)
+    _warn_of_ties(table.column(str(names.index(sequence.order))), is_after_N, sequence)
+    is_kept_N, is_held_out_N = _parts(choice_N, rows, calibration)
     named = table.select(list(map(str, range(len(names))))).rename_columns(names)
     named = named.append_column(PLACE, pa.array(place_N))
     training_N, held_out_N = is_kept_N & ~is_held_out_N, is_kept_N & is_held_out_N
@@ -104,12 +115,20 @@ def draw(
     return Sample(training, held_out, total, choice_N[training_N], choice_N[held_out_N])
 
 
-def _parts(
-    choice_N: NDArray[np.int64], place_N: NDArray[np.int64], rows: int, calibration: float
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _warn_of_ties(order: pa.ChunkedArray, is_after_N: NDArray[np.bool_], sequence: Sequence) -> None:
+    tick_N = ticks(sequence.typed(combine(order)))
+    tied = int(np.count_nonzero(is_after_N[1:] & (tick_N[1:] == tick_N[:-1])))
+    if tied:
+        log.warning(
+            "%s of %s rows drawn have the %s of the row before them in the same series: they are taken for rows one "
+            "after the other", f"{tied:,}", f"{len(tick_N):,}", sequence.order,
+        )  # fmt: skip
+
+
+def _parts(choice_N: NDArray[np.int64], rows: int, calibration: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(N,) which rows are taken, whole stretches in the order of their hashes, and which of them are held out."""
     _, stretch_N, count = np.unique(choice_N, return_inverse=True, return_counts=True)
     is_kept_N = (np.cumsum(count) - count < rows)[stretch_N]
     is_held_out_N = np.zeros(len(choice_N), dtype=bool)
-    is_held_out_N[is_kept_N] = held_out(stretch_N[is_kept_N], place_N[is_kept_N], calibration)
+    is_held_out_N[is_kept_N] = held_out(stretch_N[is_kept_N], calibration)
     return is_kept_N, is_held_out_N
