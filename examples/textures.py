@@ -34,8 +34,8 @@ def coordinates(tilt: float) -> tuple[np.ndarray, np.ndarray]:
 
 def weave(draw: np.random.Generator, turned: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """A twill: threads over and under each other, which makes slanting ribs."""
-    pitch, (a, b) = 8 * draw.uniform(0.95, 1.05), draw.uniform(0, 2 * np.pi, 2)
-    depth, tilt = draw.uniform(0.8, 1.2), draw.uniform(-3, 3)
+    pitch, (a, b) = 8 * draw.uniform(0.9, 1.1), draw.uniform(0, 2 * np.pi, 2)
+    depth, tilt = draw.uniform(0.7, 1.3), draw.uniform(-5, 5)
 
     def surface(tilt: float) -> np.ndarray:
         across, along = coordinates(tilt)
@@ -49,8 +49,8 @@ def weave(draw: np.random.Generator, turned: float = 0.0) -> tuple[np.ndarray, n
 
 def dots(draw: np.random.Generator, turned: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Rows of round dots, closer to each other along a row than the rows are."""
-    pitch, (a, b) = 9 * draw.uniform(0.95, 1.05), draw.uniform(0, 1, 2)
-    size, tilt = draw.uniform(1.7, 2.1), draw.uniform(-3, 3)
+    pitch, (a, b) = 9 * draw.uniform(0.9, 1.1), draw.uniform(0, 1, 2)
+    size, tilt = draw.uniform(1.6, 2.2), draw.uniform(-5, 5)
 
     def surface(tilt: float) -> np.ndarray:
         across, along = coordinates(tilt)
@@ -63,7 +63,7 @@ def dots(draw: np.random.Generator, turned: float = 0.0) -> tuple[np.ndarray, np
 
 def gradients(draw: np.random.Generator, turned: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Brushed metal: light that falls off to one side, and fine lines along the brush."""
-    fall, tilt, phase = draw.uniform(0.15, 0.3), draw.uniform(-3, 3), draw.uniform(0, 1000)
+    fall, tilt, phase = draw.uniform(0.1, 0.3), draw.uniform(-5, 5), draw.uniform(0, 1000)
     lines = np.convolve(draw.normal(size=4 * SIZE), [0.25, 0.5, 0.25], "same")
 
     def surface(tilt: float) -> np.ndarray:
@@ -97,32 +97,32 @@ def _blurred(picture_HW: np.ndarray, passes: int) -> np.ndarray:
 
 
 def hole(draw: np.random.Generator, whole: np.ndarray, turned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A dark spot with nothing in it."""
-    weight_HW = _disc(draw, 2.5, 5)
-    return (1 - weight_HW) * whole + weight_HW * draw.uniform(0.1, 0.25), weight_HW > 0
+    """A small dark spot in which little is left of the surface."""
+    weight_HW = _disc(draw, 2.2, 4.5)
+    return (1 - weight_HW) * whole + weight_HW * (0.4 * whole + draw.uniform(0.05, 0.15)), weight_HW > 0
 
 
 def scratch(draw: np.random.Generator, whole: np.ndarray, turned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A thin bright or dark line, one to two pixels wide and 15 to 35 long."""
-    length, turn, width = draw.uniform(15, 35), draw.uniform(0, np.pi), draw.uniform(0.6, 1.0)
+    """A thin bright or dark line, one to two pixels wide and 12 to 30 long."""
+    length, turn, width = draw.uniform(12, 30), draw.uniform(0, np.pi), draw.uniform(0.5, 0.9)
     cy, cx = draw.uniform(SIZE / 4, 3 * SIZE / 4, 2)
     y_HW, x_HW = np.mgrid[:SIZE, :SIZE]
     along = np.cos(turn) * (x_HW - cx) + np.sin(turn) * (y_HW - cy)
     across = np.cos(turn) * (y_HW - cy) - np.sin(turn) * (x_HW - cx)
     weight_HW = np.clip(width + 0.5 - np.abs(across), 0, 1) * np.clip(length / 2 - np.abs(along), 0, 1)
-    change = draw.choice([-1, 1]) * draw.uniform(0.2, 0.35)
+    change = draw.choice([-1, 1]) * draw.uniform(0.15, 0.28)
     return whole + change * weight_HW, weight_HW > 0
 
 
 def smudge(draw: np.random.Generator, whole: np.ndarray, turned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A spot in which the surface is blurred and a little darker."""
-    weight_HW = _disc(draw, 6, 11)
-    return (1 - weight_HW) * whole + weight_HW * (_blurred(whole, 6) - 0.04), weight_HW > 0
+    weight_HW = draw.uniform(0.75, 1.0) * _disc(draw, 6, 11)
+    return (1 - weight_HW) * whole + weight_HW * (_blurred(whole, 6) - 0.06), weight_HW > 0
 
 
 def orientation(draw: np.random.Generator, whole: np.ndarray, turned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A spot in which the surface lies the wrong way."""
-    weight_HW = _disc(draw, 8, 13)
+    weight_HW = _disc(draw, 7, 11)
     return (1 - weight_HW) * whole + weight_HW * turned, weight_HW > 0
 
 
@@ -131,12 +131,12 @@ DEFECTS = {"hole": hole, "scratch": scratch, "smudge": smudge, "orientation": or
 
 def picture(draw: np.random.Generator, surface: str, defect: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """A picture of a surface, (H, W) uint8, and the mask of its defect, (H, W) bool: nowhere True without one."""
-    whole_HW, turned_HW = SURFACES[surface](draw, draw.uniform(40, 90))
+    whole_HW, turned_HW = SURFACES[surface](draw, draw.uniform(30, 90))
     mask_HW = np.zeros((SIZE, SIZE), bool)
     if defect is not None:
         whole_HW, mask_HW = DEFECTS[defect](draw, whole_HW, turned_HW)
-    light = draw.uniform(0.9, 1.1)
-    grey_HW = light * whole_HW + draw.uniform(0.015, 0.03) * draw.normal(size=(SIZE, SIZE))
+    light = draw.uniform(0.85, 1.15)
+    grey_HW = light * whole_HW + draw.uniform(0.015, 0.035) * draw.normal(size=(SIZE, SIZE))
     return np.clip(255 * grey_HW, 0, 255).round().astype(np.uint8), mask_HW
 
 
