@@ -13,7 +13,7 @@ Two statistics, and a third where the picture is large enough:
 Pictures of a column may show several things. Those that were alike in training (by mean and spread of each map) are a
 group with its own W and m; a picture is measured by the group it is nearest to.
 
-The logarithms are added as they are, the global one with a weight of 0.3: nothing is divided by its spread, so that a
+The logarithms are added as they are, the global one with a weight of a half: nothing is divided by its spread, so that a
 statistic which hardly varies among ordinary pictures counts no more than one that does. docs/images.md has the
 measurements. The patches' distances are those of PaDiM (Defard et al. 2020), of a VAE's residuals (Kingma and Welling
 2013) in place of a pretrained network's features.
@@ -45,22 +45,12 @@ MAX_WEIGHT = 1e6
 """No weight or bias is larger. Those of trained networks are about 1."""
 ODDEST = 0.02
 """Share of a picture's windows that its score is the mean of; one at least."""
-GLOBAL_WEIGHT = 0.3
+GLOBAL_WEIGHT = 0.5
 """Of the global statistic; the local ones have 1 each."""
 TINY = 1e-12
 """Distances below are as good as none."""
-BLOCK = 50_000
-"""Pixels that are computed at once, or one picture: about 15 MB of maps."""
-
-
-@dataclass(frozen=True)
-class Where:
-    """Rows and columns of a picture, in pixels, from the first to the one after the last."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
+PIXELS, WINDOWS = 50_000, 16 * tiles.INNER
+"""So many pixels are taken for cells at once, and so many windows measured, or one picture: each about 15 MB."""
 
 
 @dataclass(frozen=True)
@@ -188,17 +178,20 @@ class PictureVAE:
             arrays["groups.middles"],
         )
 
-    def statistics(self, pixels_NHWC: NDArray[np.uint8]) -> tuple[NDArray[np.float64], list[Where]]:
-        """(N, T) how odd each picture is, larger is odder: global, local, coarse. And where its oddest window is."""
+    def statistics(self, pixels_NHWC: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """(N, T) how odd each picture is, larger is odder: global, local, coarse. And (N, 4) where its oddest window
+        is, in pixels: first row and column, and those after the last.
+        """
         found = [(self._global(cells), self._local(cells)) for cells in self._blocks(pixels_NHWC)]
         if not found:
-            return np.empty((0, len(self.usual_T))), []
+            return np.empty((0, len(self.usual_T))), np.empty((0, 4), np.intp)
         whole_N = np.concatenate([whole for whole, _ in found])
         local = [np.concatenate(own) for own in zip(*(local for _, local in found), strict=True)]
         columns = [whole_N, *(_oddest(distance_NP) for distance_NP in local)]
         statistics_NT = np.log(np.maximum(np.stack(columns, axis=1, dtype=np.float64), TINY))
+        where = [spans_P4[own.argmax(axis=1)] for spans_P4, own in zip(self._spans, local, strict=True)]
         scale_N = (statistics_NT - self.usual_T)[:, 1:].argmax(axis=1)
-        return statistics_NT, [self._where(scale, local[scale][n]) for n, scale in enumerate(scale_N)]
+        return statistics_NT, np.stack(where)[scale_N, np.arange(len(scale_N))]
 
     def score(self, statistics_NT: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) one score for each picture, 0 where all statistics are as usual; larger is odder."""
@@ -226,9 +219,8 @@ class PictureVAE:
         """(M, R, Q, N) the cells of some pictures after the other."""
         if pixels_NHWC.shape[1:] != (self.shape.height, self.shape.width, self.shape.channels):
             raise ValueError(f"pictures of {self.shape}, not arrays of {pixels_NHWC.shape}")
-        size = max(1, BLOCK // (self.shape.height * self.shape.width))
-        for start in range(0, len(pixels_NHWC), size):
-            yield self.shape.cells(pixels_NHWC[start : start + size])
+        for start in range(0, len(pixels_NHWC), tiles.INNER):
+            yield cells_of(self.shape, pixels_NHWC[start : start + tiles.INNER])
 
     @one_thread
     def _global(self, cells_MRQN: Array) -> Array:
@@ -251,9 +243,11 @@ class PictureVAE:
                 cells_MRQN = coarser(cells_MRQN)
             window, (down, across) = self.shape.window(scale), self.shape.windows(scale)
             distance_NP = np.empty((len(group_N), down * across), np.float32)
+            size = max(1, WINDOWS // (down * across))
             for group in np.unique(group_N):
-                own_N = group_N == group
-                distance_NP[own_N] = patches(cells_MRQN[..., own_N], *window, group)
+                own_N = np.flatnonzero(group_N == group)
+                for some_N in np.split(own_N, range(size, len(own_N), size)):
+                    distance_NP[some_N] = patches(cells_MRQN[..., some_N], *window, group)
             found.append(distance_NP)
         return found
 
@@ -265,14 +259,24 @@ class PictureVAE:
         return np.asarray(np.square(x_NX[:, None] - self.groups_GX.astype(np.float64)).sum(axis=2).argmin(axis=1))
 
     @cached_property
-    def _windows(self) -> list[tuple[int, int]]:
-        return [self.shape.windows(scale) for scale in range(len(self.patches))]
+    def _spans(self) -> list[NDArray[np.intp]]:
+        """(P, 4) of each scale: the first row and column of each window, and those after its last, in pixels."""
+        found = []
+        for scale in range(len(self.patches)):
+            rows, columns = (
+                [self.shape.span(scale, window, along) for window in range(count)]
+                for along, count in enumerate(self.shape.windows(scale))
+            )
+            spans = [(top, left, bottom, right) for top, bottom in rows for left, right in columns]
+            found.append(np.array(spans, np.intp))
+        return found
 
-    def _where(self, scale: int, distance_P: Array) -> Where:
-        """The oddest window, in pixels."""
-        row, column = divmod(int(distance_P.argmax()), self._windows[scale][1])
-        (top, bottom), (left, right) = self.shape.span(scale, row, 0), self.shape.span(scale, column, 1)
-        return Where(top, left, bottom, right)
+
+def cells_of(shape: PictureShape, pixels_NHWC: NDArray[np.uint8]) -> Array:
+    """(M, R, Q, N) the cells of pictures, in bounded memory beside the result."""
+    size = max(1, PIXELS // (shape.height * shape.width))
+    parts = [shape.cells(pixels_NHWC[start : start + size]) for start in range(0, len(pixels_NHWC), size)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
 def summary(cells_MRQN: Array) -> NDArray[np.float64]:

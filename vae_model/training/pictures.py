@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vae_model.errors import TrainingError
 from vae_model.networks.edges import EDGES, PictureShape, coarser, windows
-from vae_model.networks.pictures import BLOCK, PictureVAE, summary
+from vae_model.networks.pictures import PictureVAE, cells_of, summary
 from vae_model.training.dense import LOG_VARIANCE_FLOOR, POSTERIOR_BOUNDS
 from vae_model.training.elbo import gaussian_nll, kl_divergence
 from vae_model.training.loop import Arrays, _rise_and_fall, _torch_on_one_thread
@@ -63,9 +63,7 @@ def fit(shape: PictureShape, pixels_NHWC: NDArray[np.uint8], seed: int) -> Fitte
     draw = np.random.default_rng(seed)
     if len(pixels_NHWC) > MAX_PICTURES:
         pixels_NHWC = pixels_NHWC[np.sort(draw.choice(len(pixels_NHWC), MAX_PICTURES, replace=False))]
-    size = max(1, BLOCK // (shape.height * shape.width))
-    blocks = [shape.cells(pixels_NHWC[start : start + size]) for start in range(0, len(pixels_NHWC), size)]
-    cells_MRQN = np.concatenate(blocks, axis=-1)
+    cells_MRQN = cells_of(shape, pixels_NHWC)
     scales = [cells_MRQN] if len(shape.grids) == 1 else [cells_MRQN, coarser(cells_MRQN)]
 
     arrays, group_N = _groups(shape, scales, draw)
@@ -74,7 +72,7 @@ def fit(shape: PictureShape, pixels_NHWC: NDArray[np.uint8], seed: int) -> Fitte
 
     edges_ND = cells_MRQN[1 : 1 + EDGES].reshape(-1, cells_MRQN.shape[-1]).T
     edges_ND = edges_ND / (np.sqrt(np.square(edges_ND).sum(axis=1, keepdims=True)) + np.float32(1e-6))
-    of_whole = _VAE(edges_ND, WHOLE_HIDDEN, WHOLE_LATENT, seed, flat=FLAT / math.sqrt(edges_ND.shape[1]))
+    of_whole = _VAE(edges_ND, WHOLE_HIDDEN, WHOLE_LATENT, seed, flat=float(edges_ND.std(axis=0).mean()))
     losses["whole"] = of_whole.fit(edges_ND, WHOLE_STEPS)
     arrays |= of_whole.arrays("whole")
 
