@@ -140,11 +140,11 @@ def picture(draw: np.random.Generator, surface: str, defect: str | None = None) 
     return np.clip(255 * grey_HW, 0, 255).round().astype(np.uint8), mask_HW
 
 
-def pictures(
-    seed: int, surface: str, count: int, defect: str | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def pictures(seed: int, surface: str, count: int, defect: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """So many pictures of a surface, (N, H, W) uint8, and their masks, (N, H, W) bool."""
-    draw = np.random.default_rng([seed, list(SURFACES).index(surface), list(DEFECTS).index(defect) + 1 if defect else 0])
+    draw = np.random.default_rng(
+        [seed, list(SURFACES).index(surface), list(DEFECTS).index(defect) + 1 if defect else 0]
+    )
     made = [picture(draw, surface, defect) for _ in range(count)]
     return np.stack([own for own, _ in made]), np.stack([mask for _, mask in made])
 

@@ -1,14 +1,14 @@
 """Columns of pictures as pixels of one size: files (PNG, JPEG, …) in a binary column, or numbers in an array column.
 
-No row raises an error. What is null is missing; what cannot be read, or is larger than a worker can bear, is marked, and
-its pixels are 0. What is made of a file:
+No row raises an error. What is null is missing; what cannot be read, or is larger than a worker can bear, is marked,
+and its pixels are 0. What is made of a file:
 
 - its first frame or page; turned as its EXIF data says
 - transparent parts: over white; CMYK: as red, green and blue; a palette: its colours; 16 bits: the upper 8 of them;
   floats: 0 to 1 where none is larger, else 0 to 255
 - another size: scaled until it fits, its aspect kept, and continued by its outermost pixels to either side
-- more than 64 million pixels, or more than 128 MB when decoded: unreadable, told by the file's header. Of a JPEG that is
-  stored in one scan only what is needed is decoded
+- more than 64 million pixels, or more than 128 MB when decoded: unreadable, told by the file's header. Of a JPEG that
+  is stored in one scan only what is needed is decoded
 
 Pillow is imported when the first column is decoded, and none of its settings are changed.
 

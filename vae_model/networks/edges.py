@@ -50,7 +50,7 @@ class PictureShape:
 
     @property
     def maps(self) -> int:
-        """M"""
+        """M."""
         return 1 + EDGES + (2 if self.channels == 3 else 0)
 
     @cached_property
@@ -71,7 +71,7 @@ class PictureShape:
         return rows - high + 1, columns - wide + 1
 
     def window_numbers(self, scale: int) -> int:
-        """K"""
+        """K."""
         return self.maps * self.window(scale)[0] * self.window(scale)[1]
 
     def span(self, scale: int, window: int, along: int) -> tuple[int, int]:

@@ -13,8 +13,8 @@ Two statistics, and a third where the picture is large enough:
 Pictures of a column may show several things. Those that were alike in training (by mean and spread of each map) are a
 group with its own W and m; a picture is measured by the group it is nearest to.
 
-The logarithms are added as they are, the global one with a weight of a half: nothing is divided by its spread, so that a
-statistic which hardly varies among ordinary pictures counts no more than one that does. docs/images.md has the
+The logarithms are added as they are, the global one by half: nothing is divided by its spread, so that a statistic
+which hardly varies among ordinary pictures counts no more than one that does. docs/images.md has the
 measurements. The patches' distances are those of PaDiM (Defard et al. 2020), of a VAE's residuals (Kingma and Welling
 2013) in place of a pretrained network's features.
 
@@ -196,7 +196,7 @@ class PictureVAE:
     def score(self, statistics_NT: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) one score for each picture, 0 where all statistics are as usual; larger is odder."""
         beyond_NT = statistics_NT - self.usual_T
-        return GLOBAL_WEIGHT * beyond_NT[:, 0] + beyond_NT[:, 1:].sum(axis=1)
+        return np.asarray(GLOBAL_WEIGHT * beyond_NT[:, 0] + beyond_NT[:, 1:].sum(axis=1))
 
     def heat_map(self, pixels_NHWC: NDArray[np.uint8]) -> Array:
         """(N, H, W) how odd each pixel's surroundings are: the distances of the windows that see it, divided by that of

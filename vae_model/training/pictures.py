@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import linear, relu
 
 from vae_model.errors import TrainingError
 from vae_model.networks.edges import EDGES, PictureShape, coarser, windows
 from vae_model.networks.pictures import PictureVAE, cells_of, summary
 from vae_model.training.dense import LOG_VARIANCE_FLOOR, POSTERIOR_BOUNDS
 from vae_model.training.elbo import gaussian_nll, kl_divergence
-from vae_model.training.loop import Arrays, _rise_and_fall, _torch_on_one_thread
+from vae_model.training.loop import Arrays, rise_and_fall, torch_on_one_thread
 
 FEWEST = 20
 """Pictures, below which nothing can be said of what is usual."""
@@ -52,7 +53,7 @@ class FittedPictures:
     summary: dict[str, Any]
 
 
-@_torch_on_one_thread()
+@torch_on_one_thread()
 def fit(shape: PictureShape, pixels_NHWC: NDArray[np.uint8], seed: int) -> FittedPictures:
     """Train on ordinary pictures, a few odd ones among them. The same pictures and seed give the same weights.
 
@@ -72,12 +73,12 @@ def fit(shape: PictureShape, pixels_NHWC: NDArray[np.uint8], seed: int) -> Fitte
 
     edges_ND = cells_MRQN[1 : 1 + EDGES].reshape(-1, cells_MRQN.shape[-1]).T
     edges_ND = edges_ND / (np.sqrt(np.square(edges_ND).sum(axis=1, keepdims=True)) + np.float32(1e-6))
-    of_whole = _VAE(edges_ND, WHOLE_HIDDEN, WHOLE_LATENT, seed, flat=float(edges_ND.std(axis=0).mean()))
+    of_whole = _VAE(edges_ND, WHOLE_HIDDEN, WHOLE_LATENT, seed, flat=max(FLAT, float(edges_ND.std(axis=0).mean())))
     losses["whole"] = of_whole.fit(edges_ND, WHOLE_STEPS)
     arrays |= of_whole.arrays("whole")
 
     for scale, own_MRQN in enumerate(scales):
-        name, numbers = f"patches{scale}", shape.window_numbers(scale)
+        name = f"patches{scale}"
         x_SK, group_S = _sample(shape, scale, own_MRQN, group_N, MAX_RESIDUALS, draw)
         of_patches = _VAE(x_SK[:MAX_WINDOWS], HIDDEN, LATENT, seed, FLAT)
         losses[name] = of_patches.fit(x_SK[:MAX_WINDOWS], STEPS)
@@ -86,7 +87,6 @@ def fit(shape: PictureShape, pixels_NHWC: NDArray[np.uint8], seed: int) -> Fitte
         white = [_whitening(left_SK[group_S == group]) for group in range(groups)]
         arrays[f"{name}.whitening"] = np.concatenate([matrix for matrix, _ in white]).astype(np.float32)
         arrays[f"{name}.shift"] = np.stack([shift for _, shift in white]).astype(np.float32)
-        assert arrays[f"{name}.whitening"].shape == (groups * numbers, numbers)
 
     arrays["usual"] = np.zeros(1 + len(scales), np.float32)
     some = pixels_NHWC[:: -(-len(pixels_NHWC) // 500)]
@@ -175,7 +175,7 @@ def _k_means(
     """(G, X) middles and (N,) groups: Lloyd's algorithm from the best of four k-means++ starts (Arthur and
     Vassilvitskii 2007).
     """
-    best: tuple[float, NDArray[np.float64], NDArray[np.intp]] | None = None
+    starts: list[tuple[float, NDArray[np.float64], NDArray[np.intp]]] = []
     for _ in range(4):
         middle_GX = x_NX[draw.integers(len(x_NX), size=1)]
         while len(middle_GX) < groups:
@@ -187,16 +187,38 @@ def _k_means(
                 [x_NX[group_N == g].mean(axis=0) if (group_N == g).any() else middle_GX[g] for g in range(groups)]
             )
         squared_NG = _squared(x_NX, middle_GX)
-        loss = float(squared_NG.min(axis=1).sum())
-        if best is None or loss < best[0]:
-            best = loss, middle_GX, squared_NG.argmin(axis=1)
-    assert best is not None
-    return best[1], best[2]
+        starts.append((float(squared_NG.min(axis=1).sum()), middle_GX, squared_NG.argmin(axis=1)))
+    _, middle_GX, group_N = min(starts, key=lambda start: start[0])
+    return middle_GX, group_N
 
 
 def _squared(x_NX: NDArray[np.float64], middle_GX: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, G) squared distances."""
     return np.stack([np.square(x_NX - middle_X).sum(axis=1) for middle_X in middle_GX], axis=1)
+
+
+class _TwoLayers(torch.nn.Module):
+    """A hidden layer and a linear one, started as those of a table (``training.dense``)."""
+
+    def __init__(self, widths: Sequence[int], generator: torch.Generator) -> None:
+        super().__init__()
+        self.weights, self.biases = torch.nn.ParameterList(), torch.nn.ParameterList()
+        for i, (inputs, outputs) in enumerate(pairwise(widths)):
+            bound = math.sqrt(3 / inputs) * (0.3 if i else 1.0)
+            start = bound * (2 * torch.rand(outputs, inputs, generator=generator) - 1)
+            self.weights.append(torch.nn.Parameter(start))
+            self.biases.append(torch.nn.Parameter(torch.zeros(outputs)))
+
+    def forward(self, x_BK: Tensor) -> Tensor:
+        """Through both."""
+        return linear(relu(linear(x_BK, self.weights[0], self.biases[0])), self.weights[1], self.biases[1])
+
+    def layers(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Weights (inputs x outputs) and biases."""
+        return [
+            (weight.detach().numpy().T.astype(np.float64), bias.detach().numpy().astype(np.float64))
+            for weight, bias in zip(self.weights, self.biases, strict=True)
+        ]
 
 
 class _VAE(torch.nn.Module):
@@ -208,21 +230,9 @@ class _VAE(torch.nn.Module):
         self.center_K = torch.from_numpy(x_SK.mean(axis=0, dtype=np.float64).astype(np.float32))
         self.scale_K = torch.from_numpy(np.maximum(x_SK.std(axis=0, dtype=np.float64), flat).astype(np.float32))
         width = x_SK.shape[1]
-        self.encoder = self._layers([width, hidden, 2 * latent])
-        self.decoder = self._layers([latent, hidden, width])
+        self.encoder = _TwoLayers([width, hidden, 2 * latent], self.generator)
+        self.decoder = _TwoLayers([latent, hidden, width], self.generator)
         self.log_variance_K = torch.nn.Parameter(torch.zeros(width))
-
-    def _layers(self, widths: Sequence[int]) -> torch.nn.Sequential:
-        """Two layers, started as those of a table (``training.dense``)."""
-        layers: list[torch.nn.Module] = []
-        for i, (inputs, outputs) in enumerate(pairwise(widths)):
-            layer = torch.nn.Linear(inputs, outputs)
-            bound = math.sqrt(3 / inputs) * (0.3 if i else 1.0)
-            with torch.no_grad():
-                layer.weight.uniform_(-bound, bound, generator=self.generator)
-                layer.bias.zero_()
-            layers += [layer, torch.nn.ReLU()]
-        return torch.nn.Sequential(*layers[:-1])
 
     def loss(self, x_BK: Tensor) -> Tensor:
         """The loss of some vectors: their mean negative evidence lower bound."""
@@ -242,7 +252,7 @@ class _VAE(torch.nn.Module):
             index_B = torch.randint(len(x_all), (min(BATCH, len(x_all)),), generator=self.generator)
             loss = self.loss((x_all[index_B] - self.center_K) / self.scale_K)
             for group in optimiser.param_groups:
-                group["lr"] = LEARNING_RATE * _rise_and_fall(step, steps)
+                group["lr"] = LEARNING_RATE * rise_and_fall(step, steps)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -258,23 +268,23 @@ class _VAE(torch.nn.Module):
         mean_SZ, _ = self.encoder(x).chunk(2, dim=1)
         return np.asarray(((x - self.decoder(mean_SZ)) * self.scale_K).numpy())
 
-    @torch.no_grad()
     def arrays(self, name: str) -> Arrays:
         """Weights (inputs x outputs) and biases of vectors as they are: their center and scale are taken into the first
         layer and the last. No log-variance of the posterior: scoring is from its mean.
         """
-        out: Arrays = {}
-        for side, layers in (("encoder", self.encoder), ("decoder", self.decoder)):
-            for i, layer in enumerate((layers[0], layers[2])):
-                weight, bias = layer.weight.T.double(), layer.bias.double()
-                if side == "encoder" and i == 0:
-                    weight = weight / self.scale_K.double()[:, None]
-                    bias = bias - self.center_K.double() @ weight
-                elif side == "encoder":
-                    latent = weight.shape[1] // 2
-                    weight, bias = weight[:, :latent], bias[:latent]
-                elif i:
-                    weight, bias = weight * self.scale_K.double(), bias * self.scale_K + self.center_K
-                out[f"{name}.{side}.{i}.weight"] = weight.float().contiguous().numpy().copy()
-                out[f"{name}.{side}.{i}.bias"] = bias.float().numpy().copy()
-        return out
+        center_K, scale_K = (own.numpy().astype(np.float64) for own in (self.center_K, self.scale_K))
+        (into, into_bias), (mean, mean_bias) = self.encoder.layers()
+        (out, out_bias), (last, last_bias) = self.decoder.layers()
+        into = into / scale_K[:, None]
+        latent = len(out)
+        layers = {
+            "encoder.0": (into, into_bias - center_K @ into),
+            "encoder.1": (mean[:, :latent], mean_bias[:latent]),
+            "decoder.0": (out, out_bias),
+            "decoder.1": (last * scale_K, last_bias * scale_K + center_K),
+        }
+        return {
+            f"{name}.{layer}.{part}": np.ascontiguousarray(array, np.float32)
+            for layer, of_layer in layers.items()
+            for part, array in zip(("weight", "bias"), of_layer, strict=True)
+        }
