@@ -79,7 +79,7 @@ def sizes(shape: TableShape, rows: int, settings: Model) -> tuple[list[int], lis
 
 
 @contextmanager
-def _torch_on_one_thread() -> Iterator[None]:
+def torch_on_one_thread() -> Iterator[None]:
     """A small network loses more to handing work between threads than it gains."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -89,7 +89,7 @@ def _torch_on_one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@_torch_on_one_thread()
+@torch_on_one_thread()
 def train(
     shape: TableShape,
     x_NV: NDArray[np.float32],
@@ -137,7 +137,7 @@ def train(
         loss = (nll_MB + settings.kl_weight * kl_divergence(mu_MBZ, log_variance_MBZ)).mean(dim=1).sum()
 
         for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * _rise_and_fall(step - 1, steps)
+            group["lr"] = settings.learning_rate * rise_and_fall(step - 1, steps)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -164,7 +164,7 @@ def train(
     return Trained(members, measures, {"steps": steps, "loss": mean_loss, "curve": curve, "members": reports})
 
 
-def _rise_and_fall(step: int, steps: int) -> float:
+def rise_and_fall(step: int, steps: int) -> float:
     """Share of the peak learning rate: a linear rise over the first tenth, then half a cosine down to zero."""
     rise = max(1, round(0.1 * steps))
     if step < rise:
