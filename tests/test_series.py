@@ -195,3 +195,128 @@ def test_a_forged_model_is_refused(detector, name, change):
     own = {key: value for key, value in header.items() if key not in ("sha256", "format_version")}
     with pytest.raises(ModelFileError, match=name):
         Detector.from_bytes(model_file.dumps(own, arrays))
+
+
+def walk(rows, seed=0, **columns):
+    """A series of one number that hardly remembers, in the order of t, and other columns."""
+    random = np.random.default_rng(seed)
+    return pd.DataFrame({"t": np.arange(rows), "x": random.normal(size=rows), **columns})
+
+
+def trained(frame, length=8, rate=0.01, **changes):
+    """A detector of rows in the order of t."""
+    own = {
+        "features": {"sequence": {"order": "t", "length": length, **changes}},
+        "decision": {"false_alarm_rate": rate},
+    }
+    return Detector(config(key=[], **own)).fit(frame)
+
+
+def test_a_counter_may_go_on_for_ever():
+    """A number that wanders is not odd for being where it has never been, however far that is."""
+    random = np.random.default_rng(0)
+    frame = walk(6000, meter=np.cumsum(random.integers(1, 50, 6000)) + 10**9)
+    found = trained(frame[:1500])
+    flagged = found.score(frame).is_anomaly.eq(True).to_numpy()
+    assert flagged[4000:].mean() < 0.05
+    frame.loc[5000:5100, "meter"] = frame.meter[5000]
+    stuck = found.score(frame)
+    assert stuck.is_anomaly[5005:5100].all()
+    assert "in a row" in stuck.anomaly_reasons[5050][0]["observed"]
+
+
+def test_a_gap_in_a_number_that_wanders_says_nothing_of_those_after_it():
+    """What is missing in a window is passed over: no level is that of the training mean."""
+    random = np.random.default_rng(1)
+    frame = walk(3000, level=1000 + np.cumsum(random.normal(size=3000)))
+    found = trained(frame)
+    clean = found.score(frame).is_anomaly.eq(True).sum()
+    frame.loc[[500, 1100, 1700, 2500], "level"] = np.nan
+    scored = found.score(frame)
+    assert scored.is_anomaly.eq(True).sum() <= clean + 6
+    after = [row + back for row in (500, 1100, 1700, 2500) for back in (1, 2, 3)]
+    assert not any(one["feature"] == "level" for row in after for one in scored.anomaly_reasons[row])
+
+
+def test_rows_may_be_given_to_calibrate_by():
+    """They are series of their own, whose windows reach into no other table."""
+    found = Detector(config(key=[], features={"sequence": {"order": "t", "length": 2}})).fit(walk(2000), walk(900, 1))
+    assert len(found.calibration.scores) == 899
+    fresh = found.score(walk(4000, 2)).is_anomaly.eq(True).mean()
+    assert fresh < 4 * 0.004
+
+
+def test_ties_do_not_depend_on_the_order_in_which_rows_come():
+    """Of rows of the same moment the values say which comes first."""
+    frame = walk(900)
+    frame["t"] //= 3
+    found = trained(frame)
+    order = np.random.default_rng(3).permutation(900)
+    shuffled = found.score(frame.iloc[order])
+    assert shuffled.anomaly_score.sort_index().equals(found.score(frame).anomaly_score)
+
+
+def test_a_moment_that_is_no_number_stands_for_itself():
+    """NaN in the column of the order is as good as a null, however it comes."""
+    frame = walk(600)
+    frame["t"] = frame["t"].astype(float)
+    found = trained(frame)
+    frame.loc[300, "t"] = np.nan
+    kept = pa.Table.from_pandas(frame, preserve_index=False, safe=False)
+    as_nan = kept.set_column(0, "t", pa.array(frame["t"].to_numpy()))
+    for given in (frame, kept, as_nan):
+        statuses = pa.array(found.score(given)["anomaly_status"]).to_pylist()
+        assert statuses[300] == "short_window"
+        assert statuses.count("short_window") == 8
+
+
+def test_short_series_are_held_out_too():
+    """Of hundreds of series of four rows some are held out, whole."""
+    frame = walk(2400)
+    frame["s"], frame["t"] = frame["t"] // 4, frame["t"] % 4
+    found = trained(frame, length=2, by=["s"])
+    assert 200 < len(found.calibration.scores) < 500
+
+
+@pytest.mark.parametrize(
+    ("order", "gap"),
+    [
+        (pa.array([f"{n // 10}.{n % 10}" for n in range(600)]).cast(pa.decimal128(10, 1)), 0.1),
+        (pa.array(np.arange(600) * 0.1), 0.1),
+        (pa.array(1_700_000_000_000_000_000 + 50 * np.arange(600)), 50),
+        (pa.array(np.arange(600), pa.float32()).cast(pa.float16()), 1),
+    ],
+)
+def test_a_gap_as_wide_as_the_step_is_none(order, gap):
+    """Decimals, fractions and large whole numbers are told apart as finely as they are written."""
+    table = pa.Table.from_pandas(walk(600).drop(columns="t"), preserve_index=False).append_column("t", order)
+    found = trained(table, max_gap=gap)
+    assert pa.array(found.score(table)["anomaly_status"]).to_pylist().count("short_window") == 7
+
+
+def test_an_order_of_numbers_may_be_of_another_type_when_rows_are_scored():
+    """Whole numbers among which one is missing become floats in pandas: they are the same numbers."""
+    frame = walk(600)
+    found, changed = trained(frame), frame.astype({"t": float})
+    changed.loc[300, "t"] = np.nan
+    assert found.score(changed).anomaly_score[:300].equals(found.score(frame).anomaly_score[:300])
+
+
+def test_a_key_of_any_type_orders_ties():
+    """A pandas category is a key like any other."""
+    frame = walk(600)
+    frame["k"] = pd.Categorical((frame["t"] % 7).astype(str))
+    own = config(key=["k"], features={"exclude": ["k"], "sequence": {"order": "t", "length": 8}})
+    assert Detector(own).fit(frame).score(frame).anomaly_score.notna().sum() == 593
+
+
+def test_a_largest_gap_of_nothing_is_refused():
+    """With it no row would have another before it."""
+    with pytest.raises(ConfigError, match="max_gap must be more than 0"):
+        config(features={"sequence": {"order": "t", "max_gap": "0h"}})
+
+
+def test_rows_of_series_cannot_be_scored_by_themselves(detector):
+    """The scorer says so, where it is called as for a table."""
+    with pytest.raises(ValueError, match=r"call along\(\)"):
+        detector.scorer([])

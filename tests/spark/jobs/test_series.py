@@ -214,3 +214,42 @@ def test_late_rows_are_no_part_of_series(tmp_path, how):
     with pytest.raises(ConfigError, match=r"features\.sequence goes with source\.incremental: \{column"):
         job("readings", tmp_path, source={"path": "readings", "incremental": how},
             output={"path": "scored", "format": "delta", "mode": "append"})  # fmt: skip
+
+
+def test_a_model_of_series_does_not_follow_late_rows(engine, path, detector, tmp_path):
+    """Nor where the config says nothing of a sequence: it is the model that has one."""
+    made = job(path, tmp_path, source={"path": path, "incremental": {"column": "at", "lag": "1h"}},
+               features={"exclude": ["note"]}, output={"path": str(tmp_path / "out"), "format": "delta",
+                                                       "mode": "append"})  # fmt: skip
+    with pytest.raises(ConfigError, match="would change the windows of rows that are scored by then"):
+        run_score(engine, made, detector)
+
+
+def test_days_look_back_over_a_change_of_clocks(engine, tmp_path):
+    """Days are a day apart, whatever the clocks do: a slice after they were put back has its windows."""
+    days = pd.date_range("2019-09-01", periods=400)
+    frame = pd.DataFrame({"at": days.date, "x": np.random.default_rng(0).normal(size=400), "note": "n"})
+    folder = tmp_path / "days"
+    folder.mkdir()
+    frame.to_parquet(folder / "part.parquet", index=False)
+    features = {"include": ["x"], "sequence": {"order": "at", "length": 8, "max_gap": "1d"}}
+    detector = Detector(config(key=["at"], features=features)).fit(frame)
+    before = engine.conf.get("spark.sql.session.timeZone")
+    engine.conf.set("spark.sql.session.timeZone", "America/New_York")
+    try:
+        made = job(str(folder), tmp_path, key=["at"], features=features,
+                   source={"path": str(folder), "where": "at >= '2019-11-08'"})  # fmt: skip
+        assert SHORT not in run_score(engine, made, detector).statuses
+    finally:
+        engine.conf.set("spark.sql.session.timeZone", before)
+
+
+def test_series_by_two_columns_with_nulls_are_kept_apart(engine, tmp_path):
+    """(1, null) and (null, 1) are two series in the sample too."""
+    rows = engine.range(3000).selectExpr(
+        "if(id % 2 = 0, 1, null) as p", "if(id % 2 = 0, null, 1) as q", "id div 2 as t", "sin(id * 7919.0) as x"
+    )
+    own = config(key=[], features={"sequence": {"by": ["p", "q"], "order": "t", "length": 4}}, train={"rows": 5000})
+    detector = train(rows, own)
+    training = detector.header["training"]
+    assert training["rows"] + training["calibration_rows"] > 2900

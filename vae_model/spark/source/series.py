@@ -40,7 +40,8 @@ def numbered(frame: DataFrame, sequence: Sequence, key: Listed[str], features: L
     name = free_name(frame.columns, "__number")
     ties = [column(one).asc_nulls_first() for one in key if one not in sequence.names]
     order = [column(sequence.order).asc_nulls_first(), *ties, F.xxhash64(*map(column, features))]
-    window = Window.partitionBy(*map(column, sequence.by)).orderBy(*order)
+    by = [column(one) for one in sequence.by] or [F.lit(0)]  # without any Spark warns that there is one series
+    window = Window.partitionBy(*by).orderBy(*order)
     return frame.withColumn(name, F.row_number().over(window)), name
 
 
