@@ -9,3 +9,10 @@ from tests.reliability import readings
 def model(tmp_path_factory):
     """The file of a small model of the pumps' readings."""
     return readings.trained(tmp_path_factory.mktemp("model") / "pumps.vae")
+
+
+@pytest.fixture(scope="session")
+def series_model(tmp_path_factory):
+    """The file of one that scores a reading after those before it."""
+    sequence = {"order": "id", "length": 4}
+    return readings.trained(tmp_path_factory.mktemp("model") / "series.vae", sequence=sequence)

@@ -41,11 +41,10 @@ def stored(path, *frames):
     return str(path)
 
 
-def trained(path):
+def trained(path, **features):
     """A small model of the readings, in a file; its path."""
-    config = Config.model_validate(
-        {"name": "pumps", "key": ["id"], "features": {"include": ["flow", "pressure"]}, "model": {"steps": 40}}
-    )
+    features = {"include": ["flow", "pressure"], **features}
+    config = Config.model_validate({"name": "pumps", "key": ["id"], "features": features, "model": {"steps": 40}})
     table = pa.concat_tables(pumps(day) for day in days(12))
     Detector(config).fit(table.filter(pc.less(table["pressure"], 100))).save(str(path))
     return str(path)

@@ -70,7 +70,7 @@ class Scene:
 def scene(model, tmp_path):
     """Make the scene of a case on an engine; outputs are made by the embedded one."""
 
-    def made(case, engine="sail", again=ended, alerts=False, gates=None):
+    def made(case, engine="sail", again=ended, alerts=False, gates=None, model=model):
         first = stored(tmp_path / "first.parquet", *map(pumps, (ONE, TWO, None)))
         second = stored(tmp_path / "second.parquet", pumps(TWO, 1), pumps(THREE))
         within = {"partition_by": ["day"]} if case.mode == "replace_where" else {}
@@ -146,6 +146,15 @@ def outcomes(scene, case, moments, again=ended):
 def named(case):
     """A case as pytest shows it."""
     return "-".join(case).replace(" ", "_")
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("case", [CASES[1], CASES[6]], ids=named)
+def test_killed_at_every_call_by_a_model_of_series(case, scene, series_model):
+    """A slice that is scored with the rows before it is there whole and once, as any other."""
+    found = scene(case, model=series_model)
+    moments = [[("call", n + 1)] for n in range(len(found.undisturbed.calls))]
+    assert all(one["killed"] for one in outcomes(found, case, moments))
 
 
 def heavy(cases, others=()):
