@@ -38,6 +38,8 @@ MAX_INPUTS = 1024
 LEVEL = 4
 """A level is that of so many parts of a window: the mean of L / 4 rows."""
 NAMES = ("weight", "deviation", "center", "wanders", "strays")
+MOST = 1e30
+"""Deviations: no number is farther off."""
 BLOCK = 512
 """Rows whose inputs are laid out at once: 4 MB at the most."""
 
@@ -103,6 +105,7 @@ class Course:
         mean_NV, usual_NV = window.mean(self.steps.level), self.wanders_V * window.mean(self.length) + self.center_V
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             surprise_NV = np.abs(own_NV - expected_NV) / self.deviation_V
+        surprise_NV = np.minimum(surprise_NV, MOST)
         surprise_NV[:, self.deviation_V == 0] = 0
         run_NV = _runs(x_NV, first, self.length - 1)
         statistic_NTV = np.stack([surprise_NV, np.abs(mean_NV - usual_NV), run_NV], axis=1)

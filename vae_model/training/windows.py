@@ -20,7 +20,7 @@ from vae_model.errors import TrainingError
 from vae_model.features.batch import Batch
 from vae_model.features.sequence import PLACE, Sequence, follows
 from vae_model.features.spec import FeatureSpec, combine
-from vae_model.networks.course import STATISTICS, Course, Steps, Window
+from vae_model.networks.course import Course, Steps, Window
 from vae_model.networks.inputs import INPUT_CLIP
 from vae_model.networks.products import one_thread
 from vae_model.scoring.evidence import Evidence, joined
@@ -125,7 +125,7 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> tuple[Windows,
     )
     fitted = replace(bare, course=course, of_course=Evidence.fit(statistic_NTV.reshape(len(statistic_NTV), -1)))
     of_course_N = np.full(len(rows), np.nan)
-    looked_at = np.concatenate([np.arange(*piece) for own in folds for piece in own])
+    looked_at = np.concatenate([piece for own in folds for piece in own])
     evidence_NJ = fitted.of_course(statistic_NTV.reshape(len(statistic_NTV), -1))
     of_course_N[looked_at] = joined(evidence_NJ, fitted.weight_J)
     return fitted, of_course_N
@@ -159,21 +159,26 @@ def _along(windows: Windows, spec: FeatureSpec, rows: pa.Table) -> Along:
     return windows.along(spec, arrays, order, follows(rows.column(PLACE).to_numpy()))
 
 
-def _pieces(own_N: NDArray[np.intp], every: int) -> list[tuple[int, int]]:
-    """Rows that follow each other, a few at a time, from where to where; of these one in ``every``."""
-    runs = np.split(own_N, np.flatnonzero(np.diff(own_N) != 1) + 1)
-    pieces = [run[begin : begin + STRETCH] for run in runs for begin in range(0, len(run), STRETCH)]
-    return [(int(piece[0]), int(piece[-1]) + 1) for piece in pieces[::every]]
+def _pieces(own_N: NDArray[np.intp], every: int) -> list[NDArray[np.intp]]:
+    """Rows, by their places, that are looked at together: of a block of ``STRETCH``; of these one in ``every``."""
+    pieces, begin = [], 0
+    while begin < len(own_N):
+        stop = int(np.searchsorted(own_N, own_N[begin] + STRETCH))
+        pieces.append(own_N[begin:stop])
+        begin = stop
+    return pieces[::every]
 
 
-def _wanders(along: Along, pieces: Listed[tuple[int, int]]) -> NDArray[np.float64]:
+def _wanders(along: Along, pieces: Listed[NDArray[np.intp]]) -> NDArray[np.float64]:
     """(V,) 1 where a number's level is no matter: it moves as much from one part of the sample to another."""
     varying, span = along.x_NV.shape[1], max(along.windows.sequence.length // 3, 2)
     means, numbers = [], []
-    for begin, stop in pieces:
+    for piece in pieces:
+        begin, stop = piece[0], piece[-1] + 1
         lead = max(begin - span + 1, 0)
-        means.append(Window.of(along.x_NV[lead:stop], begin - lead, span, np.zeros(varying)).mean(span))
-        numbers.append(np.clip(along.x_NV[begin:stop], -INPUT_CLIP, INPUT_CLIP))
+        window = Window.of(along.x_NV[lead:stop], begin - lead, span, np.zeros(varying))
+        means.append(window.mean(span)[piece - begin])
+        numbers.append(np.clip(along.x_NV[piece], -INPUT_CLIP, INPUT_CLIP))
     own_NV = np.concatenate(numbers)
     known_NV, count_V = ~np.isnan(own_NV), np.maximum((~np.isnan(own_NV)).sum(axis=0), 1)
     mean_V = np.where(known_NV, own_NV, 0).sum(axis=0) / count_V
@@ -181,13 +186,15 @@ def _wanders(along: Along, pieces: Listed[tuple[int, int]]) -> NDArray[np.float6
     return np.asarray(np.concatenate(means).var(axis=0) > WANDERS * variance_V, dtype=np.float64)
 
 
-def _strays(along: Along, folds: Listed[Listed[tuple[int, int]]]) -> NDArray[np.float64]:
+def _strays(along: Along, folds: Listed[Listed[NDArray[np.intp]]]) -> NDArray[np.float64]:
     """(V,) 1 where a number's windows have means in a part of the sample that they have in no other, too often for
     chance.
     """
     course = replace(along.windows.course, strays_V=np.ones(along.x_NV.shape[1]))
     own = replace(along, windows=replace(along.windows, course=course))
-    parts = [np.concatenate([own.middles(*piece) for piece in pieces]) for pieces in folds if pieces]
+    parts = [
+        np.concatenate([own.middles(piece[0], piece[-1] + 1)[piece - piece[0]] for piece in pieces]) for pieces in folds
+    ]
     beyond_V, rows = np.zeros(along.x_NV.shape[1]), sum(map(len, parts))
     for number, mean_NV in enumerate(parts):
         others = np.concatenate(parts[:number] + parts[number + 1 :])
@@ -196,33 +203,35 @@ def _strays(along: Along, folds: Listed[Listed[tuple[int, int]]]) -> NDArray[np.
 
 
 def _moments(
-    along: Along, pieces: Listed[tuple[int, int]], sequence: Sequence, wanders_V: NDArray[np.float64]
+    along: Along, pieces: Listed[NDArray[np.intp]], sequence: Sequence, wanders_V: NDArray[np.float64]
 ) -> _Moments:
     """Of some rows with whole windows. A target that is missing is taken for the mean."""
     varying, lags = along.x_NV.shape[1], Steps.of(sequence.length, along.x_NV.shape[1]).lags
     size = lags * varying + along.moment_NU.shape[1] + 1
     gram_II, cross_IV, square_V = np.zeros((size, size)), np.zeros((size, varying)), np.zeros(varying)
-    for begin, stop in pieces:
+    for piece in pieces:
+        begin, stop = piece[0], piece[-1] + 1
         window = Window.of(along.x_NV[:stop], begin, sequence.length, wanders_V)
         past = window.past(slice(0, stop - begin), along.moment_NU[begin:stop], lags)
-        target_NV = np.clip(np.nan_to_num(along.x_NV[begin:stop] - past.middle_NV), -INPUT_CLIP, INPUT_CLIP)
-        gram_II += past.inputs_NI.T @ past.inputs_NI
-        cross_IV += past.inputs_NI.T @ target_NV
+        given_NI, middle_NV = past.inputs_NI[piece - begin], past.middle_NV[piece - begin]
+        target_NV = np.clip(np.nan_to_num(along.x_NV[piece] - middle_NV), -INPUT_CLIP, INPUT_CLIP)
+        gram_II += given_NI.T @ given_NI
+        cross_IV += given_NI.T @ target_NV
         square_V += (target_NV**2).sum(axis=0)
-    return _Moments(gram_II, cross_IV, square_V, sum(stop - begin for begin, stop in pieces))
+    return _Moments(gram_II, cross_IV, square_V, sum(map(len, pieces)))
 
 
 def _courses(
-    along: Along, course: Course, pieces: Listed[tuple[int, int]]
+    along: Along, course: Course, pieces: Listed[NDArray[np.intp]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Statistics (N, T, V) and levels (N, V) of some rows with whole windows."""
     own = replace(along, windows=replace(along.windows, course=course))
-    found = [own.courses(begin, stop) for begin, stop in pieces]
-    varying = along.x_NV.shape[1]
-    if not found:
-        return np.empty((0, len(STATISTICS), varying)), np.empty((0, varying))
-    mean_N2V = np.concatenate([one.mean_N2V for one in found])
-    return np.concatenate([one.statistic_NTV for one in found]), mean_N2V[:, 0] - mean_N2V[:, 1]
+    statistics, levels = [], []
+    for piece in pieces:
+        found, kept = own.courses(piece[0], piece[-1] + 1), piece - piece[0]
+        statistics.append(found.statistic_NTV[kept])
+        levels.append(found.mean_N2V[kept, 0] - found.mean_N2V[kept, 1])
+    return np.concatenate(statistics), np.concatenate(levels)
 
 
 def _deviation(residual_NV: NDArray[np.float64]) -> NDArray[np.float64]:

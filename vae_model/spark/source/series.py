@@ -62,8 +62,7 @@ def with_look_back(frame: DataFrame, condition: Column, sequence: Sequence) -> t
     if first is None:
         return marked.where(F.col(own)), own
     reach = (sequence.length - 1) * sequence.max_gap
-    if is_time:
-        reach += CLOCKS
+    reach += CLOCKS if is_time else 1e-12 * abs(first)  # a large whole number is not exact as a float
     return marked.where(F.col(own) | (tick >= F.lit(first - (int(reach) if is_time else reach)))), own
 
 
@@ -79,7 +78,7 @@ def draw(
     more: Listed[str] = (),
 ) -> Sample:
     """Draw about ``rows`` normal rows as stretches, by the hash of the series and the stretch's number, and hold the
-    share ``calibration`` of the stretches apart; of few stretches the end of each. Brings at most twice as many rows.
+    share ``calibration`` of the stretches apart; of few stretches the end of each.
 
     A row that is not normal leaves a hole, which no window reaches across. The tables have the column ``PLACE``.
     """
