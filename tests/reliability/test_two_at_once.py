@@ -60,9 +60,15 @@ def at_once(engine, *jobs_):
         return list(pool.map(lambda job: performed(engine.newSession(), job, counted=False), jobs_))
 
 
-@SAIL_AND_CLASSIC
-@pytest.mark.parametrize("rounds", FEW_OR_MANY)
-@pytest.mark.parametrize(("format_", "kind", "tries"), PAIRS)
+@pytest.mark.parametrize(
+    ("engine", "format_", "kind", "tries", "rounds"),
+    [pytest.param("sail", *pair, *few_or_many.values, marks=few_or_many.marks)
+     for pair in PAIRS for few_or_many in FEW_OR_MANY]
+    + [pytest.param("spark", *pair, 2, marks=[pytest.mark.classic, pytest.mark.heavy])
+       for pair in PAIRS if pair[0] == "delta" and pair[2] > 1]
+    + [pytest.param("spark", *pair, 20, marks=[pytest.mark.classic, pytest.mark.soak]) for pair in PAIRS],
+    indirect=["engine"],
+)  # fmt: skip
 def test_two_writers(engine, writer, format_, kind, tries, rounds):
     """Whoever ends well has its rows there, whole and once, but for those that the other has replaced; whoever does not
     ends with exit code 4 and the reason, and has none.

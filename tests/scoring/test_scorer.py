@@ -92,7 +92,9 @@ def test_the_output_is_the_contract():
     assert [(field.name, field.type) for field in OUTPUT] == expected
     assert OUTPUT.names[:-1] == SCORED.names
     assert SCORED.names[:-1] == COMPUTED.names
-    assert set(STATUSES) == {"ok", "unseen_segment", "unseen_category", "non_finite", "too_many_missing"}
+    assert set(STATUSES) == {
+        "ok", "unseen_segment", "unseen_category", "non_finite", "short_window", "too_many_missing",
+    }  # fmt: skip
 
 
 def test_explaining_adds_reasons_and_changes_nothing_else():
