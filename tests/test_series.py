@@ -320,3 +320,28 @@ def test_rows_of_series_cannot_be_scored_by_themselves(detector):
     """The scorer says so, where it is called as for a table."""
     with pytest.raises(ValueError, match=r"call along\(\)"):
         detector.scorer([])
+
+
+def test_a_wild_value_is_no_measure_for_those_after_it():
+    """Neither the next rows nor the one whose window begins with it are expected where it was."""
+    random = np.random.default_rng(2)
+    frame = walk(3000, level=50 + np.cumsum(random.normal(size=3000)))
+    found = trained(frame)
+    frame.loc[1500, "level"] += 10_000
+    scored = found.score(frame)
+    flagged = set(np.flatnonzero(scored.is_anomaly.eq(True)))
+    assert 1500 in flagged
+    assert 1507 not in flagged
+    assert len(flagged & set(range(1501, 1508))) <= 3
+
+
+def test_a_level_of_one_value_among_gaps_is_no_level():
+    """A number that is seldom there is judged by what it is, and not as if it had been that for many rows."""
+    frame = walk(4000)
+    frame["gust"] = np.where(np.arange(4000) % 7 < 2, np.random.default_rng(5).normal(size=4000), np.nan)
+    found = trained(frame, length=24, rate=0.005)
+    fresh = walk(4000, 9)
+    fresh["gust"] = np.where(np.arange(4000) % 13 == 0, np.random.default_rng(6).normal(size=4000), np.nan)
+    scored = found.score(fresh)
+    levels = [one for reasons in scored.anomaly_reasons for one in reasons if "on average" in one["observed"]]
+    assert not [one for one in levels if one["feature"] == "gust"]

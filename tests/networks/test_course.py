@@ -16,7 +16,13 @@ def course(wanders=(0, 0, 1)):
     lags = Steps.of(LENGTH, VARYING).lags
     weight = rng.normal(0, 0.2, (lags * VARYING + 2 + 1, VARYING))
     return Course(
-        LENGTH, weight, np.array([1.0, 2.0, 0.5]), np.array([0.1, 0, 0]), np.array(wanders, dtype=float), np.zeros(3)
+        LENGTH,
+        weight,
+        np.array([1.0, 2.0, 0.5]),
+        np.array([0.1, 0, 0]),
+        np.array(wanders, dtype=float),
+        np.zeros(3),
+        np.ones(3),
     )
 
 

@@ -21,7 +21,7 @@ I = P V + U + 1 inputs, T = 3 statistics.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -37,7 +37,7 @@ MAX_INPUTS = 1024
 """A wide table has fewer lags: so many inputs are enough, and take a microsecond or two a row."""
 LEVEL = 4
 """A level is that of so many parts of a window: the mean of L / 4 rows."""
-NAMES = ("weight", "deviation", "center", "wanders", "strays")
+NAMES = ("weight", "deviation", "center", "wanders", "strays", "reach")
 MOST = 1e30
 """Deviations: no number is farther off."""
 BLOCK = 512
@@ -85,6 +85,9 @@ class Course:
     """1 where a number wanders, else 0."""
     strays_V: NDArray[np.float64]
     """1 where a number wanders, and one of those goes beyond where it has been; else 0."""
+    reach_V: NDArray[np.float64]
+    """Standard deviation of a number that wanders about the mean of its window; 1 of others. Ten times this is as far
+    as one value counts in what is made of several."""
 
     @property
     def steps(self) -> Steps:
@@ -95,14 +98,16 @@ class Course:
         """The courses of the rows from ``first`` on, each with a whole window before it among the rows: of others the
         numbers mean nothing. NaN where a number is missing.
         """
-        window = Window.of(x_NV, first, self.length, self.wanders_V)
+        window = Window.of(x_NV, first, self.length, self.wanders_V, self.reach_V)
         own_NV, moment_NU = x_NV[first:], moment_NU[first:]
         expected_NV = np.empty(own_NV.shape)
         for start in range(0, len(own_NV), BLOCK):
             own = slice(start, start + BLOCK)
             given = window.past(own, moment_NU[own], self.steps.lags)
             expected_NV[own] = _rounded(given.inputs_NI @ self.weight_IV) + given.middle_NV
-        mean_NV, usual_NV = window.mean(self.steps.level), self.wanders_V * window.mean(self.length) + self.center_V
+        usual_NV = self.wanders_V * window.mean(self.length) + self.center_V
+        # of which few are known, the mean is that of the others: they are taken to be as usual
+        mean_NV = usual_NV + (window.mean(self.steps.level) - usual_NV) * window.known(self.steps.level)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             surprise_NV = np.abs(own_NV - expected_NV) / self.deviation_V
         surprise_NV = np.minimum(surprise_NV, MOST)
@@ -116,7 +121,7 @@ class Course:
         """(N, V) of the rows from ``first`` on the mean of each number over the row's window, where it strays; else
         0.
         """
-        return self.strays_V * Window.of(x_NV, first, self.length, self.strays_V).mean(self.length)
+        return self.strays_V * Window.of(x_NV, first, self.length, self.strays_V, self.reach_V).mean(self.length)
 
     @classmethod
     def stored(cls, length: int, varying: int, units: int) -> dict[str, Stored]:
@@ -128,11 +133,12 @@ class Course:
             "center": Stored((varying,), -2 * INPUT_CLIP, 2 * INPUT_CLIP, dtype="float64"),
             "wanders": Stored((varying,), 0, 1, dtype="float64"),
             "strays": Stored((varying,), 0, 1, dtype="float64"),
+            "reach": Stored((varying,), 0, INPUT_CLIP, dtype="float64"),
         }
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """For a model file."""
-        own = self.weight_IV, self.deviation_V, self.center_V, self.wanders_V, self.strays_V
+        own = self.weight_IV, self.deviation_V, self.center_V, self.wanders_V, self.strays_V, self.reach_V
         return dict(zip(NAMES, own, strict=True))
 
     @classmethod
@@ -155,18 +161,28 @@ class Past(NamedTuple):
 @dataclass(frozen=True)
 class Window:
     """The windows of some rows. Numbers are clipped, so that one that is wild does not drown the others; those that
-    wander about the first that is known in the window, wherever that is.
+    wander about the median of three of the window, wherever they are.
     """
 
     padded: NDArray[np.float64]
     """(L - 1 + N, V) the rows and those before them; NaN where there are none."""
     length: int
     anchor_NV: NDArray[np.float64]
-    """Of a number that wanders the first that is known in the window, else 0."""
+    """Of a number that wanders the median of three values of its past: the oldest, one amid, and the newest; else 0.
+    One of them may be wild."""
     wanders_V: NDArray[np.float64]
+    clip_V: NDArray[np.float64]
+    """How far a number counts, about its anchor."""
 
     @classmethod
-    def of(cls, x_NV: NDArray[np.float64], first: int, length: int, wanders_V: NDArray[np.float64]) -> Self:
+    def of(
+        cls,
+        x_NV: NDArray[np.float64],
+        first: int,
+        length: int,
+        wanders_V: NDArray[np.float64],
+        reach_V: NDArray[np.float64],
+    ) -> Self:
         """Of the rows from ``first`` on."""
         rows, lead = len(x_NV) - first, length - 1
         padded = np.full((lead + rows, x_NV.shape[1]), np.nan)
@@ -174,13 +190,10 @@ class Window:
         padded[len(padded) - len(known) :] = known
         anchor_NV = np.zeros((rows, x_NV.shape[1]))
         if wanders_V.any():
-            anchor_NV.fill(np.nan)
-            for start in range(length):
-                np.copyto(anchor_NV, padded[start : start + rows], where=np.isnan(anchor_NV))
-                if not np.isnan(anchor_NV).any():
-                    break
-            anchor_NV = np.where(wanders_V > 0, np.nan_to_num(anchor_NV), 0.0)
-        return cls(padded, length, anchor_NV, wanders_V)
+            orders = (range(length), [*range(lead // 2, length), *range(lead // 2)], [*range(lead)[::-1], lead])
+            three_3NV = np.sort([_first_known(padded, rows, order) for order in orders], axis=0)
+            anchor_NV = np.where(wanders_V > 0, np.nan_to_num(three_3NV[1]), 0.0)
+        return cls(padded, length, anchor_NV, wanders_V, INPUT_CLIP * reach_V)
 
     def mean(self, span: int, back: int = 0) -> NDArray[np.float64]:
         """(N, V) means of the ``span`` rows that end ``back`` rows before each, of what is known of them, added up in
@@ -189,23 +202,44 @@ class Window:
         rows, stop = len(self.anchor_NV), self.length - back
         total_NV, count_NV = np.zeros(self.anchor_NV.shape), np.zeros(self.anchor_NV.shape)
         for start in range(stop - span, stop):
-            own_NV = np.clip(self.padded[start : start + rows] - self.anchor_NV, -INPUT_CLIP, INPUT_CLIP)
+            own_NV = np.clip(self.padded[start : start + rows] - self.anchor_NV, -self.clip_V, self.clip_V)
             known_NV = ~np.isnan(own_NV)
             total_NV += np.where(known_NV, own_NV, 0)
             count_NV += known_NV
         return self.anchor_NV + total_NV / np.maximum(count_NV, 1)
 
+    def known(self, span: int) -> NDArray[np.float64]:
+        """(N, V) which share of the last ``span`` rows is known."""
+        rows, count_NV = len(self.anchor_NV), np.zeros(self.anchor_NV.shape)
+        for start in range(self.length - span, self.length):
+            count_NV += ~np.isnan(self.padded[start : start + rows])
+        return count_NV / span
+
     def past(self, own: slice, moment_NU: NDArray[np.float64], lags: int) -> Past:
         """What lies before some of the rows, ``lags`` rows of it."""
         rows, varying, lead = len(moment_NU), self.padded.shape[1], self.length - 1
         part = Window(
-            self.padded[own.start : own.start + lead + rows], self.length, self.anchor_NV[own], self.wanders_V
+            self.padded[own.start : own.start + lead + rows],
+            self.length,
+            self.anchor_NV[own],
+            self.wanders_V,
+            self.clip_V,
         )
         middle_NV = self.wanders_V * part.mean(lags, back=1)
         before = part.padded[lead - lags : -1]
         window = sliding_window_view(before, lags, axis=0)[:, :, ::-1].transpose(0, 2, 1)  # (N, P, V)
-        near = np.clip(np.nan_to_num(window - middle_NV[:, None], copy=False), -INPUT_CLIP, INPUT_CLIP)
+        near = np.clip(np.nan_to_num(window - middle_NV[:, None], copy=False), -self.clip_V, self.clip_V)
         return Past(np.hstack([near.reshape(rows, lags * varying), moment_NU, np.ones((rows, 1))]), middle_NV)
+
+
+def _first_known(padded: NDArray[np.float64], rows: int, order: Iterable[int]) -> NDArray[np.float64]:
+    """(N, V) of each row's window the first value that is known, its places looked through in an order."""
+    found_NV = np.full((rows, padded.shape[1]), np.nan)
+    for start in order:
+        np.copyto(found_NV, padded[start : start + rows], where=np.isnan(found_NV))
+        if not np.isnan(found_NV).any():
+            break
+    return found_NV
 
 
 def _rounded(product_NV: NDArray[np.float64]) -> NDArray[np.float64]:

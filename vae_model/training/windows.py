@@ -20,7 +20,7 @@ from vae_model.errors import TrainingError
 from vae_model.features.batch import Batch
 from vae_model.features.sequence import PLACE, Sequence, follows
 from vae_model.features.spec import FeatureSpec, combine
-from vae_model.networks.course import Course, Steps, Window
+from vae_model.networks.course import Course, Window
 from vae_model.networks.inputs import INPUT_CLIP
 from vae_model.networks.products import one_thread
 from vae_model.scoring.evidence import Evidence, joined
@@ -86,7 +86,8 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> tuple[Windows,
             "Leave features.sequence out, or include a column of numbers.",
         )
     blank = Evidence.fit(np.zeros((0, 1)))
-    empty = Course(sequence.length, np.zeros((0, varying)), *(np.zeros(varying) for _ in range(4)))
+    none_V = np.zeros(varying)
+    empty = Course(sequence.length, np.zeros((0, varying)), none_V, none_V, none_V, none_V, np.ones(varying))
     bare = Windows(sequence, numbers, empty, blank, blank)
     along = _along(bare, spec, rows)
     whole_N = np.flatnonzero(~along.is_short_N())
@@ -99,7 +100,8 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> tuple[Windows,
         )
     folds = [_pieces(own_N, max(1, len(whole_N) * varying // CELLS)) for own_N in np.array_split(whole_N, FOLDS)]
     wanders_V = _wanders(along, [piece for own in folds for piece in own])
-    moments = [_moments(along, own, sequence, wanders_V) for own in folds]
+    empty = replace(empty, wanders_V=wanders_V, reach_V=_reach(along, wanders_V, folds))
+    moments = [_moments(along, own, empty) for own in folds]
     others = [_Moments.of(moments[:fold] + moments[fold + 1 :]) for fold in range(FOLDS)]
     errors = [
         sum(float(own.error(rest.solve(ridge)).sum()) for own, rest in zip(moments, others, strict=True))
@@ -107,7 +109,7 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> tuple[Windows,
     ]
     ridge = RIDGES[int(np.argmin(errors))]
     strays_V = wanders_V * (wanders_V * _strays(along, folds)).any()  # all alike: they hang together
-    course = replace(empty, deviation_V=np.ones(varying), wanders_V=wanders_V, strays_V=strays_V)
+    course = replace(empty, deviation_V=np.ones(varying), strays_V=strays_V)
     found = [
         _courses(along, replace(course, weight_IV=rest.solve(ridge)), own)
         for own, rest in zip(folds, others, strict=True)
@@ -176,7 +178,7 @@ def _wanders(along: Along, pieces: Listed[NDArray[np.intp]]) -> NDArray[np.float
     for piece in pieces:
         begin, stop = piece[0], piece[-1] + 1
         lead = max(begin - span + 1, 0)
-        window = Window.of(along.x_NV[lead:stop], begin - lead, span, np.zeros(varying))
+        window = Window.of(along.x_NV[lead:stop], begin - lead, span, np.zeros(varying), np.ones(varying))
         means.append(window.mean(span)[piece - begin])
         numbers.append(np.clip(along.x_NV[piece], -INPUT_CLIP, INPUT_CLIP))
     own_NV = np.concatenate(numbers)
@@ -202,19 +204,33 @@ def _strays(along: Along, folds: Listed[Listed[NDArray[np.intp]]]) -> NDArray[np
     return np.asarray(beyond_V > STRAYS * rows, dtype=np.float64)
 
 
-def _moments(
-    along: Along, pieces: Listed[NDArray[np.intp]], sequence: Sequence, wanders_V: NDArray[np.float64]
-) -> _Moments:
+def _reach(
+    along: Along, wanders_V: NDArray[np.float64], folds: Listed[Listed[NDArray[np.intp]]]
+) -> NDArray[np.float64]:
+    """(V,) how far numbers that wander are from the mean of their window, as a standard deviation; 1 of others."""
+    varying = along.x_NV.shape[1]
+    square_V, count_V = np.zeros(varying), np.zeros(varying)
+    for piece in (piece for own in folds for piece in own):
+        window = Window.of(along.x_NV[: piece[-1] + 1], piece[0], along.windows.sequence.length, wanders_V,
+                           np.ones(varying))  # fmt: skip
+        own_NV = along.x_NV[piece] - window.mean(window.length)[piece - piece[0]]
+        square_V += np.nansum(np.clip(own_NV, -INPUT_CLIP, INPUT_CLIP) ** 2, axis=0)
+        count_V += (~np.isnan(own_NV)).sum(axis=0)
+    spread_V = np.sqrt(square_V / np.maximum(count_V, 1))
+    return np.where((wanders_V > 0) & (spread_V > 0), np.minimum(spread_V, 1), 1.0)
+
+
+def _moments(along: Along, pieces: Listed[NDArray[np.intp]], course: Course) -> _Moments:
     """Of some rows with whole windows. A target that is missing is taken for the mean."""
-    varying, lags = along.x_NV.shape[1], Steps.of(sequence.length, along.x_NV.shape[1]).lags
+    varying, lags, clip_V = along.x_NV.shape[1], course.steps.lags, INPUT_CLIP * course.reach_V
     size = lags * varying + along.moment_NU.shape[1] + 1
     gram_II, cross_IV, square_V = np.zeros((size, size)), np.zeros((size, varying)), np.zeros(varying)
     for piece in pieces:
         begin, stop = piece[0], piece[-1] + 1
-        window = Window.of(along.x_NV[:stop], begin, sequence.length, wanders_V)
+        window = Window.of(along.x_NV[:stop], begin, course.length, course.wanders_V, course.reach_V)
         past = window.past(slice(0, stop - begin), along.moment_NU[begin:stop], lags)
         given_NI, middle_NV = past.inputs_NI[piece - begin], past.middle_NV[piece - begin]
-        target_NV = np.clip(np.nan_to_num(along.x_NV[piece] - middle_NV), -INPUT_CLIP, INPUT_CLIP)
+        target_NV = np.clip(np.nan_to_num(along.x_NV[piece] - middle_NV), -clip_V, clip_V)
         gram_II += given_NI.T @ given_NI
         cross_IV += given_NI.T @ target_NV
         square_V += (target_NV**2).sum(axis=0)
