@@ -225,6 +225,15 @@ def test_a_counter_may_go_on_for_ever():
     assert "in a row" in stuck.anomaly_reasons[5050][0]["observed"]
 
 
+def test_counters_of_several_series_may_go_on_too():
+    """Each goes beyond where it was, though not beyond where others of them were."""
+    random = np.random.default_rng(4)
+    steps = random.integers(1, 50, (3, 3000))
+    frame = pd.concat([walk(3000, one, s=one, meter=np.cumsum(steps[one])) for one in range(3)], ignore_index=True)
+    found = trained(frame[frame["t"] < 1500], by=["s"])
+    assert found.score(frame[frame["t"] >= 1500]).is_anomaly.eq(True).mean() < 0.05
+
+
 def test_a_gap_in_a_number_that_wanders_says_nothing_of_those_after_it():
     """What is missing in a window is passed over: no level is that of the training mean."""
     random = np.random.default_rng(1)

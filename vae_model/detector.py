@@ -103,7 +103,7 @@ class Detector:
         if calibration is not None:
             others = _table(calibration)
             schema.check_fits_model(schema.arrow_columns(others.schema), chosen)
-            apart, _ = arrange(others, self._sequence(others), self.config.key, begin=len(table) * 2 + 2)
+            apart, _ = arrange(others, self._sequence(others), self.config.key, begin=len(table))
             return self.fit_columns(table, apart, chosen, progress, cross=False)
         stretch_N = stretches_of(table.column(PLACE).to_numpy(), sequence.length)
         is_held_out_N = held_out(stretch_N, self.config.train.calibration)

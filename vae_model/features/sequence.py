@@ -179,14 +179,17 @@ def check_columns(columns: Listed[Column], sequence: Sequence, origin: str = "fe
 
 PLACE = "\x00place"
 """A column beside the others of a sample: where each row stands. Rows that follow each other differ by 1, and others by
-more. No table has a column of this name: a null character is refused by every engine's parser."""
+more; how many times ``SERIES`` goes into it says which series a row is of. No table has a column of this name: a null
+character is refused by every engine's parser."""
+SERIES = 2**40
+"""Places of a series: more than any has rows."""
 
 
 def arrange(
     table: pa.Table, sequence: Sequence, key: Listed[str] = (), begin: int = 0
 ) -> tuple[pa.Table, NDArray[np.intp]]:
-    """The rows of a table in the order of their series, with the column ``PLACE`` from ``begin`` on, and where each of
-    them was.
+    """The rows of a table in the order of their series, with the column ``PLACE``, and where each of them was. Series
+    are counted from ``begin`` on.
 
     Rows that the order holds for equal stand in the order of ``key``, where the table has it, and then of all their
     values that can be compared; so it is no matter in which order they came.
@@ -202,7 +205,7 @@ def arrange(
     for name in sequence.by:
         codes = columns[name].combine_chunks().dictionary_encode("encode").take(pa.array(row_N)).indices.to_numpy()
         is_other_N[1:] |= codes[1:] != codes[:-1]
-    place_N = begin + np.arange(len(table)) + np.cumsum(is_other_N)
+    place_N = places(begin + np.cumsum(is_other_N), np.arange(len(table)))
     return table.take(pa.array(row_N)).append_column(PLACE, pa.array(place_N)), row_N
 
 
@@ -229,6 +232,11 @@ def _sorted(columns: Mapping[str, pa.ChunkedArray]) -> tuple[NDArray[np.intp], N
         codes = column.combine_chunks().dictionary_encode("encode").take(pa.array(row_N)).indices.to_numpy()
         is_same_N[1:] &= codes[1:] == codes[:-1]
     return row_N.astype(np.intp), is_same_N
+
+
+def places(series_N: NDArray[np.integer], number_N: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(N,) the ``PLACE`` of rows, by the number of their series and a number that grows by 1 along it."""
+    return np.asarray(series_N * SERIES + number_N, dtype=np.int64)
 
 
 def follows(place_N: NDArray[np.int64]) -> NDArray[np.bool_]:

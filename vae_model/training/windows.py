@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vae_model.errors import TrainingError
 from vae_model.features.batch import Batch
-from vae_model.features.sequence import PLACE, Sequence, follows
+from vae_model.features.sequence import PLACE, SERIES, Sequence, follows
 from vae_model.features.spec import FeatureSpec, combine
 from vae_model.networks.course import Course, Window
 from vae_model.networks.inputs import INPUT_CLIP
@@ -35,8 +35,9 @@ CELLS = 2_000_000
 """Values that are looked at, as pieces of series: more would tell nothing new, and take long."""
 WANDERS = 0.5
 """A number wanders where the means of a third of a window have more than this share of its variance."""
-STRAYS = 0.05
-"""It strays where more than this share of its windows, by their means, is beyond all other parts of the sample."""
+STRAYS, SERIES_ENOUGH = 0.07, 200
+"""It strays where more than this share of its windows, by their means, is beyond all others of its series but those of
+the same fifth; so many series are looked at."""
 STRETCH = 256
 """Rows that are looked at together."""
 
@@ -108,7 +109,8 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> tuple[Windows,
         for ridge in RIDGES
     ]
     ridge = RIDGES[int(np.argmin(errors))]
-    strays_V = wanders_V * (wanders_V * _strays(along, folds)).any()  # all alike: they hang together
+    series_N = rows.column(PLACE).to_numpy() // SERIES
+    strays_V = wanders_V * (wanders_V * _strays(along, folds, series_N)).any()  # all alike: they hang together
     course = replace(empty, deviation_V=np.ones(varying), strays_V=strays_V)
     found = [
         _courses(along, replace(course, weight_IV=rest.solve(ridge)), own)
@@ -188,19 +190,24 @@ def _wanders(along: Along, pieces: Listed[NDArray[np.intp]]) -> NDArray[np.float
     return np.asarray(np.concatenate(means).var(axis=0) > WANDERS * variance_V, dtype=np.float64)
 
 
-def _strays(along: Along, folds: Listed[Listed[NDArray[np.intp]]]) -> NDArray[np.float64]:
-    """(V,) 1 where a number's windows have means in a part of the sample that they have in no other, too often for
-    chance.
+def _strays(along: Along, folds: Listed[Listed[NDArray[np.intp]]], series_N: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(V,) 1 where a number's windows have means in a part of a series that they have in no other part of it, too often
+    for chance. Series that are too short to have parts tell nothing, unless all are.
     """
-    course = replace(along.windows.course, strays_V=np.ones(along.x_NV.shape[1]))
-    own = replace(along, windows=replace(along.windows, course=course))
-    parts = [
-        np.concatenate([own.middles(piece[0], piece[-1] + 1)[piece - piece[0]] for piece in pieces]) for pieces in folds
-    ]
-    beyond_V, rows = np.zeros(along.x_NV.shape[1]), sum(map(len, parts))
-    for number, mean_NV in enumerate(parts):
-        others = np.concatenate(parts[:number] + parts[number + 1 :])
-        beyond_V += ((mean_NV < others.min(axis=0)) | (mean_NV > others.max(axis=0))).sum(axis=0)
+    varying, length = along.x_NV.shape[1], along.windows.sequence.length
+    course = replace(along.windows.course, strays_V=np.ones(varying))
+    own, pieces = replace(along, windows=replace(along.windows, course=course)), [p for fold in folds for p in fold]
+    mean_NV = np.concatenate([own.middles(piece[0], piece[-1] + 1)[piece - piece[0]] for piece in pieces])
+    series_N = series_N[np.concatenate(pieces)]
+    parts = np.split(np.arange(len(mean_NV)), np.flatnonzero(np.diff(series_N)) + 1)
+    long = [part for part in parts if len(part) >= FOLDS * length][:SERIES_ENOUGH]
+    beyond_V, rows = np.zeros(varying), 0
+    for part in long or [np.arange(len(mean_NV))]:
+        fifths = np.array_split(mean_NV[part], FOLDS)
+        for number, fifth_NV in enumerate(fifths):
+            others = np.concatenate(fifths[:number] + fifths[number + 1 :])
+            beyond_V += ((fifth_NV < others.min(axis=0)) | (fifth_NV > others.max(axis=0))).sum(axis=0)
+        rows += len(part)
     return np.asarray(beyond_V > STRAYS * rows, dtype=np.float64)
 
 

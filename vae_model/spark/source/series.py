@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pyspark.sql import Window
 from pyspark.sql import functions as F
 
-from vae_model.features.sequence import PLACE, TIMES, UNITS, Sequence, held_out, stretch, ticks
+from vae_model.features.sequence import PLACE, TIMES, UNITS, Sequence, held_out, places, stretch, ticks
 from vae_model.features.spec import combine
 from vae_model.spark.frames import column, free_name, to_arrow
 from vae_model.spark.source.sampling import CHOICE_BITS, Sample
@@ -105,7 +105,8 @@ def draw(
     series_N, number_N, choice_N = (table.column(name).to_numpy() for name in ("series", "number", "choice"))
     is_after_N = np.zeros(len(table), dtype=bool)
     is_after_N[1:] = (np.diff(number_N) == 1) & (series_N[1:] == series_N[:-1])
-    place_N = np.arange(len(table)) + np.cumsum(~is_after_N)
+    is_other_N = np.append(False, series_N[1:] != series_N[:-1])
+    place_N = places(np.cumsum(is_other_N), number_N)
     _warn_of_ties(table.column(str(names.index(sequence.order))), is_after_N, sequence)
     is_kept_N, is_held_out_N = _parts(choice_N, rows, calibration)
     named = table.select(list(map(str, range(len(names))))).rename_columns(names)
