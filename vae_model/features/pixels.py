@@ -72,7 +72,7 @@ def decode(files: pa.Array, height: int, width: int, channels: int) -> Pixels:
         for row in np.flatnonzero(~missing_N):
             try:
                 out[row] = _picture(files[row].as_py(), height, width, channels)
-            except Exception:  # noqa: BLE001, RUF100 - damaged files make decoders raise nearly anything
+            except Exception:  # damaged files make decoders raise nearly anything; their rows are marked
                 unreadable_N[row] = True
     return Pixels(out, missing_N, unreadable_N)
 

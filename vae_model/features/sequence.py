@@ -159,7 +159,7 @@ def _alike(family: str) -> tuple[str, ...]:
     return (family,) if family in TIMES else NUMBERS
 
 
-def check_columns(columns: Listed[Column], sequence: Sequence, origin: str = "features.sequence") -> None:
+def check_columns(columns: Listed[Column], sequence: Sequence) -> None:
     """Check that a table has the columns of a sequence. Raises SchemaError naming each that does not fit."""
     found = {column.name: column for column in columns}
     problems = []
@@ -174,7 +174,7 @@ def check_columns(columns: Listed[Column], sequence: Sequence, origin: str = "fe
             what = "the order of the rows" if name == sequence.order else "what tells the series apart"
             problems.append(f"column {name!r} cannot be {what}: expected {wanted}, found {one.type}")
     if problems:
-        raise SchemaError(listed(f"The table does not fit {origin}:", problems))
+        raise SchemaError(listed("The table does not fit features.sequence:", problems))
 
 
 PLACE = "\x00place"
@@ -203,8 +203,8 @@ def arrange(
         row_N, _ = _sorted(columns | others)
     is_other_N = np.zeros(len(table), dtype=bool)
     for name in sequence.by:
-        codes = columns[name].combine_chunks().dictionary_encode("encode").take(pa.array(row_N)).indices.to_numpy()
-        is_other_N[1:] |= codes[1:] != codes[:-1]
+        is_other_N |= ~_repeats(columns[name], row_N)
+    is_other_N[:1] = False
     place_N = places(begin + np.cumsum(is_other_N), np.arange(len(table)))
     return table.take(pa.array(row_N)).append_column(PLACE, pa.array(place_N)), row_N
 
@@ -226,12 +226,16 @@ def _sorted(columns: Mapping[str, pa.ChunkedArray]) -> tuple[NDArray[np.intp], N
     table = pa.table({f"c{i}": column for i, column in enumerate(columns.values())})
     names = table.column_names
     row_N = pc.sort_indices(table, [(name, "ascending") for name in names]).to_numpy()
-    is_same_N = np.zeros(len(table), dtype=bool)
-    is_same_N[1:] = len(table) > 1
-    for column in table.columns:
-        codes = column.combine_chunks().dictionary_encode("encode").take(pa.array(row_N)).indices.to_numpy()
-        is_same_N[1:] &= codes[1:] == codes[:-1]
+    is_same_N = np.logical_and.reduce([_repeats(column, row_N) for column in table.columns])
     return row_N.astype(np.intp), is_same_N
+
+
+def _repeats(column: pa.ChunkedArray, row_N: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """(N,) which values of a column, in an order, are equal to the one before; nulls are equal."""
+    codes = column.combine_chunks().dictionary_encode("encode").take(pa.array(row_N)).indices.to_numpy()
+    found_N = np.zeros(len(codes), dtype=bool)
+    found_N[1:] = codes[1:] == codes[:-1]
+    return found_N
 
 
 def places(series_N: NDArray[np.integer], number_N: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -121,6 +121,8 @@ class Course:
         """(N, V) of the rows from ``first`` on the mean of each number over the row's window, where it strays; else
         0.
         """
+        if not self.strays_V.any():
+            return np.zeros(x_NV[first:].shape)
         return self.strays_V * Window.of(x_NV, first, self.length, self.strays_V, self.reach_V).mean(self.length)
 
     @classmethod

@@ -11,10 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_model.config.sections import AcceptIf
-from vae_model.features.sequence import PLACE, follows
+from vae_model.features.sequence import PLACE
 from vae_model.features.spec import combine
 from vae_model.scoring.likelihood import log_likelihoods
 from vae_model.scoring.scorer import Scorer
+from vae_model.training.windows import along_of
 
 TRIMMED = 0.01
 """Of the rows' differences this share is left out at each end: a gross error is many thousand times less likely than
@@ -96,9 +97,7 @@ def _values(scorer: Scorer, rows: pa.Table, names: set[str]) -> NDArray[np.float
     if scorer.windows:
         if not (names == set(known) and _is_in_order(rows, scorer)):  # what the model sees of a row is not known
             return np.full(len(rows), np.nan)
-        order, place_N = combine(rows.column(scorer.windows.sequence.order)), rows.column(PLACE).to_numpy()
-        arrays = [combine(rows.column(name)) for name in known]
-        along = scorer.windows.along(scorer.spec, arrays, order, follows(place_N))
+        along = along_of(scorer.windows, scorer.spec, rows)
         batch, is_short_N = along.rows(0, len(rows)), along.is_short_N()
     else:
         batch, is_short_N = scorer.spec.encode(_arrays(known, rows, names)), np.zeros(len(rows), dtype=bool)

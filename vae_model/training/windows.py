@@ -90,7 +90,7 @@ def fit(spec: FeatureSpec, rows: pa.Table, sequence: Sequence) -> tuple[Windows,
     none_V = np.zeros(varying)
     empty = Course(sequence.length, np.zeros((0, varying)), none_V, none_V, none_V, none_V, np.ones(varying))
     bare = Windows(sequence, numbers, empty, blank, blank)
-    along = _along(bare, spec, rows)
+    along = along_of(bare, spec, rows)
     whole_N = np.flatnonzero(~along.is_short_N())
     if len(whole_N) < FEWEST:
         raise TrainingError(
@@ -144,7 +144,7 @@ def looked_at(
     """
     both = pa.concat_tables([rows, others.select(rows.column_names)], promote_options="permissive")
     order_N = np.argsort(both.column(PLACE).to_numpy(), kind="stable")
-    along, found_N, batches = _along(windows, spec, both.take(pa.array(order_N))), np.full(len(both), np.nan), []
+    along, found_N, batches = along_of(windows, spec, both.take(pa.array(order_N))), np.full(len(both), np.nan), []
     for begin in range(0, len(both), STRETCH):
         stop = min(begin + STRETCH, len(both))
         found_N[begin:stop] = joined(windows.evidence(along.courses(begin, stop)), windows.weight_J)
@@ -156,7 +156,7 @@ def looked_at(
     return Batch.of(batches).take(own_N), found_N[own_N]
 
 
-def _along(windows: Windows, spec: FeatureSpec, rows: pa.Table) -> Along:
+def along_of(windows: Windows, spec: FeatureSpec, rows: pa.Table) -> Along:
     """Rows in the order of ``PLACE``, ready to be looked at."""
     arrays = [combine(rows.column(name)) for name in spec.names]
     order = combine(rows.column(windows.sequence.order))
