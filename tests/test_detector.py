@@ -15,7 +15,7 @@ from vae_model.config.sections import Decision
 from vae_model.errors import InputError, ModelFileError, OutputError, SchemaError, TrainingError
 from vae_model.runs.versions import Versions
 from vae_model.scoring import model_file
-from vae_model.scoring.scorer import SCORED
+from vae_model.scoring.output import SCORED
 from vae_model.training.fit import SMALL
 
 LEARNS = {"steps": 60, "hidden": [16]}

@@ -32,7 +32,8 @@ from vae_model.places import files
 from vae_model.printable import printable
 from vae_model.runs import versions
 from vae_model.scoring import model_file
-from vae_model.scoring.scorer import COMPUTED, SCORED, Scorer
+from vae_model.scoring.output import COMPUTED, SCORED
+from vae_model.scoring.scorer import Scorer
 from vae_model.scoring.segments import Segments, check_columns
 from vae_model.scoring.set_aside import SetAside
 from vae_model.scoring.windows import Windows
@@ -46,6 +47,8 @@ MIN_ROWS = 20
 """Fewer normal rows than this cannot be trained on."""
 MANY_TRIMMED = 0.02
 """Of a table without anomalies hardly ever more training rows than this are left out for lying far from the others."""
+_VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+"""Types that pyarrow cannot take() rows of, and what is as good."""
 ELSEWHERE: Any = {
     **dict.fromkeys(("engine", "source", "output", "alerts", "drift", "gates", "runs"), True),
     "model": {"path", "version", "keep"},
@@ -162,12 +165,13 @@ class Detector:
                 f"{len(held_out)} rows with more",
                 "Exclude columns that are mostly null, or raise decision.max_missing.",
             )
-        reference = Reference.fit(found.ensemble.spec, rows, given, None if is_crossed else given[1])
-        header = {
+        reference = Reference.fit(found.spec, rows, given, None if is_crossed else given[1])
+        header: dict[str, Any] = {
             "config": config.model_dump(mode="json", exclude=ELSEWHERE),
-            "spec": found.ensemble.spec.to_json(),
+            "spec": found.spec.to_json(),
             **({"segments": segments.to_json()} if segments else {}),
             **({"sequence": sequence.to_json()} if sequence else {}),
+            **({"pictures": found.pictures.header} if found.pictures else {}),
             "drift": reference.to_json(),
             "training": {
                 "columns": columns,
@@ -181,6 +185,7 @@ class Detector:
                 "calibration_rows": len(found.scores),
                 **({} if source_rows is None else {"source_rows": source_rows}),
                 **found.trained.summary,
+                **({"pictures": found.pictures.summary} if found.pictures else {}),
             },
             "versions": _versions(),
         }
@@ -431,9 +436,8 @@ def _table(frame: Any) -> pa.Table:
         if isinstance(frame, pd.DataFrame):
             return pa.Table.from_pandas(frame, preserve_index=False)
         table = frame if isinstance(frame, pa.Table) else pa.table(frame)
-        views = [pa.types.is_string_view(type_) for type_ in table.schema.types]  # pyarrow cannot take() these
-        plain = [f.with_type(pa.string()) if view else f for f, view in zip(table.schema, views, strict=True)]
-        return table.cast(pa.schema(plain)) if any(views) else table
+        plain = [field.with_type(_VIEWS.get(field.type, field.type)) for field in table.schema]
+        return table.cast(pa.schema(plain))
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise SchemaError(
             "The frame cannot be read as a table.", "pandas, Arrow or a NumPy matrix", str(error)

@@ -4,7 +4,7 @@ import pytest
 
 from vae_model.config.advice import Counted, advise, earlier_scores, is_like_label, words
 from vae_model.features.schema import Column
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from tests.scoring.test_scorer import odd_rows, rows_of
 from vae_model import Config, Detector
 from vae_model.errors import ModelFileError
 from vae_model.scoring import model_file
-from vae_model.scoring.scorer import SCORED, Scorer
+from vae_model.scoring.output import SCORED
+from vae_model.scoring.scorer import Scorer
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,8 @@ from vae_model import Config, Detector
 from vae_model.networks.buffers import Buffers
 from vae_model.networks.tiles import BLOCK, to_rows
 from vae_model.scoring import scorer
-from vae_model.scoring.scorer import COMPUTED, OUTPUT, SCORED, STATUSES, Scorer
+from vae_model.scoring.output import COMPUTED, OUTPUT, SCORED, STATUSES
+from vae_model.scoring.scorer import Scorer
 
 VALUES = ["reconstruction_error", "anomaly_score", "anomaly_p_value"]
 

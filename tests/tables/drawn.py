@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.types as pat
 from hypothesis import strategies as st
 
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 
 KEY = "row id"
 EPOCH, UNITS = dt.datetime(1970, 1, 1), {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}

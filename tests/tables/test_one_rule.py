@@ -10,7 +10,7 @@ import pytest
 from tests.tables.makers import PASSED, ZOO, made
 from tests.tables.test_parquet import opened
 from vae_model import Config, Detector
-from vae_model.scoring.scorer import SCORED
+from vae_model.scoring.output import SCORED
 from vae_model.spark import score
 from vae_model.spark.frames import to_arrow
 

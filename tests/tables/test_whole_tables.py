@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.tables.drawn import KEY, tables
 from vae_model import load_config
 from vae_model.cli import app, guarded
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 from vae_model.spark.engines import sail
 from vae_model.spark.frames import to_arrow
 from vae_model.spark.source.arrow_types import plain

@@ -131,6 +131,8 @@ def _of(counted: Counted) -> Advice:
     family = counted.column.family
     if family is None:
         return Advice(counted, None, f"type {counted.column.type} cannot be a feature")
+    if family == "binary":
+        return Advice(counted, None, "files? Pictures: kinds: {…: image}, image: {height: 64, width: 64}")
     if counted.present == 0:
         return Advice(counted, None, "all null")
     if reason := _label(counted):

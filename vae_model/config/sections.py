@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from vae_model.config.image import Image
 from vae_model.config.section import KindName, PathName, Predicate, Section, Share, VersionName
 from vae_model.config.sequence import Sequence
 
@@ -27,15 +28,17 @@ class Features(Section):
     exclude: list[str] = Field(default_factory=list)
     """Columns to leave out of the model. They still pass through to the output."""
     kinds: dict[str, KindName] = Field(default_factory=dict)
-    """Kinds set by hand: numeric, boolean, categorical, datetime or vector. For example {origin: categorical}."""
-
+    """Kinds set by hand: numeric, boolean, categorical, datetime, vector or image. For example {origin: categorical,
+    photo: image}."""
+    image: Image | None = None
+    """The size of the pictures, where `kinds` has an image: a column of files (PNG, JPEG, …) or of arrays."""
     sequence: Sequence | None = None
     """Where the rows of the table come one after the other. By default each is scored by itself."""
 
     @model_serializer(mode="wrap")
     def _dump_what_is_there(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = dump(self)
-        return {key: value for key, value in values.items() if key != "sequence" or value is not None}
+        return {key: value for key, value in values.items() if key not in ("image", "sequence") or value is not None}
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -47,6 +50,14 @@ class Features(Section):
             idle += sorted(set(self.kinds) - set(self.include) - set(idle))
         if idle:
             raise ValueError(f"kinds are set for columns that are not features: {', '.join(idle)}")
+        pictures = [name for name, kind in self.kinds.items() if kind == "image"]
+        if pictures and self.image is None:
+            raise ValueError(f"what size the pictures of {', '.join(pictures)} are brought to is missing: "
+                             "image: {height: 64, width: 64, channels: 1}")  # fmt: skip
+        if self.image is not None and not pictures:
+            raise ValueError("'image' goes with a column of pictures, kinds: {photo: image}")
+        if pictures and self.sequence is not None:
+            raise ValueError("pictures are scored one by one: 'sequence' does not go with a column of kind image")
         return self
 
 

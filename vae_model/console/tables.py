@@ -67,7 +67,7 @@ def table(headers: Iterable[str], rows: Iterable[Iterable[object]], title: str |
 def spec_table(detector: Detector) -> Table:
     """A line for each column: what it is to the model, and what was fitted."""
     spec = detector.spec
-    rows = [(f.name, f.kind, f.family, kind.describe(f)) for f, kind in zip(spec.features, spec.kinds, strict=True)]
+    rows = [(f.name, f.kind, f.family, said) for f, said in spec.described()]
     rows += [(name, "-", "-", f"not used: {reason}") for name, reason in spec.unused.items()]
     return table(("feature", "kind", "type", "fitted"), rows, "Features")
 

@@ -2,8 +2,8 @@
 
 Of numbers: below all that training saw; each value that a tenth of the rows or more have; the other values by their
 quantiles, in as many bins as make ten with these; above all that training saw. Of categories: each of the most frequent
-values, all other known ones, and those that training never saw. The last bin of every column is for
-missing values.
+values, all other known ones, and those that training never saw. Of pictures: those that are there. The last bin of
+every column is for missing values.
 
 Shapes: N rows, E edges, B bins.
 """
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from vae_model.features.categories import SlotKind
 from vae_model.features.feature import Feature
 from vae_model.features.fields import LARGEST
+from vae_model.features.images import Images
 from vae_model.features.kinds import KINDS
 from vae_model.features.spec import naming, typed
 from vae_model.features.units import UnitsKind
@@ -75,6 +76,6 @@ def counts(feature: Feature, edges_E: NDArray[np.float64], array: pa.Array) -> N
         bin_N = np.where(unseen_N, last - 1, np.minimum(slot_N, last - 2))
         bin_N[slot_N < 0] = last
     else:
-        values = naming(cast(UnitsKind, kind).gauge, feature, array)  # there is no other
+        values = naming(cast(UnitsKind | Images, kind).gauge, feature, array)  # there is no other
         bin_N = np.where(np.isfinite(values), np.searchsorted(edges_E, values, side="right"), last)
     return np.bincount(bin_N, minlength=last + 1).astype(np.int64)

@@ -22,6 +22,7 @@ from vae_model.features.feature import Feature
 from vae_model.features.fields import LARGEST, Fields
 from vae_model.features.kinds import KINDS
 from vae_model.features.spec import FeatureSpec, combine, typed
+from vae_model.features.units import UnitsKind
 from vae_model.networks.stored import Stored
 
 ROUNDING = 1e-6
@@ -61,7 +62,7 @@ class Reference:
         ``held_out`` are those of the sample that were not trained on, if there are such.
         """
         rows, unseen_rows, edges, shares = sum(map(len, sample)), [], [], []
-        for feature in spec.features:
+        for feature in spec.columns:
             own = combine(training.column(feature.name))
             edges_E = bins.edges_of(feature, own)
             counts = [bins.counts(feature, edges_E, combine(part.column(feature.name))) for part in sample]
@@ -73,7 +74,7 @@ class Reference:
             edges.append(edges_E)
             shares.append(share_B)
         lengths = tuple(map(len, edges))
-        return cls(spec.features, rows, tuple(unseen_rows), lengths, np.concatenate(edges), np.concatenate(shares))
+        return cls(spec.columns, rows, tuple(unseen_rows), lengths, np.concatenate(edges), np.concatenate(shares))
 
     @cached_property
     def columns(self) -> list[Spread]:
@@ -100,15 +101,15 @@ class Reference:
     def from_json(cls, own: Fields, spec: FeatureSpec) -> Self:
         """From what ``to_json`` gave, without its arrays. Raises ModelFileError where it cannot have given that."""
         rows, edges, unseen_rows = own.count("rows"), own.sequence("edges"), own.sequence("unseen_rows")
-        if len(edges) != len(spec.features):
-            raise own.wrong("edges", f"{len(spec.features)} numbers, one for each feature", edges)
-        for feature, number in zip(spec.features, edges, strict=True):
-            most = 0 if isinstance(KINDS[feature.kind], SlotKind) else bins.MOST_EDGES
+        if len(edges) != len(spec.columns):
+            raise own.wrong("edges", f"{len(spec.columns)} numbers, one for each feature", edges)
+        for feature, number in zip(spec.columns, edges, strict=True):
+            most = bins.MOST_EDGES if isinstance(KINDS[feature.kind], UnitsKind) else 0
             if type(number) is not int or not 0 <= number <= most:
                 raise own.wrong("edges", f"numbers from 0 to {most}", edges)
         if len(unseen_rows) != len(edges) or not all(type(one) is int and 0 < one <= rows for one in unseen_rows):
             raise own.wrong("unseen_rows", f"{len(edges)} numbers from 1 to {rows}", unseen_rows)
-        return cls(spec.features, rows, tuple(unseen_rows), tuple(edges), np.empty(0), np.empty(0))
+        return cls(spec.columns, rows, tuple(unseen_rows), tuple(edges), np.empty(0), np.empty(0))
 
     def with_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """With its arrays of a model file."""

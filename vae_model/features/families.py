@@ -31,6 +31,11 @@ def _is_string(type_: pa.DataType) -> bool:
     return bool(pat.is_string(type_) or pat.is_large_string(type_) or pat.is_string_view(type_))
 
 
+def _is_binary(type_: pa.DataType) -> bool:
+    kinds = pat.is_binary, pat.is_large_binary, pat.is_fixed_size_binary, pat.is_binary_view
+    return any(holds(type_) for holds in kinds)
+
+
 def _is_array(type_: pa.DataType) -> bool:
     is_list = pat.is_list(type_) or pat.is_large_list(type_) or pat.is_fixed_size_list(type_)
     return is_list and family(type_.value_type) in ("integer", "float", "decimal")
@@ -45,6 +50,7 @@ FAMILIES = {
     "string": Family(_is_string, pa.string()),
     "date": Family(pat.is_date, pa.date32()),
     "timestamp": Family(pat.is_timestamp, pa.timestamp("us")),
+    "binary": Family(_is_binary, pa.binary(), is_nested=True),
     "array": Family(_is_array, pa.list_(pa.float64()), is_nested=True),
 }
 """Every family by its name. Spark's types are put into them by ``spark.frames``."""

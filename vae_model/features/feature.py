@@ -148,6 +148,8 @@ class Kind(ABC):
     """The families whose columns are of this kind unless the config says otherwise."""
     interchangeable: ClassVar[bool] = False
     """Whether a column of one family in training may be of another of ``families`` when rows are scored."""
+    is_picture: ClassVar[bool] = False
+    """Whether it has neither units nor a slot, and networks of its own."""
 
     @abstractmethod
     def fit(self, bare: Feature, array: pa.Array) -> Fit:

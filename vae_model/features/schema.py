@@ -55,6 +55,12 @@ def select(
             )
             continue
         kind = kinds.get(name) or default_kind(group)
+        if kind is None:
+            problems.append(
+                f"column {name!r} has type {type_}: of pictures, say so by features: {{kinds: {{{name}: image}}, "
+                f"image: {{height: 64, width: 64}}}}; leave out what else it is: features: {{exclude: [{name}]}}"
+            )
+            continue
         families = KINDS[kind].families
         if group not in (*families, "null"):  # a column of nulls alone has no type: it fits any kind
             problems.append(f"column {name!r} cannot be {kind}: expected {' or '.join(families)}, found {type_}")

@@ -218,7 +218,7 @@ def _sortable(table: pa.Table, name: str) -> pa.ChunkedArray | None:
         column = column.cast(pa.float32())
     if pa.types.is_null(column.type):
         column = column.cast(pa.int8())
-    return column if family(column.type) not in (None, "array") or pa.types.is_binary(column.type) else None
+    return column if family(column.type) not in (None, "array") else None
 
 
 def _sorted(columns: Mapping[str, pa.ChunkedArray]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

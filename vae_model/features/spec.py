@@ -36,8 +36,11 @@ class FeatureSpec:
     """All features in model order, and the columns that could not be used, with the reason."""
 
     features: tuple[Feature, ...]
+    """Those that have units or are categories."""
     unused: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    pictures: tuple[Feature, ...] = ()
+    """Columns of pictures: networks of their own look at them (``scoring.pictures``)."""
 
     @classmethod
     def fit(cls, table: pa.Table, chosen: Mapping[str, Chosen]) -> Self:
@@ -59,23 +62,34 @@ class FeatureSpec:
             else:
                 features.append(fit.feature)
         _check_vocabulary(features)
-        if all(feature.is_constant for feature in features):
+        pictures = tuple(feature for feature in features if KINDS[feature.kind].is_picture)
+        features = [feature for feature in features if feature not in pictures]
+        if not pictures and all(feature.is_constant for feature in features):
             raise TrainingError(
                 "There is nothing to learn: every feature is constant or null in the training rows.",
                 found=f"features {', '.join(chosen)}",
                 hint="Check the normal predicate and the included columns.",
             )
-        return cls(tuple(features), unused, tuple(notes))
+        return cls(tuple(features), unused, tuple(notes), pictures)
+
+    @property
+    def columns(self) -> tuple[Feature, ...]:
+        """All features: first those that ``encode`` takes, then the pictures."""
+        return (*self.features, *self.pictures)
 
     @property
     def names(self) -> list[str]:
-        """The source columns, in the order ``encode`` takes them."""
-        return [f.name for f in self.features]
+        """The source columns, in the order of ``columns``."""
+        return [f.name for f in self.columns]
 
     @property
     def trained(self) -> dict[str, Chosen]:
         """What each column was taken for in training, to hold another table's schema against."""
-        return {f.name: Chosen(f.kind, f.family) for f in self.features}
+        return {f.name: Chosen(f.kind, f.family) for f in self.columns}
+
+    def described(self) -> list[tuple[Feature, str]]:
+        """Each of ``columns``, and what was fitted on it in words."""
+        return [(feature, KINDS[feature.kind].describe(feature)) for feature in self.columns]
 
     @cached_property
     def kinds(self) -> list[Kind]:
@@ -146,7 +160,9 @@ class FeatureSpec:
         return np.argsort(order_D, kind="stable")
 
     def encode(self, arrays: Sequence[pa.Array]) -> Batch:
-        """Encode one Arrow array a feature, in the order of ``names``. Raises an error naming the column."""
+        """Encode one Arrow array a column, in the order of ``names``; pictures, which come last, are not looked at.
+        Raises an error naming the column.
+        """
         rows = len(arrays[0])
         x_NF = np.empty((rows, len(self.center_F)), dtype=np.float32)
         codes_NC = np.empty((rows, len(self._with_slots)), dtype=np.int32)
@@ -177,7 +193,7 @@ class FeatureSpec:
                 missing_N += is_missing_N
                 x_NF[:, own] = np.clip(x_NU, -LIMIT, LIMIT)
         gap_N = np.append(np.argsort(self.gap_rank_D), -1)[least_N]
-        return Batch(x_NF, codes_NC, unseen_NC, missing_N / len(self.features), non_finite_N, gap_N)
+        return Batch(x_NF, codes_NC, unseen_NC, missing_N / max(len(self.features), 1), non_finite_N, gap_N)
 
     def standardised(self, arrays: Sequence[pa.Array], units: NDArray[np.intp]) -> NDArray[np.float64]:
         """(N, V) some varying numeric units of one Arrow array a feature, standardised, in double precision; NaN where
@@ -209,13 +225,15 @@ class FeatureSpec:
             "features": [f.to_json() for f in self.features],
             "unused": dict(self.unused),
             "notes": list(self.notes),
+            **({"pictures": [f.to_json() for f in self.pictures]} if self.pictures else {}),
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """From what ``to_json`` gave. Raises ModelFileError where it cannot have given that."""
         own = Fields(values, "spec")
-        return cls(features_of(own), own.named_texts("unused"), own.texts("notes"))
+        features, pictures = features_of(own)
+        return cls(features, own.named_texts("unused"), own.texts("notes"), pictures)
 
 
 def _check_vocabulary(features: Sequence[Feature]) -> None:

@@ -23,16 +23,23 @@ DIGITS = re.compile(r"-?[0-9]{1,99}(\.[0-9]{1,99})?(E[-+][0-9]{1,2})?")
 """How a number is written that is taken off a unit."""
 
 
-def features_of(spec: Fields) -> tuple[Feature, ...]:
-    """The features of a spec. Raises ModelFileError where one cannot be, or a kind is not known."""
+def features_of(spec: Fields) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]:
+    """The features of a spec, and the pictures, of which most have none. Raises ModelFileError where one cannot be, or
+    a kind is not known.
+    """
     sound: set[tuple[str, str, int]] = set()
-    features = tuple(_feature(own, sound) for own in spec.objects("features"))
-    names = [feature.name for feature in features]
+    pictures = tuple(_feature(own, sound) for own in spec.objects("pictures")) if "pictures" in spec.values else ()
+    listed = spec.objects("features") if spec.sequence("features") or not pictures else []
+    features = tuple(_feature(own, sound) for own in listed)
+    names = [feature.name for feature in features + pictures]
     if len(set(names)) < len(names):
         raise spec.wrong("features", "each name once", next(name for name in names if names.count(name) > 1))
-    if all(feature.is_constant for feature in features):
+    for part, own, is_picture in (("features", features, False), ("pictures", pictures, True)):
+        if odd := [feature.kind for feature in own if KINDS[feature.kind].is_picture != is_picture]:
+            raise spec.wrong(part, "other kinds" if not is_picture else "pictures alone", odd[0])
+    if not pictures and all(feature.is_constant for feature in features):
         raise spec.wrong("features", "a feature that varied in training", "constants")
-    return features
+    return features, pictures
 
 
 def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
@@ -64,6 +71,11 @@ def _feature(own: Fields, sound: set[tuple[str, str, int]]) -> Feature:
             raise own.wrong(what, f"{len(feature.center)} numbers, one for each center", len(getattr(feature, what)))
     if any(low > high for low, high in zip(feature.low, feature.high, strict=True)):
         raise own.wrong("low", "numbers that are no larger than those of high", feature.low)
+    if kind.is_picture:
+        bare = Feature(name, kind_name, feature.family, missing=feature.missing)
+        if feature != bare:
+            raise own.wrong("kind", "nothing fitted on a column of pictures", "numbers or values")
+        return feature
     if not isinstance(kind, UnitsKind):
         if feature.center or feature.offset:
             raise own.wrong("center" if feature.center else "offset", "no numbers for a category", "some")

@@ -24,6 +24,7 @@ from vae_model.networks.dense import DenseVAE
 from vae_model.networks.inputs import Expected, Inputs, Member, TableShape
 from vae_model.networks.landmarks import Landmarks
 from vae_model.networks.products import one_thread
+from vae_model.networks.stored import within
 from vae_model.networks.tiles import BLOCK
 from vae_model.scoring.block import Array, Beside, Block, Residuals
 from vae_model.scoring.residuals import FITTED_ROWS, ResidualDistance
@@ -131,11 +132,11 @@ class Ensemble:
         """From a model file's arrays: those of member m begin with ``member.m.``."""
         members, distances, ordinary = [], [], []
         for m, kind in enumerate(kinds):
-            own = _within(arrays, f"member.{m}.")
+            own = within(arrays, f"member.{m}.")
             members.append(NETWORKS[kind].from_arrays(shape_of(spec), own))
             distances.append(ResidualDistance.from_arrays(own))
             ordinary.append(float(own["ordinary"][0]))
-        own = _within(arrays, "landmark.")
+        own = within(arrays, "landmark.")
         landmarks = Landmarks.from_arrays(shape_of(spec), own)
         measured = Ordinary(ordinary, float(own["ordinary"][0]))
         return cls(spec, training_rows, members, distances, landmarks, measured, *(arrays[name] for name in OWN))
@@ -366,11 +367,6 @@ class Ensemble:
             brier_BCW[:, c] += np.einsum("bsw,bsw->bw", share_BSW, share_BSW)
             brier_BCW[:, c] /= max(feature.gini, 1 / self.training_rows)
         return self._side_by_side("squared", numbers_BVW, beside.constants_BXW, brier_BCW, block.inputs.buffers)
-
-
-def _within(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    """The arrays whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def shape_of(spec: FeatureSpec) -> TableShape:

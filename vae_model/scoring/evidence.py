@@ -88,6 +88,10 @@ class Evidence:
         out_NJ[np.isnan(statistic_NJ)] = 0
         return out_NJ
 
+    def reached(self, p_value: float) -> float:
+        """The value of the first statistic that this share of normal rows has at least."""
+        return float(np.interp(-math.log(p_value), -np.log(SURVIVAL), self.knot_JK[0]))
+
     @staticmethod
     def stored(count: int) -> dict[str, Stored]:
         """Its arrays in a model file, of so many statistics."""

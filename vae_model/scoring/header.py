@@ -25,6 +25,8 @@ from vae_model.networks.landmarks import Landmarks
 from vae_model.networks.stored import Stored
 from vae_model.printable import printable
 from vae_model.scoring.ensemble import LEAST_ORDINARY, NETWORKS, constants_of, shape_of
+from vae_model.scoring.evidence import Evidence
+from vae_model.scoring.pictures import StoredPicture
 from vae_model.scoring.residuals import ResidualDistance
 from vae_model.scoring.segments import Segments
 from vae_model.scoring.windows import Windows
@@ -52,6 +54,8 @@ class Header:
     """Without its arrays."""
     sequence: Sequence | None
     """How rows follow each other; None where each is by itself."""
+    pictures: Listed[StoredPicture]
+    """The columns of pictures; most models have none."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -59,9 +63,12 @@ class Header:
         whole = Fields(values, "")
         spec = FeatureSpec.from_json(whole.inner("spec").values)
         training, config = whole.inner("training"), whole.inner("config")
-        members = training.objects("members")
+        pictures = whole.objects("pictures") if spec.pictures else []
+        if len(pictures) != len(spec.pictures):
+            raise whole.wrong("pictures", f"{len(spec.pictures)}, one for each column of pictures", len(pictures))
+        members = training.objects("members") if spec.features else []
         needs_imputed = [NETWORKS[member.one_of("kind", list(NETWORKS))].needs_imputed for member in members]
-        if all(needs_imputed):
+        if spec.features and all(needs_imputed):
             raise training.wrong("members", "one that can do without the others", "none")
         rows = training.count("rows")
         training.count("trimmed", 0, rows)
@@ -83,6 +90,7 @@ class Header:
             segments,
             Reference.from_json(whole.inner("drift"), spec),
             Sequence.from_json(whole.inner("sequence")) if "sequence" in whole.values else None,
+            [StoredPicture.of(own, feature) for own, feature in zip(pictures, spec.pictures, strict=True)],
         )
 
     @property
@@ -92,13 +100,22 @@ class Header:
 
     def arrays(self) -> Iterator[tuple[str, Stored]]:
         """The arrays that belong to the header, one after the other: it may speak of more than any file holds."""
-        shape, constant_R = shape_of(self.spec), constants_of(self.spec)
         yield "calibration_scores", Stored((self.calibration_rows,), dtype="float64")
         if self.segments:
             yield from self.segments.stored(self.calibration_rows).items()
         yield from self.reference.stored().items()
         if self.sequence:
             yield from Windows.stored(self.sequence, self.spec).items()
+        for p, picture in enumerate(self.pictures):
+            yield from picture.arrays(p)
+        if self.pictures and self.spec.features:
+            for name, one in Evidence.stored(1).items():
+                yield f"picture.row.{name}", one
+        if self.spec.features:
+            yield from self._of_ensemble()
+
+    def _of_ensemble(self) -> Iterator[tuple[str, Stored]]:
+        shape, constant_R = shape_of(self.spec), constants_of(self.spec)
         yield "landmark.ordinary", Stored((1,), -MAX_REMOTENESS, MAX_REMOTENESS, dtype="float64")
         for name, one in Landmarks.stored(shape):
             yield f"landmark.{name}", one

@@ -6,7 +6,7 @@ Shapes: N rows, R residuals, one for each numeric unit and category.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
@@ -27,34 +27,17 @@ from vae_model.scoring.course_reasons import in_their_course
 from vae_model.scoring.ensemble import Ensemble
 from vae_model.scoring.header import Header
 from vae_model.scoring.masking import ORDINARY, Suspects, find_culprits
+from vae_model.scoring.output import COMPUTED, EXPLAINED, STATUSES
+from vae_model.scoring.picture_reasons import in_their_pictures
+from vae_model.scoring.pictures import Judged as JudgedPictures
+from vae_model.scoring.pictures import Pictures
+from vae_model.scoring.reasons import Explained
 from vae_model.scoring.segments import Segments
 from vae_model.scoring.windows import Along, Judged, Windows
-
-OUTPUT = pa.schema(
-    [
-        ("reconstruction_error", pa.float64()),
-        ("anomaly_score", pa.float64()),
-        ("anomaly_p_value", pa.float64()),
-        ("is_anomaly", pa.bool_()),
-        ("anomaly_reasons", reasons.TYPE),
-        ("anomaly_status", pa.string()),
-        ("anomaly_model", pa.string()),
-        ("anomaly_run", pa.string()),
-    ]
-)
-"""The columns a scored table gains, in order."""
-
-SCORED = pa.schema(list(OUTPUT)[:-1])
-"""Those that rows gain outside a job, which are of no run."""
-COMPUTED = pa.schema(list(OUTPUT)[:-2])
-"""Those that differ from row to row; model and run are constants, added without a trip through Python."""
 
 MOST_BLOCKS = 4
 ENCODED_CELLS = 32 * MOST_BLOCKS * BLOCK
 """A batch of more values, or of more blocks, is scored in parts, whose numbers as the networks see them take 1.2 MB."""
-STATUSES = ("ok", "unseen_segment", "unseen_category", "non_finite", "short_window", "too_many_missing")
-EXPLAINED = pa.schema([*COMPUTED, ("reason", pa.string())])
-"""What explaining a row gives: the same columns, with reasons whether it is flagged or not, and a sentence."""
 
 
 class _Part(NamedTuple):
@@ -64,15 +47,19 @@ class _Part(NamedTuple):
     status: pa.Array
     rows: NDArray[np.intp]
     suspects: Suspects | None
-    judged: Judged | None
-    """What made the scores of these rows, where they are of series."""
+    """These rows as the ensemble sees them, where it has a column to see."""
+    judged: Judged | JudgedPictures | None
+    """What made the scores of these rows, where they are of series, or have pictures."""
 
 
 @dataclass(frozen=True)
 class Scorer:
     """Everything needed to score a row. Built once a worker, then a pure function of arrays."""
 
-    ensemble: Ensemble
+    spec: FeatureSpec
+    """The fitted feature spec."""
+    ensemble: Ensemble | None
+    """None where there are pictures alone."""
     calibration: Calibration
     name: str
     rule: Rule
@@ -82,6 +69,7 @@ class Scorer:
     segments: Segments | None = None
     windows: Windows | None = None
     """How rows follow each other; None where each is scored by itself."""
+    pictures: Pictures | None = None
     _own: threading.local = field(default_factory=threading.local, repr=False, compare=False)
     """Each thread's buffers: on Sail several threads share a scorer."""
 
@@ -98,25 +86,21 @@ class Scorer:
             own.check(arrays)
         except ModelFileError as error:
             raise error.as_kind(ModelFileError, f"{origin} does not make sense. {error.problem}") from None
-        ensemble = Ensemble.from_arrays(own.spec, own.rows, own.kinds, arrays)
+        ensemble = Ensemble.from_arrays(own.spec, own.rows, own.kinds, arrays) if own.spec.features else None
         held_out, segments = arrays["calibration_scores"], own.segments
         if segments:
             level_S, held_out_H = (arrays[f"calibration_{name}"] for name in ("levels", "segments"))
             segments = replace(segments, level_S=level_S, held_out_H=held_out_H)
         windows = Windows.from_arrays(own.sequence, own.spec, arrays) if own.sequence else None
+        pictures = Pictures.from_arrays(own.pictures, ensemble is not None, arrays) if own.pictures else None
         calibration = _calibration(own.rule, held_out, segments)
-        return cls(ensemble, calibration, own.name, own.rule, held_out, segments, windows)
+        return cls(own.spec, ensemble, calibration, own.name, own.rule, held_out, segments, windows, pictures)
 
     def deciding(self, rule: Rule) -> Self:
         """The same model, by its bytes and its name, and the same scores, decided on by another rule."""
         if rule == self.rule:
             return self
         return replace(self, calibration=_calibration(rule, self.held_out, self.segments), rule=rule)
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """The fitted feature spec."""
-        return self.ensemble.spec
 
     @property
     def names(self) -> list[str]:
@@ -191,24 +175,31 @@ class Scorer:
         ``along`` has the batch encoded, where its rows are of series.
         """
         stop = first + len(arrays[0])
-        batch = along.rows(first, stop) if along else self.spec.encode(arrays[: len(self.spec.features)])
+        batch = along.rows(first, stop) if along else self.spec.encode(arrays)
+        oddness = self.pictures(arrays[len(self.spec.features) : len(self.spec.columns)]) if self.pictures else None
+        missing_N = oddness.missing_with(batch.missing_N, len(self.spec.features)) if oddness else batch.missing_N
         segment_N = self._segments(arrays)
         level_N = None if segment_N is None or self.segments is None else self.segments.levels_of(segment_N)
-        unscored = (batch.missing_N > self.rule.max_missing) | (batch.missing_N == 1)
+        unscored = (missing_N > self.rule.max_missing) | (missing_N == 1)
         short_N = along.is_short_N(first, stop) if along else np.zeros(len(batch), dtype=bool)
         unscored |= short_N
-        error, score, row_score, p_value = (np.empty(len(batch)) for _ in range(4))
+        error, score, row_score, p_value = (np.zeros(len(batch)) for _ in range(4))
         flagged = np.empty(len(batch), dtype=bool)
-        courses: list[Judged] = []
+        judged: list[Judged | JudgedPictures] = []
         buffers = self._buffers
         for start in range(0, len(batch), BLOCK):
             block = slice(start, start + BLOCK)
             rows = batch.take(block)
-            residuals = self.ensemble(rows, buffers)
-            score[block] = row_score[block] = residuals.score_N
+            if self.ensemble:
+                residuals = self.ensemble(rows, buffers)
+                score[block] = row_score[block] = residuals.score_N
+                error[block] = residuals.reconstruction_error_N(self.spec.share_R)
             if along:
-                courses.append(along.judged(first + start, first + start + len(rows), row_score[block]))
-                score[block] = courses[-1].score_N
+                judged.append(along.judged(first + start, first + start + len(rows), row_score[block]))
+            elif self.pictures and oddness:
+                judged.append(self.pictures.judge(oddness.take(block), row_score[block]))
+            if judged:
+                score[block] = judged[-1].score_N
             if not np.isfinite(score[block][~unscored[block]]).all():
                 raise ModelFileError(
                     f"The model {self.name} gives a row no score.",
@@ -216,44 +207,70 @@ class Scorer:
                     "numbers beyond measure: its weights are not those of a trained network",
                     "Train the model again.",
                 )
-            error[block] = residuals.reconstruction_error_N(self.spec.share_R)
             ranked = score[block] if level_N is None else score[block] / level_N[block]
             p_value[block] = self.calibration.p_values(ranked)
             flagged[block] = self.calibration.decide(ranked) & ~unscored[block]
+        if oddness:
+            error = oddness.error_with(error, (1 - batch.missing_N) * len(self.spec.features))
         mask = unscored if unscored.any() else None
         numbers = [pa.array(values, mask=mask) for values in (error, score, p_value, flagged)]
         rows_Q = np.flatnonzero((~unscored if explain else flagged) & (self.rule.max_reasons > 0))
-        suspects, judged = None, None
-        if len(rows_Q):
-            usual_2 = [self.calibration.score_of(p_value) for p_value in (ORDINARY, 0.5)]
-            level_Q = np.ones(len(rows_Q)) if level_N is None else level_N[rows_Q]
-            usual_Q2 = np.multiply.outer(level_Q, usual_2)
-            suspects = Suspects(batch.take(rows_Q), score[rows_Q], usual_Q2)
-            if along:
-                of_row_2 = [along.windows.row_score(p_value) for p_value in (ORDINARY, 0.5)]
-                suspects = Suspects(suspects.rows, row_score[rows_Q], np.tile(of_row_2, (len(rows_Q), 1)))
-                judged = Judged.of(courses).take(rows_Q)
-        return _Part(numbers, _status(batch, unscored, short_N, segment_N), first + rows_Q, suspects, judged)
+        suspects = found = None
+        if len(rows_Q) and judged:
+            found = _of(judged).take(rows_Q)
+        if len(rows_Q) and self.ensemble:
+            suspects = Suspects(batch.take(rows_Q), row_score[rows_Q], self._usual(rows_Q, level_N))
+        unreadable_N = oddness.unreadable_N if oddness else np.zeros(len(batch), dtype=bool)
+        status = _status(batch, segment_N, unscored, short_N, unreadable_N)
+        return _Part(numbers, status, first + rows_Q, suspects, found)
+
+    def _usual(self, rows_Q: NDArray[np.intp], level_N: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """(Q, 2) the scores, as rows of a table, that ``ORDINARY`` of the normal rows reach, and half of them."""
+        beside = self.windows or self.pictures
+        if beside and beside.of_row:
+            return np.tile([beside.of_row.reached(p_value) for p_value in (ORDINARY, 0.5)], (len(rows_Q), 1))
+        usual_2 = [self.calibration.score_of(p_value) for p_value in (ORDINARY, 0.5)]
+        level_Q = np.ones(len(rows_Q)) if level_N is None else level_N[rows_Q]
+        return np.asarray(np.multiply.outer(level_Q, usual_2))
 
     def _explained(self, arrays: Sequence[pa.Array], parts: Sequence[_Part], in_sentences: bool) -> reasons.Columns:
         """The reasons of a whole batch's rows, looked for at once: a few rows take as long as a few hundred."""
         why = reasons.Columns(len(arrays[0]), in_sentences)
-        several = [part.suspects for part in parts if part.suspects is not None]
         rows_Q, done = np.concatenate([part.rows for part in parts]), 0
-        several_judged = [part.judged for part in parts if part.judged is not None]
-        judged = Judged.of(several_judged) if several_judged else None
+        several = [part.judged for part in parts if part.judged is not None]
+        judged = _of(several) if several else None
+        for own_Q, explained in self._by_ensemble(arrays, parts, rows_Q, in_sentences, judged):
+            own = judged.take(np.arange(done, done + len(own_Q))) if judged else None
+            if isinstance(own, Judged):
+                why.add(in_their_course(own, explained, self.spec, arrays, self.rule.max_reasons))
+            elif own:
+                why.add(in_their_pictures(own, explained, self.spec, self.rule.max_reasons))
+            else:
+                why.add(explained)
+            done += len(own_Q)
+        return why
+
+    def _by_ensemble(
+        self,
+        arrays: Sequence[pa.Array],
+        parts: Sequence[_Part],
+        rows_Q: NDArray[np.intp],
+        in_sentences: bool,
+        judged: Judged | JudgedPictures | None,
+    ) -> Iterator[tuple[NDArray[np.intp], Sequence[Explained]]]:
+        """The reasons that the ensemble has, some rows after the other; none where it has no column to see."""
+        if self.ensemble is None:
+            yield rows_Q, [Explained(row, [], False, True) for row in rows_Q.tolist()]
+            return
+        several, done = [part.suspects for part in parts if part.suspects is not None], 0
         for suspects in Suspects.of(several).chunks() if several else ():
             own_Q = rows_Q[done : done + len(suspects.rows)]
             found = find_culprits(self.ensemble, suspects, self.rule.max_reasons, self._buffers)
-            own = judged.take(np.arange(done, done + len(own_Q))) if judged else None
-            if own:
+            if isinstance(judged, Judged):
+                own = judged.take(np.arange(done, done + len(own_Q)))
                 found = replace(found, mean_QF=own.in_place(found.mean_QF))
-            explained = reasons.put_into_words(self.ensemble, arrays, own_Q, suspects, found, in_sentences)
-            if own:
-                explained = in_their_course(own, explained, self.spec, arrays, self.rule.max_reasons)
-            why.add(explained)
+            yield own_Q, reasons.put_into_words(self.ensemble, arrays, own_Q, suspects, found, in_sentences)
             done += len(own_Q)
-        return why
 
     @property
     def _buffers(self) -> Buffers:
@@ -277,19 +294,28 @@ def _calibration(rule: Rule, held_out: NDArray[np.float64], segments: Segments |
     return Calibration(np.sort(held_out / segments.levels_of(segments.held_out_H)), *decided, segments.describe())
 
 
+def _of(several: Sequence[Judged | JudgedPictures]) -> Judged | JudgedPictures:
+    """The rows of several, one after the other: all are of series, or all have pictures."""
+    kind: Any = type(several[0])
+    found: Judged | JudgedPictures = kind.of(several)
+    return found
+
+
 def _status(
     batch: Batch,
-    unscored: NDArray[np.bool_],
-    short_N: NDArray[np.bool_],
     segment_N: NDArray[np.intp] | None,
+    unscored_N: NDArray[np.bool_],
+    short_N: NDArray[np.bool_],
+    unreadable_N: NDArray[np.bool_],
 ) -> pa.Array:
+    """(N,) the last of ``STATUSES`` that holds of each row."""
     status = np.zeros(len(batch), dtype=np.int8)
     if segment_N is not None:
         status[segment_N < 0] = 1
-    status[batch.unseen_NC.any(axis=1)] = 2
-    status[batch.non_finite_N] = 3
-    status[unscored] = 5
-    status[short_N] = 4
+    for number, own_N in enumerate(
+        (batch.unseen_NC.any(axis=1), batch.non_finite_N, unscored_N, short_N, unreadable_N), 2
+    ):
+        status[own_N] = number
     return pa.array(STATUSES).take(pa.array(status))
 
 

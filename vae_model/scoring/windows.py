@@ -11,7 +11,6 @@ chosen rows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass, replace
@@ -26,8 +25,8 @@ from vae_model.features.batch import Batch
 from vae_model.features.sequence import Sequence, window_of
 from vae_model.features.spec import LIMIT, FeatureSpec
 from vae_model.networks.course import STATISTICS, Course, Courses
-from vae_model.networks.stored import Stored
-from vae_model.scoring.evidence import SURVIVAL, Evidence, joined
+from vae_model.networks.stored import Stored, within
+from vae_model.scoring.evidence import Evidence, joined
 
 KINDS = ("numeric", "vector")
 """Kinds of features whose numbers have a course. A time is a moment; a category is judged by the row."""
@@ -143,10 +142,6 @@ class Windows:
         of_row_N = self.of_row(row_score_N[:, None])[:, 0]
         return joined(np.stack([of_row_N, of_course_N], axis=1), np.array([OF_ROW, 1 - OF_ROW]))
 
-    def row_score(self, p_value: float) -> float:
-        """The score, as a row of a table, that this share of normal rows has at least."""
-        return float(np.interp(-math.log(p_value), -np.log(SURVIVAL), self.of_row.knot_JK[0]))
-
     @cached_property
     def feature_J(self) -> NDArray[np.intp]:
         """(T V,) the feature that each statistic is of."""
@@ -172,13 +167,7 @@ class Windows:
     @classmethod
     def from_arrays(cls, sequence: Sequence, spec: FeatureSpec, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """From a model file's arrays."""
-        own = {
-            part: {
-                name.removeprefix(f"sequence.{part}."): array
-                for name, array in arrays.items() if name.startswith(f"sequence.{part}.")
-            }
-            for part in ("course", "evidence", "row")
-        }  # fmt: skip
+        own = {part: within(arrays, f"sequence.{part}.") for part in ("course", "evidence", "row")}
         course = Course.from_arrays(sequence.length, own["course"])
         return cls(
             sequence, Numbers.of(spec), course, *(Evidence.from_arrays(own[part]) for part in ("evidence", "row"))

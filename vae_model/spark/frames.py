@@ -67,7 +67,7 @@ _FAMILIES = {
     **dict.fromkeys(("tinyint", "smallint", "int", "bigint"), "integer"),
     **dict.fromkeys(("float", "double"), "float"),
     **dict.fromkeys(("timestamp", "timestamp_ntz"), "timestamp"),
-    **{name: name for name in ("boolean", "string", "date")},
+    **{name: name for name in ("boolean", "string", "date", "binary")},
     "void": "null",
 }
 

@@ -93,7 +93,9 @@ class Comparison:
 
 def _values(scorer: Scorer, rows: pa.Table, names: set[str]) -> NDArray[np.float64]:
     """(N,) mean log-likelihood of a row's values in some columns; NaN where it has none."""
-    known = scorer.spec.names
+    known = [feature.name for feature in scorer.spec.features]
+    if scorer.ensemble is None:  # pictures have no values that were likely or not
+        return np.full(len(rows), np.nan)
     if scorer.windows:
         if not (names == set(known) and _is_in_order(rows, scorer)):  # what the model sees of a row is not known
             return np.full(len(rows), np.nan)

@@ -23,9 +23,11 @@ from vae_model.features.spec import FeatureSpec, combine
 from vae_model.networks.landmarks import Landmarks
 from vae_model.scoring.ensemble import NETWORKS, Ensemble, Ordinary, shape_of
 from vae_model.scoring.evidence import Evidence
+from vae_model.scoring.pictures import Oddness
 from vae_model.scoring.segments import Segments
 from vae_model.scoring.windows import Windows
-from vae_model.training import hiding, novelty, tails, trimming, windows
+from vae_model.training import hiding, novelty, picture_columns, tails, trimming, windows
+from vae_model.training.picture_columns import FittedColumns
 
 if TYPE_CHECKING:
     from vae_model.training.loop import Trained, TrainingProgress
@@ -45,7 +47,9 @@ so many times that of the next. More would be missing from the bar for normal ro
 class Fitted:
     """An ensemble with what it was fitted on."""
 
-    ensemble: Ensemble
+    spec: FeatureSpec
+    ensemble: Ensemble | None
+    """None where there are pictures alone."""
     scores: NDArray[np.float64]
     """(N,) of the rows that calibrate, those of them that can be scored and do not stand apart."""
     apart: int
@@ -69,17 +73,25 @@ class Fitted:
     of_course_N: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     """(N,) of the rows that calibrate, what the evidence of their courses comes to, NaN where their windows are short;
     empty where each row is by itself."""
+    pictures: FittedColumns | None = None
+    """The columns of pictures; None where there are none."""
+    oddness: Oddness | None = None
+    """Of the rows that calibrate, how odd their pictures are."""
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """For a model file: all that scoring needs but the spec."""
         order = np.argsort(self.scores, kind="stable")
-        out: dict[str, NDArray[Any]] = {"calibration_scores": self.scores[order], **self.ensemble.arrays()}
+        out: dict[str, NDArray[Any]] = {"calibration_scores": self.scores[order]}
+        if self.ensemble:
+            out |= self.ensemble.arrays()
         if self.segments:
             out["calibration_segments"] = self.segment_N[order].astype(np.int32)
             out["calibration_levels"] = decided.levels(self.scores, self.segment_N, len(self.segments.values))
         if self.windows:
             out |= self.windows.arrays()
+        if self.pictures:
+            out |= self.pictures.arrays | self.pictures.pictures.arrays()
         for m, (_, own) in enumerate(self.trained.members):
             out |= {f"member.{m}.{name}": array for name, array in own.items()}
         return out
@@ -113,28 +125,32 @@ def _fit(
     """``fit``, with the scores of all held-out rows, to which nothing new adds yet, and nothing of their courses."""
     learnt = replace(_learn(rows, chosen, config, progress, sequence), segments=segments)
     batch, of_course_N = _seen(learnt, held_out, rows)
-    is_scored_N = batch.missing_N <= config.decision.max_missing
+    oddness = picture_columns.looked_at(learnt.pictures, learnt.spec.pictures, held_out) if learnt.pictures else None
+    missing_N = oddness.missing_with(batch.missing_N, len(learnt.spec.features)) if oddness else batch.missing_N
+    is_scored_N = (missing_N <= config.decision.max_missing) & (missing_N < 1)
     if learnt.windows:  # of the others the ensemble would see numbers that are less another mean
         is_scored_N &= ~np.isnan(of_course_N)
     scored = np.flatnonzero(is_scored_N)
     batch, of_course_N = batch.take(scored), of_course_N[scored] if learnt.windows else of_course_N
+    segment_N = segments.codes_in(held_out)[scored] if segments else np.zeros(len(scored), np.intp)
+    learnt = replace(learnt, segment_N=segment_N, row_N=scored, oddness=oddness.take(scored) if oddness else None)
+    if learnt.ensemble is None:
+        return replace(learnt, scores=np.zeros(len(scored)), new_share_N=np.ones(len(scored)))
     if not len(batch):
         return learnt
     ensemble = replace(learnt.ensemble, ordinary=learnt.ensemble.ordinary_of(batch))
     ensemble = replace(ensemble, **hiding.fit(ensemble, batch)._asdict())
     unseen_N = np.where(batch.unseen_NC, learnt.unseen_share_C, 1).min(axis=1, initial=1)
     share_N = np.minimum(np.append(learnt.gap_share_D, 1)[batch.gap_N], unseen_N)
-    segment_N = segments.codes_in(held_out)[scored] if segments else np.zeros(len(scored), np.intp)
     scores = ensemble.scores(batch)
-    told = {"new_share_N": share_N, "segment_N": segment_N, "row_N": scored, "of_course_N": of_course_N}
-    return replace(learnt, ensemble=ensemble, scores=scores, **told)
+    return replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, of_course_N=of_course_N)
 
 
 def _seen(learnt: Fitted, held_out: pa.Table, rows: pa.Table) -> tuple[Batch, NDArray[np.float64]]:
     """Rows held out as the ensemble sees them, and what the evidence of their courses comes to (N,), where they have
     such; windows reach back to the ``rows`` that were trained on.
     """
-    spec = learnt.ensemble.spec
+    spec = learnt.spec
     if learnt.windows is None:
         return spec.encode_table(held_out), np.empty(0)
     return windows.looked_at(learnt.windows, spec, held_out, rows)
@@ -165,13 +181,17 @@ def cross_fit(
         others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))
         folds.append(_fit(others, own, chosen, config, _share(progress, fold), segments, sequence))
     learnt = replace(_learn(rows, chosen, config, _share(progress, FOLDS), sequence), segments=segments)
-    ordinary = Ordinary.median_of([fold.ensemble.ordinary for fold in folds])
     scores, share_N, segment_N = (
         np.concatenate(own) for own in zip(*((f.scores, f.new_share_N, f.segment_N) for f in folds), strict=True)
     )
-    hidden = hiding.median_of(learnt.ensemble.spec, [fold.ensemble for fold in folds])
-    ensemble = replace(learnt.ensemble, ordinary=ordinary, **hidden._asdict())
-    learnt = replace(learnt, ensemble=ensemble, scores=scores, new_share_N=share_N, segment_N=segment_N)
+    learnt = replace(learnt, scores=scores, new_share_N=share_N, segment_N=segment_N)
+    if learnt.ensemble:
+        several = [fold.ensemble for fold in folds if fold.ensemble]
+        ordinary = Ordinary.median_of([one.ordinary for one in several])
+        hidden = hiding.median_of(learnt.spec, several)
+        learnt = replace(learnt, ensemble=replace(learnt.ensemble, ordinary=ordinary, **hidden._asdict()))
+    if learnt.pictures:
+        learnt = replace(learnt, oddness=Oddness.of([fold.oddness for fold in folds if fold.oddness]))
     if learnt.windows:  # what courses come to by the others is known: rows are in the order of their places
         row_N = np.concatenate([np.flatnonzero(fold_N == fold)[own.row_N] for fold, own in enumerate(folds)])
         learnt = replace(learnt, of_course_N=learnt.of_course_N[row_N])
@@ -188,9 +208,17 @@ def _learn(
     """Fit the spec, the members and their distances, and the courses of rows that are of a sequence. There are no
     scores to calibrate by yet.
     """
-    from vae_model.training.loop import train  # torch is the driver's: imported only here
+    from vae_model.training.loop import Trained, train  # torch is the driver's: imported only here
 
     spec, settings = FeatureSpec.fit(rows, chosen), config.train
+    none = np.empty(0, np.intp)
+    pictures = None
+    if spec.pictures and config.features.image:
+        pictures = picture_columns.fit(spec.pictures, rows, config.features.image, settings.seed)
+    if not spec.features:
+        shares = np.empty(0), np.empty(0), np.empty(0)
+        alone = Trained([], [], {"members": []})
+        return Fitted(spec, None, np.empty(0), 0, len(rows), alone, *shares, None, none, pictures=pictures)
     batch, own, of_course_N, whole = _encoded(spec, rows, sequence)
     kept = whole[trimming.kept(shape_of(spec), batch.take(whole), spec.scale_F == 0, settings.trim, settings.seed)]
     if len(kept) < len(batch):  # encoded anew: a column may vary in the others alone
@@ -213,9 +241,8 @@ def _learn(
     singles_C = [singles(combine(rows.column(feature.name))) for feature in spec.categorical]
     unseen_share_C = novelty.unseen_shares(np.array(singles_C, dtype=np.intp), len(rows))
     shares = gap_share_D, unseen_share_C, np.empty(0)
-    none = np.empty(0, np.intp)
-    bare = Fitted(ensemble, np.empty(0), 0, len(rows), trained, *shares, None, none)
-    return replace(bare, windows=own, of_course_N=of_course_N)
+    bare = Fitted(spec, ensemble, np.empty(0), 0, len(rows), trained, *shares, None, none)
+    return replace(bare, windows=own, of_course_N=of_course_N, pictures=pictures)
 
 
 def _encoded(
@@ -238,13 +265,31 @@ def _calibrated(bare: Fitted, config: Config) -> Fitted:
     """
     size = np.sqrt(np.maximum(bare.scores, 0))  # a score is a square: of distances, as those the tails are of
     kept = size <= (tails.end(size, *APART) if config.train.trim != 0 else np.inf)
-    scores = bare.scores[kept]
+    oddness = bare.oddness
+    if oddness and config.train.trim != 0:
+        kept &= ~picture_columns.apart(oddness, *APART)
+    scores, is_apart, segment_N = bare.scores[kept], int(np.count_nonzero(~kept)), bare.segment_N[kept]
+    bare = replace(
+        bare, apart=is_apart, segment_N=segment_N, oddness=oddness.take(np.flatnonzero(kept)) if oddness else None
+    )
+    if bare.ensemble is None:
+        return _with_pictures(replace(bare, scores=scores))
     shares = bare.gap_share_D, bare.unseen_share_C, bare.new_share_N[kept]
     own_D, own_C, own_N = (novelty.scores(share_X, scores) for share_X in shares)
     ensemble = replace(bare.ensemble, gap_score_D=own_D, unseen_score_C=own_C)
-    apart, segment_N = len(kept) - len(scores), bare.segment_N[kept]
-    calibrated = replace(bare, ensemble=ensemble, scores=scores + own_N, apart=apart, segment_N=segment_N)
-    return _with_courses(calibrated, bare.windows, bare.of_course_N[kept]) if bare.windows else calibrated
+    calibrated = replace(bare, ensemble=ensemble, scores=scores + own_N)
+    if bare.windows:
+        return _with_courses(calibrated, bare.windows, bare.of_course_N[kept])
+    return _with_pictures(calibrated) if bare.pictures else calibrated
+
+
+def _with_pictures(bare: Fitted) -> Fitted:
+    """Join the scores of rows by their other columns, if there are such, and what is odd about their pictures."""
+    if bare.pictures is None or bare.oddness is None or not len(bare.scores):
+        return bare
+    fitted = bare.pictures.usual(bare.oddness, bare.scores if bare.ensemble else None)
+    scores = fitted.pictures.judge(bare.oddness, bare.scores).score_N
+    return replace(bare, pictures=fitted, scores=scores)
 
 
 def _with_courses(bare: Fitted, own: Windows, of_course_N: NDArray[np.float64]) -> Fitted:

@@ -66,8 +66,9 @@ def fit(ensemble: Ensemble, held_out: Batch) -> Hidden:
 def median_of(spec: FeatureSpec, several: Sequence[Ensemble]) -> Hidden:
     """The medians over ensembles of several samples of a table, which may lack columns that it has."""
     margin_F2, rise_D2 = np.zeros((len(spec.scale_F), 2)), np.ones((len(spec.features), 2))
-    for index, (name, own) in enumerate(zip(spec.names, spec.residuals, strict=True)):
-        theirs = [(other, other.spec.names.index(name)) for other in several if name in other.spec.names]
+    places = [{feature.name: place for place, feature in enumerate(other.spec.features)} for other in several]
+    for index, (feature, own) in enumerate(zip(spec.features, spec.residuals, strict=True)):
+        theirs = [(other, at[feature.name]) for other, at in zip(several, places, strict=True) if feature.name in at]
         if theirs:
             rise_D2[index] = np.median([other.rise_D2[their] for other, their in theirs], axis=0)
         if theirs and own.start < len(margin_F2):

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from tests.spark.jobs.scoring import run_score
 from vae_model.config.load import parse_config
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 from vae_model.spark.jobs.init import named_source, starter_config
 from vae_model.spark.jobs.train import run_train
 

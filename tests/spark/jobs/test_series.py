@@ -10,7 +10,7 @@ from tests.series import LENGTH, config, plant, with_errors
 from tests.spark.jobs.scoring import run_score
 from vae_model import Detector
 from vae_model.errors import ConfigError, SchemaError, SourceError
-from vae_model.scoring.scorer import OUTPUT, SCORED
+from vae_model.scoring.output import OUTPUT, SCORED
 from vae_model.spark import score, train
 from vae_model.spark.frames import to_arrow
 from vae_model.spark.jobs.run import run

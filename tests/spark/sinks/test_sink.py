@@ -13,7 +13,7 @@ from tests.spark.sinks import orders
 from vae_model import Detector
 from vae_model.config.tables import Output, Source
 from vae_model.errors import OutputError
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 from vae_model.spark import frames, score
 from vae_model.spark.engines.engine import Capabilities
 from vae_model.spark.engines.lookup import engine_of

@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from vae_model.config.tables import Output
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 from vae_model.spark import score
 from vae_model.spark.sinks.summary import summarise
 from vae_model.spark.sinks.top_rows import Reason

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tests.spark.conftest import ODD
 from vae_model.errors import SchemaError
-from vae_model.scoring.scorer import SCORED, Scorer
+from vae_model.scoring.output import SCORED
+from vae_model.scoring.scorer import Scorer
 from vae_model.spark import score
 from vae_model.spark.frames import ENGINE_ERRORS, column, to_arrow
 from vae_model.spark.workers import udf

@@ -18,7 +18,7 @@ from vae_model.detector import Detector
 from vae_model.errors import JobError, SchemaError
 from vae_model.features import schema
 from vae_model.runs.record import Stage
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 from vae_model.spark import frames
 from vae_model.spark.jobs import tries
 from vae_model.spark.jobs.stage import log_stage

@@ -10,7 +10,7 @@ from vae_model.config.load import parse_config
 from vae_model.config.starter import FILE, starter_text
 from vae_model.errors import SourceError
 from vae_model.places import files
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 from vae_model.spark import frames
 from vae_model.spark.jobs.look import LOOK, look
 from vae_model.spark.source.table import open_source

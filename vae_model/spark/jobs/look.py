@@ -30,7 +30,7 @@ CODE = r"^0[0-9]+$"
 def look(frame: DataFrame) -> list[Counted]:
     """What is counted of each column over the first rows. Raises ``frames.READ_ERRORS``."""
     found = frames.columns(frame)
-    countable = [column for column in found if column.family not in (None, "null")]
+    countable = [column for column in found if column.family not in (None, "null", "binary")]
     counted: dict[str, Counted] = {}
     for start in range(0, len(countable), AT_ONCE):
         part = countable[start : start + AT_ONCE]

@@ -12,7 +12,7 @@ from pyspark.sql.types import DataType, DecimalType, StructField, StructType
 from vae_model.config.tables import Output
 from vae_model.errors import OutputError, listed
 from vae_model.runs.stamp import CONTRACT
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 from vae_model.spark.frames import column
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from vae_model.config.tables import Output, Place, Source
 from vae_model.errors import InputError, OutputError, StorageError, nearest
 from vae_model.places import files, identifiers
 from vae_model.runs.stamp import CONTRACT, Stamp
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.frames import column, from_arrow

@@ -12,7 +12,7 @@ from vae_model.config.tables import Source
 from vae_model.errors import EngineError, SchemaError, SourceError, StorageError
 from vae_model.places import files, identifiers
 from vae_model.places.listing import Listing, data_files
-from vae_model.scoring.scorer import OUTPUT
+from vae_model.scoring.output import OUTPUT
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.engines.sail import Sail

@@ -15,7 +15,8 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
-from vae_model.scoring.scorer import COMPUTED, OUTPUT, Scorer, load_scorer
+from vae_model.scoring.output import COMPUTED, OUTPUT
+from vae_model.scoring.scorer import Scorer, load_scorer
 from vae_model.spark.frames import column, from_arrow
 from vae_model.spark.source.series import numbered
 from vae_model.spark.workers import transport

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import functions as F
 
-from vae_model.scoring.scorer import COMPUTED, EXPLAINED, OUTPUT, Scorer, load_scorer
+from vae_model.scoring.output import COMPUTED, EXPLAINED, OUTPUT
+from vae_model.scoring.scorer import Scorer, load_scorer
 from vae_model.spark.frames import column, columns, free_name, from_arrow
 from vae_model.spark.workers import transport
 

@@ -1,0 +1,116 @@
+"""Fit the columns of pictures of a sample, and what is usual of them by pictures held out.
+
+Shapes: N rows, P columns of pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_model.config.image import Image
+from vae_model.errors import TrainingError
+from vae_model.features.feature import Feature
+from vae_model.features.pixels import full_scale
+from vae_model.features.spec import combine
+from vae_model.networks.edges import PictureShape
+from vae_model.networks.pictures import PictureVAE
+from vae_model.scoring.evidence import Evidence
+from vae_model.scoring.pictures import Look, Oddness, Picture, Pictures, StoredPicture
+from vae_model.training import tails
+
+BYTES = 500_000_000
+"""Of pixels that are trained on, at most: they are held at once."""
+
+
+@dataclass(frozen=True)
+class FittedColumns:
+    """The columns of pictures, and how odd pictures are that they have not seen."""
+
+    pictures: Pictures
+    arrays: dict[str, NDArray[Any]]
+    """Of the networks, for a model file."""
+    sizes: Sequence[Mapping[str, Any]]
+    summary: list[dict[str, Any]]
+
+    @property
+    def header(self) -> list[dict[str, Any]]:
+        """For a model file's header."""
+        return [StoredPicture.json_of(*own) for own in zip(self.pictures.columns, self.sizes, strict=True)]
+
+    def usual(self, oddness: Oddness, row_score_N: NDArray[np.float64] | None) -> FittedColumns:
+        """With what is usual by held-out rows; ``row_score_N`` are their scores by the other columns, if there are
+        such.
+        """
+        columns = []
+        for p, own in enumerate(self.pictures.columns):
+            is_gone_N = oddness.gone_NP[:, p]
+            usual = Evidence.fit(np.where(is_gone_N, np.nan, oddness.score_NP[:, p])[:, None])
+            gap = -math.log((np.count_nonzero(is_gone_N) + 1) / (len(is_gone_N) + 1))  # the rule of succession
+            columns.append(replace(own, usual=usual, gap=gap))
+        of_row = None if row_score_N is None else Evidence.fit(row_score_N[:, None])
+        return replace(self, pictures=Pictures(tuple(columns), of_row))
+
+
+def fit(features: Sequence[Feature], rows: pa.Table, image: Image, seed: int) -> FittedColumns:
+    """Fit every column of pictures on normal rows. What is usual is not known yet.
+
+    Raises TrainingError where a column has too few pictures that can be read.
+    """
+    from vae_model.training import pictures  # with torch, which is the driver's: imported only here
+
+    columns, sizes, told = [], [], []
+    arrays: dict[str, NDArray[Any]] = {}
+    for p, feature in enumerate(features):
+        array = combine(rows.column(feature.name))
+        shape = PictureShape(image.height, image.width, image.channels)
+        full = full_scale(array) if feature.family == "array" else 255.0
+        look = Look(feature, shape, full)
+        try:
+            found = pictures.fit(shape, _decoded(look, array, pictures.MAX_PICTURES, seed), seed)
+        except TrainingError as error:
+            hint = f"Are the values of {feature.name!r} pictures? See docs/images.md. Or give a larger sample."
+            problem = f"Column {feature.name!r}: {error.problem}"
+            raise TrainingError(problem, error.expected, error.found, error.hint or hint) from error
+        network = PictureVAE.from_arrays(shape, found.arrays)
+        columns.append(Picture(look, network, Evidence.fit(np.zeros((0, 1))), 0.0))
+        arrays |= {f"picture.{p}.network.{name}": own for name, own in found.arrays.items()}
+        sizes.append(found.sizes)
+        told.append({"column": feature.name, **found.summary})
+    return FittedColumns(Pictures(tuple(columns), None), arrays, sizes, told)
+
+
+def _decoded(look: Look, array: pa.Array, most: int, seed: int) -> NDArray[np.uint8]:
+    """(N, H, W, C) the pictures of a column that can be read: of at most so many, or as there is room for, drawn by the
+    seed.
+    """
+    shape = look.shape
+    most = min(BYTES // (shape.height * shape.width * shape.channels), most)
+    there = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False))
+    if len(there) > most:
+        there = np.sort(np.random.default_rng(seed).choice(there, most, replace=False))
+    array = array.take(pa.array(there))
+    parts = [own.pixels_NHWC[own.readable_N] for own in look.pieces(array)]
+    return np.concatenate(parts) if parts else np.empty((0, shape.height, shape.width, shape.channels), np.uint8)
+
+
+def looked_at(fitted: FittedColumns, features: Sequence[Feature], rows: pa.Table) -> Oddness:
+    """How odd the pictures of some rows are."""
+    return fitted.pictures([combine(rows.column(feature.name)) for feature in features])
+
+
+def apart(oddness: Oddness, share: float, least: int, wide: float) -> NDArray[np.bool_]:
+    """(N,) which rows have a picture that stands apart from all others, by the limits of ``tails.end``: no bar for what
+    is usual.
+    """
+    found_N = np.zeros(len(oddness.score_NP), dtype=bool)
+    for score_N, is_gone_N in zip(oddness.score_NP.T, oddness.gone_NP.T, strict=True):
+        size_N = np.where(is_gone_N, 0, np.exp(score_N / 2))  # a score is the logarithm of squared distances
+        found_N |= size_N > tails.end(size_N, share, least, wide)
+    return found_N
