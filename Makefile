@@ -4,7 +4,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 
-.PHONY: demo demo-sequence test quick test-heavy soak test-cluster test-spark35 test-kernels lint package clean help
+.PHONY: demo demo-sequence demo-image test quick test-heavy soak test-cluster test-spark35 test-kernels lint package clean help
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python examples/nycflights13_tables.py
@@ -15,6 +15,11 @@ demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no S
 demo-sequence: .venv/demo/ready  ## Hourly weather as series: each hour is scored after the ones before it
 	.venv/demo/bin/python examples/nycflights13_tables.py
 	.venv/demo/bin/vae-anomaly run --config conf/weather_hours.yaml
+
+demo-image: .venv/demo/ready  ## Pictures of surfaces, a few with a hole, a scratch, a smudge or a spot that lies the wrong way
+	.venv/demo/bin/python examples/textures.py
+	.venv/demo/bin/vae-anomaly run --config conf/textures.yaml --report reports/textures.html
+	@echo "Open it in a browser: $(CURDIR)/reports/textures.html"
 
 test: .venv/test/ready .venv/client/ready .venv/worker/ready lint  ## Every test but the heavy ones; those of classic Spark where Java 17+ is found
 	@.ci/test default

@@ -405,7 +405,7 @@ def guarded(command: Callable[[], object]) -> int:
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         extras = {"torch": "train", "pysail": "sail", "pyspark": "sail", "delta": "spark", "sklearn": "evaluate",
-                  "jinja2": "report"}  # fmt: skip
+                  "jinja2": "report", "PIL": "image"}  # fmt: skip
         if package not in extras:
             raise
         print(

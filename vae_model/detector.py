@@ -27,7 +27,7 @@ from vae_model.features.feature import Chosen
 from vae_model.features.fields import Fields
 from vae_model.features.sequence import PLACE, Sequence, arrange, held_out, stretches_of
 from vae_model.features.sequence import check_columns as check_order
-from vae_model.features.spec import FeatureSpec
+from vae_model.features.spec import FeatureSpec, combine
 from vae_model.places import files
 from vae_model.printable import printable
 from vae_model.runs import versions
@@ -243,6 +243,23 @@ class Detector:
             raise SchemaError("There is no row to compare.", "at least one", "none")
         return Comparison.of(self.reference, self.reference.counts(table))
 
+    def heat_map(self, frame: Any, column: str | None = None) -> NDArray[np.float32]:
+        """(N, H, W) how odd the surroundings of each pixel of the rows' pictures are; above 1 few ordinary ones reach.
+        NaN where there is no picture that can be read. ``column`` is needed where the model has several of pictures.
+
+        Raises SchemaError where the model, or the frame, has no such column.
+        """
+        known = {own.look.feature.name: own for own in self.scorer.pictures.columns} if self.scorer.pictures else {}
+        name = column or (next(iter(known)) if len(known) == 1 else None)
+        if name not in known:
+            raise SchemaError(
+                "There is no column to make a heat map of.", f"one of {', '.join(known) or 'none'}", column or "none",
+                "A model has columns of pictures where features.kinds says so.",
+            )  # fmt: skip
+        table = _table(frame)
+        schema.check_fits_model(schema.arrow_columns(table.schema), {name: self.spec.trained[name]})
+        return known[name].heat_map(combine(table.column(name)))
+
     def save(self, path: str) -> None:
         """Write the model file, whole or not at all. Raises OutputError; to a folder of versions, ``train`` adds."""
         if str(path).endswith("/"):
@@ -347,12 +364,12 @@ class Detector:
 
     @property
     def members(self) -> list[str]:
-        """What the ensemble is made of, each in words."""
+        """What looks at the rows, each in words."""
         return [
             f"a codebook of {one.get('codes')}" if one.get("kind") == "codebook"
             else f"a VAE {one.get('hidden')} with {one.get('latent')} latent dimensions"
             for one in self.header["training"]["members"]
-        ]  # fmt: skip
+        ] + [f"VAEs of {feature.name}, whole and in patches" for feature in self.spec.pictures]  # fmt: skip
 
     @property
     def calibration(self) -> Calibration:
@@ -410,6 +427,8 @@ def choose(columns: Listed[schema.Column], config: Config) -> dict[str, Chosen]:
         own = [*features.sequence.by, features.sequence.order]
         key += [name for name in own if name not in (*key, *(features.include or ()), *features.kinds)]
     chosen = schema.select(columns, key, features.include, features.exclude, features.kinds)
+    if Chosen("image", "binary") in chosen.values():
+        import PIL  # noqa: F401 - files of pictures are decoded by it: the error comes before any work
     check_columns(columns, config.decision.by)
     return chosen
 

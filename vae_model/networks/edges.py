@@ -36,6 +36,11 @@ class PictureShape:
     channels: int
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+    @property
     def cell(self) -> int:
         """Pixels from one cell to the next: 4, fewer for thumbnails, more where there would be over 32 x 32 cells."""
         side = min(self.height, self.width)

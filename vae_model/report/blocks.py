@@ -89,7 +89,16 @@ class Code:
     text: str
 
 
-Block = Text | Listed | Chart | Table | Pairs | Cards | Code
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures side by side."""
+
+    kind: ClassVar = "pictures"
+    pictures: Sequence[tuple[str, str]]
+    """Each as a data URI, and what it shows in words."""
+
+
+Block = Text | Listed | Chart | Table | Pairs | Cards | Code | Pictures
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,14 @@ class Reason(NamedTuple):
     expected: str
 
 
+class Shown(NamedTuple):
+    """A picture of a row, as two JPEG files (``heat``)."""
+
+    feature: str
+    picture: bytes
+    heat: bytes
+
+
 class Top(NamedTuple):
     """A row that is shown: its key as text, its score and why."""
 
@@ -48,6 +56,7 @@ class Top(NamedTuple):
     reasons: tuple[Reason, ...]
     sentence: str | None
     """The reasons in a sentence; None where the row, as it is kept, does not give its score any more."""
+    pictures: tuple[Shown, ...] = ()
 
 
 class Day(NamedTuple):

@@ -129,7 +129,7 @@ def training(facts: Facts) -> Iterator[Block]:
         "rows left out, far from most others": training["trimmed"],
         "rows set aside for a cell that cannot be": aside.get("training", 0) + aside.get("held_out", 0),
         "held-out rows that calibrate it": training["calibration_rows"],
-        "columns": len(facts.model.spec.features),
+        "columns": len(facts.model.spec.columns),
         "steps": steps if type(steps) is int else None,
     }
     members = "; ".join(map(short, facts.model.members))

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 
 from markupsafe import Markup
 
 from vae_model.report import charts
-from vae_model.report.blocks import MOST, RUN_COLOUR, THEN_COLOUR, Block, Card, Cards, Chart, Table, Text, lacking
+from vae_model.report.blocks import (
+    MOST,
+    RUN_COLOUR,
+    THEN_COLOUR,
+    Block,
+    Card,
+    Cards,
+    Chart,
+    Pictures,
+    Table,
+    Text,
+    lacking,
+)
 from vae_model.report.facts import Facts, Rows, Top, binned
 from vae_model.report.verdict import expected
 from vae_model.report.words import BRIEF, NAME, SENTENCE, counted, figure, one_in, percent, rows, short
@@ -134,8 +147,12 @@ def _card(rank: int, row: Top) -> Card:
     named += f" and {len(row.key) - KEYS:,} more" if len(row.key) > KEYS else ""
     p_value = "" if row.p_value is None else f" · p {row.p_value:.2g}"
     blocks: list[Block] = [Text(short(row.sentence, SENTENCE))] if row.sentence else []
+    for shown in row.pictures:
+        name = short(shown.feature, NAME)
+        told = ((shown.picture, f"{name}, as the model sees it"), (shown.heat, f"what is odd about {name}, in red"))
+        blocks.append(Pictures([(_as_uri(jpeg), words) for jpeg, words in told]))
     if row.reasons:
-        told = [
+        cells = [
             [
                 short(one.feature, NAME),
                 percent(one.share),
@@ -145,7 +162,7 @@ def _card(rank: int, row: Top) -> Card:
             ]
             for one in row.reasons[:REASONS]
         ]
-        blocks.append(Table(["column", "share", "", "observed", "expected"], told))
+        blocks.append(Table(["column", "share", "", "observed", "expected"], cells))
         if len(row.reasons) > REASONS:
             blocks.append(Text(f"and {counted(len(row.reasons) - REASONS, 'more column')}", "note"))
     else:
@@ -153,6 +170,10 @@ def _card(rank: int, row: Top) -> Card:
     return Card(
         f"{rank}. {named}", f"score {figure(row.score)}{p_value}{'' if row.is_flagged else ' · not flagged'}", blocks
     )
+
+
+def _as_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
 
 
 def blamed(facts: Facts) -> Iterator[Block]:

@@ -121,6 +121,15 @@ class Picture:
         found = [self._seen(own) for own in self.look.pieces(array)]
         return Oddness.of(found) if found else self._seen(self.look.pixels(array))
 
+    def heat_map(self, array: pa.Array) -> NDArray[np.float32]:
+        """(N, H, W) how odd each pixel's surroundings are (``PictureVAE.heat_map``); NaN where there is no picture."""
+        parts = []
+        for own in self.look.pieces(array):
+            heat_NHW = np.full(own.pixels_NHWC.shape[:3], np.nan, np.float32)
+            heat_NHW[own.readable_N] = self.network.heat_map(own.pixels_NHWC[own.readable_N])
+            parts.append(heat_NHW)
+        return np.concatenate(parts) if parts else np.empty((0, *self.look.shape.size), np.float32)
+
     def _seen(self, own: Pixels) -> Oddness:
         seen_N = np.flatnonzero(own.readable_N)
         statistic_NT, where_N4 = self.network.statistics(own.pixels_NHWC[seen_N])

@@ -217,7 +217,8 @@ def _learn(
         pictures = picture_columns.fit(spec.pictures, rows, config.features.image, settings.seed)
     if not spec.features:
         shares = np.empty(0), np.empty(0), np.empty(0)
-        alone = Trained([], [], {"members": []})
+        steps = sum(own["steps"] for own in pictures.summary) if pictures else 0
+        alone = Trained([], [], {"steps": steps, "members": []})
         return Fitted(spec, None, np.empty(0), 0, len(rows), alone, *shares, None, none, pictures=pictures)
     batch, own, of_course_N, whole = _encoded(spec, rows, sequence)
     kept = whole[trimming.kept(shape_of(spec), batch.take(whole), spec.scale_F == 0, settings.trim, settings.seed)]

@@ -92,7 +92,11 @@ def fit(shape: PictureShape, pixels_NHWC: NDArray[np.uint8], seed: int) -> Fitte
     some = pixels_NHWC[:: -(-len(pixels_NHWC) // 500)]
     arrays["usual"] = PictureVAE.from_arrays(shape, arrays).statistics(some)[0].mean(axis=0).astype(np.float32)
     widths = {"whole_hidden": [WHOLE_HIDDEN], "whole_latent": WHOLE_LATENT, "hidden": [HIDDEN], "latent": LATENT}
-    return FittedPictures(arrays, {**widths, "groups": groups}, {"pictures": len(pixels_NHWC), "losses": losses})
+    return FittedPictures(
+        arrays,
+        {**widths, "groups": groups},
+        {"pictures": len(pixels_NHWC), "steps": WHOLE_STEPS + len(scales) * STEPS, "losses": losses},
+    )
 
 
 def _sample(

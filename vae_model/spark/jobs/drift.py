@@ -14,7 +14,7 @@ from vae_model.runs.record import Stage
 from vae_model.spark import frames
 from vae_model.spark.engines.progress import Tasks, watch
 from vae_model.spark.jobs.stage import log_stage
-from vae_model.spark.source import sampling
+from vae_model.spark.source import pictures, sampling
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -56,7 +56,8 @@ def compare(rows: DataFrame, config: Config, detector: Detector, tasks: Tasks | 
         return Compared(count(rows, config), None, [])
     try:
         with watch(rows.sparkSession, "Comparing", tasks):
-            sample, total = sampling.look(rows, config.key, detector.spec.names, config.drift.rows, SEED)
+            bare = pictures.without(rows, [own.name for own in detector.spec.pictures])
+            sample, total = sampling.look(bare, config.key, detector.spec.names, config.drift.rows, SEED)
     except frames.READ_ERRORS as error:
         if config.gates.limits.keys() - {"max_anomaly_rate", "max_unscored"}:
             raise _unread(error) from error

@@ -133,15 +133,27 @@ def evaluate(
     return Evaluated(found, trained)
 
 
+_BY_HAND = "Of a table with known anomalies: run the job, and hold anomaly_score against the label by SQL."
+
+
 def check_alone(config: Config, detector: Detector | None) -> None:
-    """Raise ConfigError where rows are not scored by themselves: of a model, or of one that would be trained."""
+    """Raise ConfigError where rows are not scored by themselves, or by pictures: of a model, or of one that would be
+    trained.
+    """
+    if detector.spec.pictures if detector else config.features.image:
+        raise ConfigError(
+            "Pictures cannot be evaluated yet: no errors are planted into them, and other detectors do not see them.",
+            "a config or a model without a column of kind image",
+            "one with it",
+            _BY_HAND,
+        )
     if (detector.scorer.windows if detector else config.features.sequence) is not None:
         raise ConfigError(
             "Rows that come one after the other cannot be evaluated yet: errors are planted into single rows, and the "
             "other detectors see rows by themselves.",
             "a config or a model without features.sequence",
             "one with it",
-            "Of a table with known anomalies: run the job, and hold anomaly_score against the label by SQL.",
+            _BY_HAND,
         )
 
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
 from vae_model.detector import Detector
 from vae_model.features.schema import Column
+from vae_model.features.spec import combine
 from vae_model.report.facts import (
     DAYS,
     HIGHEST,
@@ -24,8 +26,10 @@ from vae_model.report.facts import (
     Reason,
     Rows,
     Segment,
+    Shown,
     Top,
 )  # fmt: skip
+from vae_model.report.heat import drawn
 from vae_model.spark.frames import column, columns, to_arrow
 from vae_model.spark.jobs.tally import day_of, over_levels
 from vae_model.spark.sinks.alerts import worst_first
@@ -42,6 +46,8 @@ BLAMED = 1000
 EPOCH = date(1970, 1, 1)
 FIRST, LAST = ((one - EPOCH).days for one in (date.min, date.max))
 """Days that Python knows. An engine has others."""
+PICTURES = 8
+"""Rows whose pictures are shown."""
 LETTERS = 200
 """Letters of a key or of a segment's value that are brought here."""
 
@@ -141,7 +147,7 @@ def _top(frame: DataFrame, prefix: str, detector: Detector | None, key: Sequence
     start = len(shown)
     of_model = table.select(range(start + len(own), len(wanted))).rename_columns(features)
     said = _said(of_model, table.column(start).to_pylist(), detector)
-    told = []
+    pictures, told = _shown(of_model, detector), []
     for place, row in enumerate(table.select(range(start + len(own))).to_pylist()):
         *names, score, p_value, is_flagged, reasons = row.values()
         why = said[place]
@@ -151,8 +157,27 @@ def _top(frame: DataFrame, prefix: str, detector: Detector | None, key: Sequence
             score, p_value, bool(is_flagged),
             tuple(Reason(*(one[name] for name in Reason._fields)) for one in reasons or []),
             why["reason"] if why else None,
+            pictures.get(place, ()),
         ))  # fmt: skip
     return tuple(told)
+
+
+def _shown(features: pa.Table, detector: Detector | None) -> dict[int, tuple[Shown, ...]]:
+    """The first picture of some rows, by their places."""
+    if detector is None or detector.scorer.pictures is None:
+        return {}
+    picture = detector.scorer.pictures.columns[0]
+    name = picture.look.feature.name
+    try:
+        array = combine(features.column(name).slice(0, PICTURES))
+        seen, heat_NHW = picture.look.pixels(array), picture.heat_map(array)
+        return {
+            row: (Shown(name, *drawn(seen.pixels_NHWC[row], heat_NHW[row])),)
+            for row in np.flatnonzero(seen.readable_N).tolist()
+        }
+    except Exception:  # whatever it is: the rows are told of without
+        log.debug("How showing pictures failed", exc_info=True)
+        return {}
 
 
 def _texts(frame: DataFrame, names: Sequence[str]) -> list[SparkColumn]:

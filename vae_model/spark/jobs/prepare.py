@@ -14,6 +14,7 @@ from vae_model.config.tables import Source
 from vae_model.detector import Detector, choose
 from vae_model.errors import ConfigError, NothingToScore, SourceError
 from vae_model.features import schema
+from vae_model.features.feature import Chosen
 from vae_model.features.sequence import check_columns as check_order
 from vae_model.scoring.segments import check_columns
 from vae_model.spark import frames
@@ -88,7 +89,7 @@ def prepare(
     frame = open_source(spark, pinned(read, version), listing)
     columns = frames.columns(frame)
     if detector is None:
-        choose(columns, config)
+        chosen = choose(columns, config)
     else:
         schema.check_fits_model(columns, detector.spec.trained, config.key)
         check_columns(columns, detector.with_decision(config.decision).scorer.rule.by)
@@ -112,7 +113,8 @@ def prepare(
     found: Increment | None = None
     if output.mode == "replace_where":
         where(frame, output.where, "output.where")
-    libraries.check_workers(spark)
+    taken = chosen if detector is None else detector.spec.trained
+    libraries.check_workers(spark, any(own == Chosen("image", "binary") for own in taken.values()))
     try:
         if output.mode == "replace_where" and slice_ is not None:
             sink.check_slice(rows, output, slice_, is_filter=slice_ == source.where)

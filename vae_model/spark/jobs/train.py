@@ -19,7 +19,7 @@ from vae_model.runs import versions
 from vae_model.spark import frames
 from vae_model.spark.engines.progress import Tasks, watch
 from vae_model.spark.jobs.stage import log_stage
-from vae_model.spark.source import sampling, series
+from vae_model.spark.source import pictures, sampling, series
 from vae_model.spark.source.table import open_source, where
 from vae_model.training import fit
 from vae_model.training.acceptance import Comparison
@@ -73,9 +73,11 @@ def draw_sample(
     normal = where(frame, config.train.normal, "train.normal")
     settings, started = config.train, time.monotonic()
     own = list(dict.fromkeys(names))
-    amounts = settings.rows, settings.calibration, settings.seed, more
+    shown = [name for name in own if config.features.kinds.get(name) == "image"]
     try:
         with watch(frame.sparkSession, "Sampling", tasks):
+            rows = pictures.room(normal, shown, settings.rows) if shown else settings.rows
+            amounts = rows, settings.calibration, settings.seed, more
             if config.features.sequence:
                 sequence = config.features.sequence.of(frames.columns(frame))
                 sample = series.draw(frame, settings.normal, config.key, own, sequence, *amounts)

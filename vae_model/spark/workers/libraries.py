@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
@@ -22,27 +22,38 @@ if TYPE_CHECKING:
 REQUIRED = {"numpy": "1.26", "pandas": "2.2", "pyarrow": "15"}
 """The libraries a worker needs, and the oldest version of each."""
 
-_PIP = "pip install " + " ".join(f"'{name}>={version}'" for name, version in REQUIRED.items())
-_REMEDY = f"In the workers' environment: {_PIP}. Which Python they run: PYSPARK_PYTHON or spark.pyspark.python."
+OF_PICTURES = {"PIL": "10"}
+"""Those that it needs too where a model looks at files of pictures: Pillow, by the name it is imported by."""
+_PACKAGES = {"PIL": "pillow"}
+"""What a library is installed as, where that is another name."""
 
 
-def check_workers(spark: SparkSession) -> None:
+def _remedy(needed: Mapping[str, str]) -> str:
+    packages = " ".join(f"'{_PACKAGES.get(name, name)}>={version}'" for name, version in needed.items())
+    return (
+        f"In the workers' environment: pip install {packages}. Which Python they run: PYSPARK_PYTHON or "
+        "spark.pyspark.python."
+    )
+
+
+def check_workers(spark: SparkSession, has_pictures: bool = False) -> None:
     """Ask one worker for its libraries, in a job of one row. Raises EngineError naming all that are missing or old.
 
     Where the workers run this process's Python it is asked instead: to start one takes seconds.
     """
     transport.ship_package(spark)
-    probe = _probe(list(REQUIRED))
+    needed = {**REQUIRED, **OF_PICTURES} if has_pictures else REQUIRED
+    probe = _probe(list(needed))
     if engine_of(spark).workers_run_this_python(spark):
-        check_versions(json.loads(probe(0)))
+        check_versions(json.loads(probe(0)), needed)
         return
     try:
         row = spark.range(1).select(F.udf(probe, T.StringType(), useArrow=False)("id")).collect()
     except frames.ENGINE_ERRORS as error:
         raise explain(str(error)) or EngineError(
-            "The workers cannot run Python.", "", frames.reason(error), _REMEDY, frames.is_transient(error)
+            "The workers cannot run Python.", "", frames.reason(error), _remedy(needed), frames.is_transient(error)
         ) from error
-    check_versions(json.loads(row[0][0]))
+    check_versions(json.loads(row[0][0]), needed)
 
 
 def _probe(needed: list[str]) -> Callable[[int], str]:
@@ -67,15 +78,16 @@ def _probe(needed: list[str]) -> Callable[[int], str]:
     return probe
 
 
-def check_versions(found: dict[str, str]) -> None:
+def check_versions(found: Mapping[str, str], needed: Mapping[str, str] = REQUIRED) -> None:
     """Hold what a worker found (a version, or an error, by library) against what is needed. Raises EngineError."""
-    wrong = {name: found[name] for name, oldest in REQUIRED.items() if _version(found[name]) < _version(oldest)}
+    wrong = {name: found[name] for name, oldest in needed.items() if _version(found[name]) < _version(oldest)}
     if wrong:
+        called = {name: _PACKAGES.get(name, name) for name in wrong}
         raise EngineError(
-            f"The workers' Python lacks what scoring needs: {', '.join(wrong)}.",
-            ", ".join(f"{name} {REQUIRED[name]} or later" for name in wrong),
-            ", ".join(f"{name}: {text}" for name, text in wrong.items()),
-            _REMEDY,
+            f"The workers' Python lacks what scoring needs: {', '.join(called.values())}.",
+            ", ".join(f"{called[name]} {needed[name]} or later" for name in wrong),
+            ", ".join(f"{called[name]}: {text}" for name, text in wrong.items()),
+            _remedy(needed),
         )
     if ": " in found["vae_model.scoring.scorer"]:
         raise EngineError(
@@ -106,9 +118,11 @@ def explain(text: str) -> VaeAnomalyError | None:
         )
     missing = re.search(r"(?:No module named '|PACKAGE_NOT_INSTALLED\] )(\w+)", text)
     if missing:
-        name = missing[1].lower()
-        needed = f"{name} {REQUIRED[name]} or later" if name in REQUIRED else name
-        return EngineError(f"A worker lacks the library {name}.", needed, "no such module on that worker", _REMEDY)
+        module = missing[1] if missing[1] in OF_PICTURES else missing[1].lower()
+        known, name = {**REQUIRED, **OF_PICTURES}, _PACKAGES.get(module, module)
+        needed = f"{name} {known[module]} or later" if module in known else name
+        remedy = _remedy(known if module in OF_PICTURES else REQUIRED)
+        return EngineError(f"A worker lacks the library {name}.", needed, "no such module on that worker", remedy)
     if "Cannot run program" in text:
         program = re.search(r'Cannot run program "([^"]+)"', text)
         return EngineError(

@@ -59,7 +59,7 @@ def _pandas_scoring(
         call = scorer.explain if explains else scorer
         for batch in batches:
             given = iter(batch if isinstance(batch, tuple) else (batch,))
-            families = [feature.family for feature in scorer.spec.features]
+            families = [feature.family for feature in scorer.spec.columns]
             texts = ["string"] * (len(scorer.names) - len(families))
             struct = call([array(family, given) for family in families + texts])
             yield pa.Table.from_struct_array(struct).to_pandas()
@@ -79,7 +79,7 @@ def _for_pandas(frame: DataFrame, scorer: Scorer) -> list[Any]:
     """
     types = {found.name: found.type for found in columns(frame)}
     given = []
-    for feature in scorer.spec.features:
+    for feature in scorer.spec.columns:
         value = column(feature.name)
         carried = value
         if types[feature.name] == "timestamp_ntz":
@@ -89,7 +89,7 @@ def _for_pandas(frame: DataFrame, scorer: Scorer) -> list[Any]:
         elif feature.family == "integer":
             carried = F.coalesce(value, F.lit(0))
         given += [carried, value.isNull()] if feature.family in _SPOILED else [value]
-    return given + [column(name).cast("string") for name in scorer.names[len(scorer.spec.features) :]]
+    return given + [column(name).cast("string") for name in scorer.names[len(scorer.spec.columns) :]]
 
 
 def scoring_udf(
@@ -114,7 +114,7 @@ def scoring_udf(
     function = scoring(digest, scorer.rule, transport.ship_model(spark, data), observe or (lambda: None), explains)
     # Spark reads the hints to learn the kind of UDF: real types, and a tuple only where there are several columns.
     one: Any = pd.Series if use_pandas else pa.Array
-    several = len(scorer.names) > 1 or (use_pandas and scorer.spec.features[0].family in _SPOILED)
+    several = len(scorer.names) > 1 or (use_pandas and scorer.spec.columns[0].family in _SPOILED)
     given: Any = Iterator[tuple[one, ...]] if several else Iterator[one]
     returned: Any = Iterator[pd.DataFrame] if use_pandas else Iterator[pa.Array]
     function.__annotations__ = {"batches": given, "return": returned}
