@@ -260,7 +260,8 @@ class Scorer:
     ) -> Iterator[tuple[NDArray[np.intp], Sequence[Explained]]]:
         """The reasons that the ensemble has, some rows after the other; none where it has no column to see."""
         if self.ensemble is None:
-            yield rows_Q, [Explained(row, [], False, True) for row in rows_Q.tolist()]
+            if len(rows_Q):
+                yield rows_Q, [Explained(row, [], False, True) for row in rows_Q.tolist()]
             return
         several, done = [part.suspects for part in parts if part.suspects is not None], 0
         for suspects in Suspects.of(several).chunks() if several else ():

@@ -37,6 +37,8 @@ class FittedColumns:
     arrays: dict[str, NDArray[Any]]
     """Of the networks, for a model file."""
     sizes: Sequence[Mapping[str, Any]]
+    looked: Sequence[tuple[int, int]]
+    """Of each column, at how many training rows was looked, and how many of these have no picture."""
     summary: list[dict[str, Any]]
 
     @property
@@ -46,13 +48,14 @@ class FittedColumns:
 
     def usual(self, oddness: Oddness, row_score_N: NDArray[np.float64] | None) -> FittedColumns:
         """With what is usual by held-out rows; ``row_score_N`` are their scores by the other columns, if there are
-        such.
+        such. How odd it is that there is no picture, training rows tell too, by the rule of succession.
         """
         columns = []
         for p, own in enumerate(self.pictures.columns):
             is_gone_N = oddness.gone_NP[:, p]
             usual = Evidence.fit(np.where(is_gone_N, np.nan, oddness.score_NP[:, p])[:, None])
-            gap = -math.log((np.count_nonzero(is_gone_N) + 1) / (len(is_gone_N) + 1))  # the rule of succession
+            rows, gone = self.looked[p]
+            gap = -math.log((gone + np.count_nonzero(is_gone_N) + 1) / (rows + len(is_gone_N) + 1))
             columns.append(replace(own, usual=usual, gap=gap))
         of_row = None if row_score_N is None else Evidence.fit(row_score_N[:, None])
         return replace(self, pictures=Pictures(tuple(columns), of_row))
@@ -65,7 +68,7 @@ def fit(features: Sequence[Feature], rows: pa.Table, image: Image, seed: int) ->
     """
     from vae_model.training import pictures  # with torch, which is the driver's: imported only here
 
-    columns, sizes, told = [], [], []
+    columns, sizes, looked, told = [], [], [], []
     arrays: dict[str, NDArray[Any]] = {}
     for p, feature in enumerate(features):
         array = combine(rows.column(feature.name))
@@ -73,7 +76,8 @@ def fit(features: Sequence[Feature], rows: pa.Table, image: Image, seed: int) ->
         full = full_scale(array) if feature.family == "array" else 255.0
         look = Look(feature, shape, full)
         try:
-            found = pictures.fit(shape, _decoded(look, array, pictures.MAX_PICTURES, seed), seed)
+            there, count = _decoded(look, array, pictures.MAX_PICTURES, seed)
+            found = pictures.fit(shape, there, seed)
         except TrainingError as error:
             hint = f"Are the values of {feature.name!r} pictures? See docs/images.md. Or give a larger sample."
             problem = f"Column {feature.name!r}: {error.problem}"
@@ -82,22 +86,21 @@ def fit(features: Sequence[Feature], rows: pa.Table, image: Image, seed: int) ->
         columns.append(Picture(look, network, Evidence.fit(np.zeros((0, 1))), 0.0))
         arrays |= {f"picture.{p}.network.{name}": own for name, own in found.arrays.items()}
         sizes.append(found.sizes)
+        looked.append((count, count - len(there)))
         told.append({"column": feature.name, **found.summary})
-    return FittedColumns(Pictures(tuple(columns), None), arrays, sizes, told)
+    return FittedColumns(Pictures(tuple(columns), None), arrays, sizes, looked, told)
 
 
-def _decoded(look: Look, array: pa.Array, most: int, seed: int) -> NDArray[np.uint8]:
-    """(N, H, W, C) the pictures of a column that can be read: of at most so many, or as there is room for, drawn by the
-    seed.
+def _decoded(look: Look, array: pa.Array, most: int, seed: int) -> tuple[NDArray[np.uint8], int]:
+    """(N, H, W, C) the pictures that can be read of at most so many rows, or as there is room for, drawn by the seed;
+    and of how many rows they are.
     """
     shape = look.shape
     most = min(BYTES // (shape.height * shape.width * shape.channels), most)
-    there = np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False))
-    if len(there) > most:
-        there = np.sort(np.random.default_rng(seed).choice(there, most, replace=False))
-    array = array.take(pa.array(there))
+    if len(array) > most:
+        array = array.take(pa.array(np.sort(np.random.default_rng(seed).choice(len(array), most, replace=False))))
     parts = [own.pixels_NHWC[own.readable_N] for own in look.pieces(array)]
-    return np.concatenate(parts) if parts else np.empty((0, shape.height, shape.width, shape.channels), np.uint8)
+    return np.concatenate(parts), len(array)
 
 
 def looked_at(fitted: FittedColumns, features: Sequence[Feature], rows: pa.Table) -> Oddness:
