@@ -283,6 +283,7 @@ def test_the_python_blocks(here, _sail, monkeypatch, capsys):
 
 
 @pytest.mark.classic
+@pytest.mark.heavy
 def test_the_spark_submit_block(here, tmp_path):
     """The spark-submit line trains, scores and writes Delta (an Ivy folder of its own is all that is added)."""
     own = {key: DELTA_CONF[key] for key in ("spark.jars.ivy", "spark.driver.host", "spark.sql.shuffle.partitions")}

@@ -181,7 +181,8 @@ def test_unknown_nested_key_is_answered_from_its_own_section(refused, text, line
 def test_unknown_key_like_no_other_lists_the_known(refused):
     """A key that resembles nothing is answered with the keys the section knows."""
     assert refused("features: {zzz: 1}") == (
-        "Config file FILE has 1 problem:\n  - features.zzz: unknown key; known keys: include, exclude, kinds, sequence"
+        "Config file FILE has 1 problem:\n"
+        "  - features.zzz: unknown key; known keys: include, exclude, kinds, image, sequence"
     )
 
 
@@ -198,8 +199,8 @@ def test_every_problem_is_named_at_once(refused):
         "Config file FILE has 5 problems:\n"
         "  - engine: input should be 'auto', 'sail', 'spark' or 'connect', found 'flink'\n"
         "  - source: give either 'path' or 'table', one of the two\n"
-        "  - features.kinds.origin: input should be 'numeric', 'boolean', 'categorical', 'datetime' or 'vector',"
-        " found 'text'\n"
+        "  - features.kinds.origin: input should be 'numeric', 'boolean', 'categorical', 'datetime', 'vector' or "
+        "'image', found 'text'\n"
         "  - train.rows: input should be greater than or equal to 100, found 10\n"
         "  - train.sed: unknown key; did you mean 'seed'?"
     )
@@ -520,7 +521,7 @@ def test_values_are_frozen(section):
 def test_the_walk_over_sections_finds_them_all():
     """The test below looks at the config, its sections, and those within a section."""
     assert {section.__name__ for section in sections()} == {
-        "Config", "Source", "Incremental", "Features", "Sequence", "Train", "AcceptIf", "Model", "Decision",
+        "Config", "Source", "Incremental", "Features", "Image", "Sequence", "Train", "AcceptIf", "Model", "Decision",
         "ExpectedAlerts", "Output", "Alerts", "Runs", "Drift", "Gates", "Rejected",
     }  # fmt: skip
 

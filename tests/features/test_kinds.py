@@ -28,9 +28,11 @@ EXAMPLES = {
     "date": pa.array([*DRAW.integers(0, 700, ROWS - 1), None], pa.int32()).cast(pa.date32()),
     "timestamp": pa.array([*DRAW.integers(0, 10**15, ROWS - 1).tolist(), None], pa.timestamp("us")),
     "array": pa.array([*DRAW.normal(size=(ROWS - 1, 3)).tolist(), None]),
+    "binary": pa.array([*(bytes([number]) for number in range(ROWS - 1)), None], pa.binary()),
 }
 """A column of every family, the last row missing."""
-PAIRS = [(name, one) for name, kind in KINDS.items() for one in kind.families]
+PAIRS = [(name, one) for name, kind in KINDS.items() for one in kind.families if not kind.is_picture]
+"""Of pictures there is ``tests/test_pictures.py``."""
 DESCRIBED = {
     "numeric": "±",
     "boolean": "2 values (false, true)",
@@ -59,13 +61,14 @@ def test_a_kind_says_its_families(name):
     assert kind.families
     assert set(kind.families) <= set(EXAMPLES)
     assert set(kind.default_of) <= {*kind.families, "null"}
-    assert isinstance(kind, UnitsKind) != isinstance(kind, SlotKind)
+    assert [isinstance(kind, UnitsKind), isinstance(kind, SlotKind), kind.is_picture].count(True) == 1
 
 
 @pytest.mark.parametrize("one", FAMILIES)
 def test_a_family_has_one_default(one):
-    """Of every family a column has a kind without the config, and no two kinds claim it."""
-    assert [name for name, kind in KINDS.items() if one in kind.default_of] == [default_kind(one)]
+    """Of every family but files a column has a kind without the config, and no two kinds claim it."""
+    found = [name for name, kind in KINDS.items() if one in kind.default_of]
+    assert found == ([] if one == "binary" else [default_kind(one)])
 
 
 @pytest.mark.parametrize(("name", "one"), PAIRS)
@@ -176,7 +179,8 @@ def test_the_words_of_a_kind(pair):
 
 def test_the_config_knows_every_kind():
     """Each can be set in the config, and the line under the key names it."""
-    assert Features(kinds={name: name for name in KINDS}).kinds == {name: name for name in KINDS}
+    image = {"height": 8, "width": 8}
+    assert Features(kinds={name: name for name in KINDS}, image=image).kinds == {name: name for name in KINDS}
     assert all(name in Features.model_fields["kinds"].description for name in KINDS)
 
 
@@ -225,7 +229,7 @@ def test_another_kind_needs_nothing_else(monkeypatch):
         "model": {"steps": 60},
         "decision": {"false_alarm_rate": 0.05},
     }
-    with pytest.raises(ValueError, match="'datetime' or 'vector'"):
+    with pytest.raises(ValueError, match="'vector' or 'image'"):
         Config.model_validate(settings)
     for kind in (Shapes(), Initials()):
         monkeypatch.setitem(KINDS, kind.name, kind)

@@ -65,9 +65,9 @@ def test_excluded_columns_may_be_of_any_type():
 
 def test_unsupported_type_says_how_to_exclude_it():
     """A column no feature can be made from is named with its type and with the setting that leaves it out."""
-    assert refused(choose, columns(x=pa.float64(), raw=pa.binary())) == (
+    assert refused(choose, columns(x=pa.float64(), raw=pa.duration("s"))) == (
         "The table does not fit the config:\n"
-        "  - column 'raw' has type binary, which no feature can be made from "
+        "  - column 'raw' has type duration[s], which no feature can be made from "
         "(to leave it out of the model: features: {exclude: [raw]})"
     )
 

@@ -323,7 +323,7 @@ def test_a_kind_of_a_later_version_is_refused(spec):
         FeatureSpec.from_json(values)
     assert str(caught.value) == (
         "The model has a kind of feature that this version of spark-vae-anomaly does not know.\n"
-        "  expected: one of numeric, boolean, categorical, datetime, vector\n"
+        "  expected: one of numeric, boolean, categorical, datetime, vector, image\n"
         "  found: sequence for column 'at'\n"
         "  to do: Upgrade spark-vae-anomaly."
     )

@@ -45,6 +45,7 @@ def contents(spark, config):
     return sorted(map(tuple, read_output(spark, config.output).drop("anomaly_run", "anomaly_reasons").collect()))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("engine", ["sail"], indirect=True)  # the runs that are killed are Sail's
 @pytest.mark.parametrize(("by", "mode", "format_"), WAYS)
 def test_small_commits_and_kills_give_what_a_full_rescore_gives(engine, tmp_path, by, mode, format_):

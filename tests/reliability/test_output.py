@@ -286,6 +286,7 @@ swap.Local.rename = rename
 """
 
 
+@pytest.mark.heavy
 def test_the_next_job_puts_back_what_a_killed_one_moved_away(scoring, tmp_path):
     """Killed between the two renames, a real job leaves no output; `validate` writes nothing, but the next job brings
     the previous rows back, even if it then finds that it cannot be done.

@@ -20,6 +20,7 @@ MODES = [
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("format_", "mode", "run_id"),
     [*((*pair, "same") for pair in MODES), ("delta", "append", None), ("parquet", "replace_where", None)],

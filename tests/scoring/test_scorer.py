@@ -95,6 +95,7 @@ def test_the_output_is_the_contract():
     assert SCORED.names[:-1] == COMPUTED.names
     assert set(STATUSES) == {
         "ok", "unseen_segment", "unseen_category", "non_finite", "short_window", "too_many_missing",
+        "unreadable_image",
     }  # fmt: skip
 
 

@@ -143,6 +143,7 @@ def delta(store, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("engine", ["sail", pytest.param("spark", marks=pytest.mark.classic)])
 def test_train_score_and_read_again(lake, engine, tmp_path):
     """Config, source, model and output on S3, in both spellings: Delta and Parquet are trained, replaced, added to and

@@ -192,7 +192,7 @@ def test_long_texts_stay_in_the_engine(engine, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_thousand_columns_are_looked_at(engine, tmp_path):
     """1,000 columns, numbers and texts, in a few queries."""
     table = {f"n{i}": DRAW.normal(size=500) for i in range(500)} | {

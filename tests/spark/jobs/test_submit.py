@@ -61,6 +61,7 @@ def test_deltas_jars_are_named_for_the_spark_that_is_there(monkeypatch, spark, i
     assert classic.delta_package(spark) == expected
 
 
+@pytest.mark.heavy
 def test_spark_submit_trains_and_scores_into_delta(submit, tmp_path):
     """jobs/run.py uses the session that spark-submit set up, and ends with the summary and exit code 0."""
     done = submit("run", "--set", "output.format=delta", "--log", "plain")
@@ -71,6 +72,7 @@ def test_spark_submit_trains_and_scores_into_delta(submit, tmp_path):
     assert (tmp_path / "pumps.vae").exists()
 
 
+@pytest.mark.heavy
 def test_spark_submit_without_delta_says_what_to_pass(submit, tmp_path):
     """Without Delta's jars a Delta output is refused before any work, with the options to pass; Parquet needs none."""
     done = submit("run", "--set", "output.format=delta", delta=False)
