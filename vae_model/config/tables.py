@@ -31,7 +31,7 @@ class Place(Section):
         return self.path or self.table or ""
 
 
-Format = Literal["parquet", "delta", "orc", "csv", "json"]
+Format = Literal["parquet", "delta", "orc", "csv", "json", "binaryFile"]
 """A format of source files."""
 
 
@@ -61,7 +61,8 @@ class Source(Place):
     """The table to train on and to score: its path, or its name, one of the two."""
 
     format: Format = "parquet"
-    """Format of the files at `path`; a table knows its own."""
+    """Format of the files at `path`; a table knows its own. `binaryFile`: a row a file, such as a folder of pictures,
+    with the columns path, modificationTime, length and content."""
     options: dict[str, str] = Field(default_factory=dict)
     """Options of Spark's reader. Of CSV, separator, header and types are found out where they are not given here: {sep:
     ";", header: "true", nullValue: N/A, inferSchema: "false"}."""

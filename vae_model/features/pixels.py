@@ -38,8 +38,31 @@ PROGRESSIVE = 6
 ORIENTATION = 0x0112
 """The EXIF tag of how a camera was held."""
 
-_QUIET = threading.Lock()
-"""Filters of warnings are the process's: two threads must not both set and restore them."""
+
+class _Quiet:
+    """Pillow's warnings are not shown meanwhile. Filters are the process's: the first of several threads sets them, and
+    the last restores what was before.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.filterwarnings("ignore", module="PIL")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
 
 
 @dataclass(frozen=True)
@@ -67,8 +90,7 @@ def decode(files: pa.Array, height: int, width: int, channels: int) -> Pixels:
     out = np.zeros((len(files), height, width, channels), np.uint8)
     missing_N = files.is_null().to_numpy(zero_copy_only=False)
     unreadable_N = np.zeros(len(files), bool)
-    with _QUIET, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")  # of odd files; what comes of them is told here
+    with _quiet:  # of odd files; what comes of them is told here
         for row in np.flatnonzero(~missing_N):
             try:
                 out[row] = _picture(files[row].as_py(), height, width, channels)

@@ -160,3 +160,22 @@ def test_drift_reads_no_file(engine, path, detector):
     ]  # fmt: skip
     frame = pd.concat([bare] * 5)
     assert detector.drift(frame).moved == [] or "photo" not in {one.column for one in detector.drift(frame).moved}
+
+
+@pytest.mark.parametrize("name", ["belt", "two words 50%"])
+def test_a_folder_of_files_is_a_table(engine, odd, tmp_path, name):
+    """``format: binaryFile``: a row a file, its path the same on every engine, its content scored by a job."""
+    folder = tmp_path / name
+    folder.mkdir()
+    for row in range(40):
+        (folder / f"part {row:02}.png").write_bytes(odd.photo[row])
+    features = {"include": ["content"], "kinds": {"content": "image"}, "image": {"height": SIDE, "width": SIDE}}
+    settings = job(str(folder), tmp_path, source={"path": str(folder), "format": "binaryFile"}, key=["path"],
+                   features=features)  # fmt: skip
+    own = Detector(settings).fit(parts().rename(columns={"photo": "content", "note": "path"}))
+    run_score(engine, settings, own)
+    found = to_arrow(read_output(engine, settings.output)).to_pandas().sort_values("path").reset_index(drop=True)
+    assert found.path.tolist() == [f"{folder}/part {row:02}.png" for row in range(40)]
+    assert found.anomaly_score.idxmax() == HOLES[0]
+    alone = own.score(odd.rename(columns={"photo": "content"})[:40])
+    np.testing.assert_allclose(found.anomaly_score.astype(float), alone.anomaly_score, rtol=1e-9)

@@ -40,6 +40,15 @@ def room(frame: DataFrame, names: Sequence[str], rows: int) -> int:
     return most
 
 
+def with_paths(frame: DataFrame) -> DataFrame:
+    """Files as rows, with the same paths on every engine: Spark says file:/data/a.png of what is data/a.png to Sail."""
+    path = F.col("path")
+    bare = F.regexp_replace(path, "^(file:)?/*", "/")
+    is_elsewhere = path.rlike("^[A-Za-z0-9+.-]+:/") & ~path.rlike("^file:")
+    told = F.when(is_elsewhere, path).otherwise(bare)
+    return frame.select(told.alias("path"), *(column(name) for name in frame.columns if name != "path"))
+
+
 def without(frame: DataFrame, names: Sequence[str]) -> DataFrame:
     """Rows with empty files for pictures: all that is told of them is whether they are there."""
     return frame.select(

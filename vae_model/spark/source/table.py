@@ -17,7 +17,7 @@ from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.engines.own import is_ours
 from vae_model.spark.engines.sail import Sail
 from vae_model.spark.frames import ENGINE_ERRORS, is_transient, reason
-from vae_model.spark.source import delimited, overrides, parquet, partitions
+from vae_model.spark.source import delimited, overrides, parquet, partitions, pictures
 from vae_model.spark.source.names import check_names
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def _read(spark: SparkSession, source: Source, listing: Listing | None) -> DataF
         path = engine_of(spark).literal(path)
     options = delimited.options_of(source) if source.format == "csv" else source.options
     frame = spark.read.format(source.format).options(**options).load(path)
+    if source.format == "binaryFile":
+        frame = pictures.with_paths(frame)
     return partitions.typed(frame, listing) if listing and source.format != "delta" else frame
 
 
