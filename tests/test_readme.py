@@ -69,6 +69,7 @@ def test_every_block_of_the_readme_is_known():
         ("sh", "pip"),
         ("sh", "vae-anomaly"),
         ("text", "temp"),
+        ("text", "photo"),
         ("text", "wind_speed"),
         ("text", "$"),
         ("text", "Drift:"),
@@ -254,7 +255,7 @@ def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys)
     assert len(joined) == len(rows)
     assert {row["source_version"][:6] for row in joined} == {"files:"}
     worst = _sail.sql("SELECT reason FROM delta.`alerts/weather` WHERE rank = 1").collect()[0]["reason"]
-    sentence = blocks(README, "text")[2].splitlines()[0]
+    sentence = blocks(README, "text", "wind_speed")[0].splitlines()[0]
     told = [re.sub(r"about .*?\)", "", one) for one in (worst, sentence)]
     assert told[0] == told[1] and "1048.36" in worst
 
@@ -269,6 +270,21 @@ def test_the_hours_in_their_order(here, _sail, monkeypatch, capsys):
     sentence = blocks(README, "text", "temp")[0].strip()
     numbers = r"(?<=expected )[\d.]+"
     assert re.sub(numbers, "", sentence) in [re.sub(numbers, "", one) for one in told]
+
+
+@pytest.mark.slow
+def test_the_surfaces(here, _sail, monkeypatch):
+    """conf/textures.yaml ends well; most of what it flags has a defect, and its sentences are like the README's."""
+    (script,) = ROOT.glob("*/textures.py")
+    runpy.run_path(str(script))["main"](here / "data")
+    assert guarded(lambda: app(["run", "--config", "conf/textures.yaml", "--set", "engine=sail"])) == 0
+    monkeypatch.setenv(REMOTE, "1")
+    flagged = _sail.sql("SELECT defect FROM delta.`scored/textures` WHERE is_anomaly").collect()
+    assert len(flagged) > 10
+    assert sum(row["defect"] is not None for row in flagged) > 0.6 * len(flagged)
+    rows = _sail.sql("SELECT reason FROM delta.`alerts/textures`").collect()
+    sentence = blocks(README, "text", "photo")[0].strip()
+    assert re.sub(r"\d+", "0", sentence) in {re.sub(r"\d+", "0", row["reason"]) for row in rows}
 
 
 @pytest.mark.slow
