@@ -255,7 +255,7 @@ def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys)
     assert len(joined) == len(rows)
     assert {row["source_version"][:6] for row in joined} == {"files:"}
     worst = _sail.sql("SELECT reason FROM delta.`alerts/weather` WHERE rank = 1").collect()[0]["reason"]
-    sentence = blocks(README, "text", "wind_speed")[0].splitlines()[0]
+    sentence = blocks(README, "text", "wind_speed")[1].splitlines()[0]
     told = [re.sub(r"about .*?\)", "", one) for one in (worst, sentence)]
     assert told[0] == told[1] and "1048.36" in worst
 
