@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Listed
 from copy import copy
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import numpy as np
@@ -22,9 +20,9 @@ from vae_model.drift.comparison import Comparison
 from vae_model.drift.reference import Reference
 from vae_model.errors import ConfigError, ModelFileError, OutputError, SchemaError, StorageError, TrainingError
 from vae_model.features import schema
-from vae_model.features.families import family
 from vae_model.features.feature import Chosen
 from vae_model.features.fields import Fields
+from vae_model.features.frames import as_table
 from vae_model.features.sequence import PLACE, Sequence, arrange, held_out, stretches_of
 from vae_model.features.sequence import check_columns as check_order
 from vae_model.features.spec import FeatureSpec, combine
@@ -34,28 +32,16 @@ from vae_model.runs import versions
 from vae_model.scoring import model_file
 from vae_model.scoring.output import COMPUTED, SCORED
 from vae_model.scoring.scorer import Scorer
-from vae_model.scoring.segments import Segments, check_columns
+from vae_model.scoring.segments import check_columns
 from vae_model.scoring.set_aside import SetAside
 from vae_model.scoring.windows import Windows
-from vae_model.training import fit, gross_errors
-from vae_model.training.gross_errors import Screened
+from vae_model.training.model import trained
 
 if TYPE_CHECKING:
     from vae_model.training.loop import TrainingProgress
 
-MIN_ROWS = 20
-"""Fewer normal rows than this cannot be trained on."""
 MANY_TRIMMED = 0.02
 """Of a table without anomalies hardly ever more training rows than this are left out for lying far from the others."""
-_VIEWS = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
-"""Types that pyarrow cannot take() rows of, and what is as good."""
-ELSEWHERE: Any = {
-    **dict.fromkeys(("engine", "source", "output", "alerts", "drift", "gates", "runs"), True),
-    "model": {"path", "version", "keep"},
-    "train": {"accept_if"},
-}
-"""What a config says of where rows and files lie, who reads them and which model is used. It is no part of a model: the
-same rows give the same bytes, and the same name in ``anomaly_model``, wherever they come from and go to."""
 
 
 class Detector:
@@ -84,12 +70,12 @@ class Detector:
         Raises SchemaError where a column does not fit the config, TrainingError where the rows are too few or hold
         nothing to learn from, and ImportError where torch is not installed.
         """
-        rows, settings = _table(frame), self.config.train
+        rows, settings = as_table(frame), self.config.train
         chosen = choose(schema.arrow_columns(rows.schema), self.config)
         if self.config.features.sequence:
             return self._fit_series(rows, calibration, chosen, progress)
         if calibration is not None:
-            held_out = _table(calibration)
+            held_out = as_table(calibration)
             found = schema.arrow_columns(held_out.schema)
             schema.check_fits_model(found, chosen)
             check_columns(found, self.config.decision.by)
@@ -104,7 +90,7 @@ class Detector:
         sequence = self._sequence(rows)
         table, _ = arrange(rows, sequence, self.config.key)
         if calibration is not None:
-            others = _table(calibration)
+            others = as_table(calibration)
             schema.check_fits_model(schema.arrow_columns(others.schema), chosen)
             apart, _ = arrange(others, self._sequence(others), self.config.key, begin=len(table))
             return self.fit_columns(table, apart, chosen, progress, cross=False)
@@ -133,63 +119,7 @@ class Detector:
         cross-fitted. ``source_rows``: so many normal rows there are in the table that the sample is of.
         """
         config = self.config
-        _check_enough(rows, held_out)
-        by, given, columns = config.decision.by, [rows, held_out], [n for n in rows.column_names if n != PLACE]
-        sequence, own = None, config.features.sequence
-        if own:
-            sequence = own.fitted(str(family(rows.schema.field(own.order).type)))
-        segments = Segments.of([rows, held_out], by) if by else None
-        sample = Screened(rows, held_out)
-        if config.train.trim != 0:
-            sample = gross_errors.screen(rows, held_out, chosen)
-            rows, held_out = sample.training, sample.held_out
-            _check_enough(rows, held_out, sum(sample.rows))
-        is_crossed = cross and len(rows) + len(held_out) < fit.SMALL
-        if is_crossed:
-            rows = held_out = pa.concat_tables([rows, held_out])
-            found = fit.cross_fit(rows, chosen, config, progress, segments, sequence)
-        else:
-            found = fit.fit(rows, held_out, chosen, config, progress, segments, sequence)
-        if not len(found.scores):
-            if sequence:
-                raise TrainingError(
-                    "No held-out row can be scored.",
-                    f"rows with {sequence.length - 1} before them in an unbroken series, and at most "
-                    f"{config.decision.max_missing:.0%} of their features missing",
-                    f"none of {len(held_out)} rows",
-                    "Lower features.sequence.length, raise max_gap, or train on more rows.",
-                )
-            raise TrainingError(
-                "No held-out row can be scored.",
-                f"rows with at most {config.decision.max_missing:.0%} of their features missing",
-                f"{len(held_out)} rows with more",
-                "Exclude columns that are mostly null, or raise decision.max_missing.",
-            )
-        reference = Reference.fit(found.spec, rows, given, None if is_crossed else given[1])
-        header: dict[str, Any] = {
-            "config": config.model_dump(mode="json", exclude=ELSEWHERE),
-            "spec": found.spec.to_json(),
-            **({"segments": segments.to_json()} if segments else {}),
-            **({"sequence": sequence.to_json()} if sequence else {}),
-            **({"pictures": found.pictures.header} if found.pictures else {}),
-            "drift": reference.to_json(),
-            "training": {
-                "columns": columns,
-                "rows": len(rows),
-                "trimmed": len(rows) - found.rows,
-                "set_aside": {
-                    "training": sample.rows[0],
-                    "held_out": sample.rows[1] + found.apart,
-                    "worst": [error._asdict() for error in sample.worst],
-                },
-                "calibration_rows": len(found.scores),
-                **({} if source_rows is None else {"source_rows": source_rows}),
-                **found.trained.summary,
-                **({"pictures": found.pictures.summary} if found.pictures else {}),
-            },
-            "versions": _versions(),
-        }
-        self._adopt(model_file.dumps(header, found.arrays | reference.arrays))
+        self._adopt(trained(rows, held_out, chosen, config, progress, cross, source_rows))
         self.config = config
         return self
 
@@ -204,7 +134,7 @@ class Detector:
 
         Raises SchemaError where a feature column is missing or of another type than in training.
         """
-        scorer, table = self.scorer, _table(frame)
+        scorer, table = self.scorer, as_table(frame)
         found = schema.arrow_columns(table.schema)
         schema.check_fits_model(found, scorer.spec.trained)
         check_columns(found, scorer.rule.by)
@@ -237,7 +167,7 @@ class Detector:
 
         Raises SchemaError where a feature column is missing or of another type than in training.
         """
-        table = _table(frame)
+        table = as_table(frame)
         schema.check_fits_model(schema.arrow_columns(table.schema), self.spec.trained)
         if not len(table):
             raise SchemaError("There is no row to compare.", "at least one", "none")
@@ -256,7 +186,7 @@ class Detector:
                 "There is no column to make a heat map of.", f"one of {', '.join(known) or 'none'}", column or "none",
                 "A model has columns of pictures where features.kinds says so.",
             )  # fmt: skip
-        table = _table(frame)
+        table = as_table(frame)
         schema.check_fits_model(schema.arrow_columns(table.schema), {name: self.spec.trained[name]})
         return known[name].heat_map(combine(table.column(name)))
 
@@ -433,46 +363,5 @@ def choose(columns: Listed[schema.Column], config: Config) -> dict[str, Chosen]:
     return chosen
 
 
-def _check_enough(rows: pa.Table, held_out: pa.Table, set_aside: int = 0) -> None:
-    """Raise TrainingError where rows are too few to train on, or none is left to calibrate by."""
-    if len(rows) + len(held_out) < MIN_ROWS or not len(held_out):
-        others = f", {set_aside} more set aside as not normal" if set_aside else ""
-        raise TrainingError(
-            "Too few normal rows to train on.",
-            f"at least {MIN_ROWS} rows",
-            f"{len(rows)} to train on and {len(held_out)} held out{others}",
-            "Widen train.normal, or give a larger table.",
-        )
-
-
-def _table(frame: Any) -> pa.Table:
-    """Any frame as an Arrow table. Raises SchemaError where it is none."""
-    try:
-        if isinstance(frame, np.ndarray):
-            if frame.ndim != 2:
-                raise SchemaError("A NumPy frame has rows and columns.", "shape (N, F)", f"shape {frame.shape}")
-            return pa.table({f"x{i}": frame[:, i] for i in range(frame.shape[1])})
-        if isinstance(frame, pd.DataFrame):
-            return pa.Table.from_pandas(frame, preserve_index=False)
-        table = frame if isinstance(frame, pa.Table) else pa.table(frame)
-        plain = [field.with_type(_VIEWS.get(field.type, field.type)) for field in table.schema]
-        return table.cast(pa.schema(plain))
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise SchemaError(
-            "The frame cannot be read as a table.", "pandas, Arrow or a NumPy matrix", str(error)
-        ) from error
-
-
 def _on_one_line(error: ConfigError | ModelFileError) -> str:
     return printable(error.problem.replace("\n  - ", " "))
-
-
-def _versions() -> dict[str, str]:
-    """Versions of what shaped the model."""
-    found = {"python": platform.python_version()}
-    for package in ("spark-vae-anomaly", "torch", "numpy", "pandas", "pyarrow"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -10,8 +10,8 @@ from vae_model import load_config
 from vae_model.config import shape
 from vae_model.config.parameters import from_options, from_values
 from vae_model.config.section import Holds
-from vae_model.detector import ELSEWHERE
 from vae_model.errors import ConfigError
+from vae_model.training.model import ELSEWHERE
 
 
 @pytest.fixture

@@ -12,6 +12,14 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def pictures_model(tmp_path_factory):
+    """The file of one that looks at a picture of the dial too."""
+    include = ["flow", "pressure", "dial"]
+    pictures = {"kinds": {"dial": "image"}, "image": {"height": 4, "width": 4}}
+    return readings.trained(tmp_path_factory.mktemp("model") / "pictures.vae", include=include, **pictures)
+
+
+@pytest.fixture(scope="session")
 def series_model(tmp_path_factory):
     """The file of one that scores a reading after those before it."""
     sequence = {"order": "id", "length": 4}

@@ -27,7 +27,11 @@ def pumps(day, version=0):
     pressure[3] = 4000
     key = np.arange(rows) + 1000 * number
     day_column = pa.array([day] * rows, pa.date32())
-    return pa.table({"id": key, "day": day_column, "flow": flow, "pressure": pressure, "note": [f"v{version}"] * rows})
+    dial = np.random.default_rng([number, version, 1]).integers(0, 256, (rows, 16))  # a picture of 4 x 4
+    return pa.table({
+        "id": key, "day": day_column, "flow": flow, "pressure": pressure, "note": [f"v{version}"] * rows,
+        "dial": pa.array(dial.tolist(), pa.list_(pa.int32())),
+    })  # fmt: skip
 
 
 def days(number):

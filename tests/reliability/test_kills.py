@@ -148,22 +148,22 @@ def named(case):
     return "-".join(case).replace(" ", "_")
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("case", [CASES[1], CASES[6]], ids=named)
-def test_killed_at_every_call_by_a_model_of_series(case, scene, series_model):
-    """A slice that is scored with the rows before it is there whole and once, as any other."""
-    found = scene(case, model=series_model)
+def heavy(*numbers, soak=()):
+    """Cases of the heavy tests, by their numbers, and others that only ``make soak`` goes through."""
+    marked = [(CASES[n], pytest.mark.heavy) for n in numbers] + [(CASES[n], pytest.mark.soak) for n in soak]
+    return [pytest.param(case, marks=mark, id=named(case)) for case, mark in marked]
+
+
+@pytest.mark.parametrize("case", heavy(6, soak=[1]))
+@pytest.mark.parametrize("shape", ["series", "pictures"])
+def test_killed_at_every_call_by_a_model_of_another_shape(case, shape, scene, request):
+    """A slice that is scored with the rows before it, or by its pictures, is there whole and once, as any other."""
+    found = scene(case, model=request.getfixturevalue(f"{shape}_model"))
     moments = [[("call", n + 1)] for n in range(len(found.undisturbed.calls))]
     assert all(one["killed"] for one in outcomes(found, case, moments))
 
 
-def heavy(cases, others=()):
-    """Cases of the heavy tests, and others that only ``make soak`` goes through."""
-    marked = [(case, pytest.mark.heavy) for case in cases] + [(case, pytest.mark.soak) for case in others]
-    return [pytest.param(case, marks=mark, id=named(case)) for case, mark in marked]
-
-
-@pytest.mark.parametrize("case", heavy([*MODES, CASES[9], CASES[10]], [*CASES[7:9], CASES[11]]))
+@pytest.mark.parametrize("case", heavy(0, 3, 5, 6, 9, soak=(1, 2, 4, 7, 8, 10, 11)))
 def test_killed_at_every_call(case, scene):
     """Killed before each call that writes, renames or removes a file, and before and after each commit."""
     found = scene(case)
@@ -172,7 +172,7 @@ def test_killed_at_every_call(case, scene):
     assert all(one["killed"] for one in outcomes(found, case, moments))
 
 
-@pytest.mark.parametrize("case", heavy([CASES[0], CASES[2], CASES[4], CASES[8]], [CASES[3], CASES[6]]))
+@pytest.mark.parametrize("case", heavy(0, 8, soak=(2, 3, 4, 6)))
 def test_killed_anywhere_with_alerts(case, scene):
     """Killed at every second call, at each that comes after the rows, and twice: the alerts are those of the rows."""
     found = scene(case, alerts=True)
@@ -183,7 +183,7 @@ def test_killed_anywhere_with_alerts(case, scene):
     assert sum(one["killed"] for one in outcomes(found, case, moments)) >= len(moments) - 3
 
 
-@pytest.mark.parametrize("case", heavy([CASES[0], CASES[2], CASES[4]], [CASES[3], CASES[6]]))
+@pytest.mark.parametrize("case", heavy(2, soak=(0, 3, 4, 6)))
 def test_killed_at_every_call_with_an_open_gate(case, scene):
     """Where rows are staged for a gate and then published, a job that is killed anywhere leaves what any does."""
     found = scene(case, gates={"max_anomaly_rate": 1.0})
@@ -200,8 +200,8 @@ GATES = {"after": {"max_anomaly_rate": 1e-9}, "before": {"min_rows": 10**6}}
     [
         pytest.param(CASES[number], GATES[when], marks=mark, id=f"{named(CASES[number])}-{when}")
         for when, mark, numbers in (
-            ("after", pytest.mark.heavy, (0, 3, 4, 6)),
-            ("after", pytest.mark.soak, (8,)),
+            ("after", pytest.mark.heavy, (0, 4)),
+            ("after", pytest.mark.soak, (3, 6, 8)),
             ("before", pytest.mark.heavy, (0,)),
             ("before", pytest.mark.soak, (3, 4, 6, 8)),
         )
@@ -230,12 +230,12 @@ def test_killed_at_every_call_with_a_closed_gate(case, gate, scene):
     assert {*map(str, seen)} == {str((-signal.SIGKILL, 3, found.undisturbed.before["digest"], []))}
 
 
-@pytest.mark.parametrize("times", [pytest.param(3, marks=pytest.mark.heavy), pytest.param(20, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("case", MODES, ids=named)
-def test_killed_at_random(case, times, scene):
+@pytest.mark.parametrize("case", heavy(0, 3, 5, soak=range(len(MODES))))
+def test_killed_at_random(case, scene, request):
     """Killed at random, and as soon as the engine has changed a file for the first time, the second and so on; and
     killed twice, the next try too.
     """
+    times = 20 if request.node.get_closest_marker("soak") else 3
     found = scene(case)
     draw = random.Random(f"{case} {times}")
     moments = [[("second", draw.uniform(0, found.undisturbed.seconds))] for _ in range(times)]
@@ -246,12 +246,12 @@ def test_killed_at_random(case, times, scene):
 
 
 @pytest.mark.classic
-@pytest.mark.parametrize("times", [pytest.param(0, marks=pytest.mark.heavy), pytest.param(10, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("case", MODES[:4], ids=named)
-def test_classic_killed_at_its_commit(case, times, scene, request, monkeypatch):
+@pytest.mark.parametrize("case", heavy(0, 3, soak=range(4)))
+def test_classic_killed_at_its_commit(case, scene, request, monkeypatch):
     """Driver and JVM killed before and after the commit, and so often at random and when files have changed; done again
     in a JVM that has run for some time.
     """
+    times = 10 if request.node.get_closest_marker("soak") else 0
     spark = request.getfixturevalue("_classic")
     monkeypatch.delenv(REMOTE, raising=False)
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vae_model.config.config import Config
 from vae_model.config.sections import AcceptIf
-from vae_model.detector import MIN_ROWS, Detector, choose
+from vae_model.detector import Detector, choose
 from vae_model.errors import ConfigError, GateClosed, ModelFileError, SourceError, TrainingError
 from vae_model.places import files
 from vae_model.runs import versions
@@ -23,6 +23,7 @@ from vae_model.spark.source import pictures, sampling, series
 from vae_model.spark.source.table import open_source, where
 from vae_model.training import fit
 from vae_model.training.acceptance import Comparison
+from vae_model.training.model import MIN_ROWS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
