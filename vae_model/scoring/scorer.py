@@ -6,9 +6,9 @@ Shapes: N rows, R residuals, one for each numeric unit and category.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,34 +22,20 @@ from vae_model.features.spec import FeatureSpec, combine
 from vae_model.networks.buffers import Buffers
 from vae_model.networks.products import one_thread
 from vae_model.networks.tiles import BLOCK
-from vae_model.scoring import model_file, reasons
-from vae_model.scoring.course_reasons import in_their_course
+from vae_model.scoring import model_file
 from vae_model.scoring.ensemble import Ensemble
+from vae_model.scoring.explaining import Part, explained, joined
 from vae_model.scoring.header import Header
-from vae_model.scoring.masking import ORDINARY, Suspects, find_culprits
+from vae_model.scoring.masking import ORDINARY, Suspects
 from vae_model.scoring.output import COMPUTED, EXPLAINED, STATUSES
-from vae_model.scoring.picture_reasons import in_their_pictures
 from vae_model.scoring.pictures import Judged as JudgedPictures
 from vae_model.scoring.pictures import Pictures
-from vae_model.scoring.reasons import Explained
 from vae_model.scoring.segments import Segments
 from vae_model.scoring.windows import Along, Judged, Windows
 
 MOST_BLOCKS = 4
 ENCODED_CELLS = 32 * MOST_BLOCKS * BLOCK
 """A batch of more values, or of more blocks, is scored in parts, whose numbers as the networks see them take 1.2 MB."""
-
-
-class _Part(NamedTuple):
-    """What came of scoring a part of a batch: the computed columns but for the reasons, and the rows that need them."""
-
-    numbers: list[pa.Array]
-    status: pa.Array
-    rows: NDArray[np.intp]
-    suspects: Suspects | None
-    """These rows as the ensemble sees them, where it has a column to see."""
-    judged: Judged | JudgedPictures | None
-    """What made the scores of these rows, where they are of series, or have pictures."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +149,14 @@ class Scorer:
             for start in range(0, rows, size)
         ]
         numbers = [pa.concat_arrays(own) for own in zip(*(part.numbers for part in parts), strict=True)]
-        why = self._explained(arrays, parts, explain)
+        told = self.spec, self.ensemble, self.rule.max_reasons, self._buffers
+        why = explained(arrays, parts, explain, *told)
         columns = [*numbers, why.lists(), pa.concat_arrays([part.status for part in parts])]
         if explain:
             columns.append(why.sentences())
         return pa.StructArray.from_arrays(columns, fields=list(schema))
 
-    def _part(self, arrays: list[pa.Array], first: int, explain: bool, along: Along | None) -> _Part:
+    def _part(self, arrays: list[pa.Array], first: int, explain: bool, along: Along | None) -> Part:
         """Score a part of a batch that begins at row ``first``; all rows are to be explained, or the flagged ones.
 
         ``along`` has the batch encoded, where its rows are of series.
@@ -217,12 +204,12 @@ class Scorer:
         rows_Q = np.flatnonzero((~unscored if explain else flagged) & (self.rule.max_reasons > 0))
         suspects = found = None
         if len(rows_Q) and judged:
-            found = _of(judged).take(rows_Q)
+            found = joined(judged).take(rows_Q)
         if len(rows_Q) and self.ensemble:
             suspects = Suspects(batch.take(rows_Q), row_score[rows_Q], self._usual(rows_Q, level_N))
         unreadable_N = oddness.unreadable_N if oddness else np.zeros(len(batch), dtype=bool)
         status = _status(batch, segment_N, unscored, short_N, unreadable_N)
-        return _Part(numbers, status, first + rows_Q, suspects, found)
+        return Part(numbers, status, first + rows_Q, suspects, found)
 
     def _usual(self, rows_Q: NDArray[np.intp], level_N: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """(Q, 2) the scores, as rows of a table, that ``ORDINARY`` of the normal rows reach, and half of them."""
@@ -232,46 +219,6 @@ class Scorer:
         usual_2 = [self.calibration.score_of(p_value) for p_value in (ORDINARY, 0.5)]
         level_Q = np.ones(len(rows_Q)) if level_N is None else level_N[rows_Q]
         return np.asarray(np.multiply.outer(level_Q, usual_2))
-
-    def _explained(self, arrays: Sequence[pa.Array], parts: Sequence[_Part], in_sentences: bool) -> reasons.Columns:
-        """The reasons of a whole batch's rows, looked for at once: a few rows take as long as a few hundred."""
-        why = reasons.Columns(len(arrays[0]), in_sentences)
-        rows_Q, done = np.concatenate([part.rows for part in parts]), 0
-        several = [part.judged for part in parts if part.judged is not None]
-        judged = _of(several) if several else None
-        for own_Q, explained in self._by_ensemble(arrays, parts, rows_Q, in_sentences, judged):
-            own = judged.take(np.arange(done, done + len(own_Q))) if judged else None
-            if isinstance(own, Judged):
-                why.add(in_their_course(own, explained, self.spec, arrays, self.rule.max_reasons))
-            elif own:
-                why.add(in_their_pictures(own, explained, self.spec, self.rule.max_reasons))
-            else:
-                why.add(explained)
-            done += len(own_Q)
-        return why
-
-    def _by_ensemble(
-        self,
-        arrays: Sequence[pa.Array],
-        parts: Sequence[_Part],
-        rows_Q: NDArray[np.intp],
-        in_sentences: bool,
-        judged: Judged | JudgedPictures | None,
-    ) -> Iterator[tuple[NDArray[np.intp], Sequence[Explained]]]:
-        """The reasons that the ensemble has, some rows after the other; none where it has no column to see."""
-        if self.ensemble is None:
-            if len(rows_Q):
-                yield rows_Q, [Explained(row, [], False, True) for row in rows_Q.tolist()]
-            return
-        several, done = [part.suspects for part in parts if part.suspects is not None], 0
-        for suspects in Suspects.of(several).chunks() if several else ():
-            own_Q = rows_Q[done : done + len(suspects.rows)]
-            found = find_culprits(self.ensemble, suspects, self.rule.max_reasons, self._buffers)
-            if isinstance(judged, Judged):
-                own = judged.take(np.arange(done, done + len(own_Q)))
-                found = replace(found, mean_QF=own.in_place(found.mean_QF))
-            yield own_Q, reasons.put_into_words(self.ensemble, arrays, own_Q, suspects, found, in_sentences)
-            done += len(own_Q)
 
     @property
     def _buffers(self) -> Buffers:
@@ -293,13 +240,6 @@ def _calibration(rule: Rule, held_out: NDArray[np.float64], segments: Segments |
     if not rule.by or segments is None:
         return Calibration(held_out, *decided)
     return Calibration(np.sort(held_out / segments.levels_of(segments.held_out_H)), *decided, segments.describe())
-
-
-def _of(several: Sequence[Judged | JudgedPictures]) -> Judged | JudgedPictures:
-    """The rows of several, one after the other: all are of series, or all have pictures."""
-    kind: Any = type(several[0])
-    found: Judged | JudgedPictures = kind.of(several)
-    return found
 
 
 def _status(
