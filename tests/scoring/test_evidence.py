@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vae_model.scoring.evidence import MOST, Evidence, joined
@@ -40,6 +40,7 @@ def test_what_never_happened_is_odd_and_no_proof():
     assert found(np.array([[1.0]]))[0, 0] == pytest.approx(2 * np.log(1000), rel=0.4)
 
 
+@example([0.0, 3e-309], [1.0, 5e-324])
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.lists(st.floats(0, 1e9), min_size=2, max_size=20))
 def test_more_is_never_less_odd(sample, values):

@@ -34,6 +34,8 @@ FEWEST = 10
 MAX_SHAPE, MIN_SCALE = 0.45, 0.05
 """No tail is taken for heavier, and no deviation of the tail for less than this share of what comes before it: that is
 of a few rows that lie close together."""
+TINY = 1e-150
+"""No value is told from 0 below: between two that are that close nothing can be interpolated."""
 MOST = 1000.0
 """Nats. No evidence is larger: beyond, nothing is to be told."""
 NAMES = ("knot", "tail_scale", "tail_shape")
@@ -70,6 +72,7 @@ class Evidence:
             if not excess_N.any():  # of what never happens, such as a value that is stuck
                 least = max(least, 1 / math.log(rows + 1))
             scale_J[j], shape_J[j] = _pareto(excess_N, least)
+        knot_JK[np.abs(knot_JK) < TINY] = 0
         return cls(np.minimum(knot_JK, HUGE), scale_J, shape_J)
 
     def __call__(self, statistic_NJ: NDArray[np.float64]) -> NDArray[np.float64]:
