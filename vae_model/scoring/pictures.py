@@ -30,6 +30,8 @@ from vae_model.scoring.evidence import MOST, Evidence, joined
 
 OF_ROW = 0.5
 """The weight of the other columns, where there are any; the pictures share the rest."""
+LEAST = 1e-3
+"""Nats. No picture is so ordinary that it is less: a score of nothing has no logarithm."""
 MOST_PIXELS = 4_000_000
 """Bytes of pixels that are decoded at once, or one picture."""
 
@@ -189,7 +191,7 @@ class Pictures:
         evidence_NP = np.concatenate(
             [own.usual(oddness.score_NP[:, p : p + 1]) for p, own in enumerate(self.columns)], axis=1
         )
-        evidence_NP = np.where(oddness.gone_NP, [own.gap for own in self.columns], evidence_NP)
+        evidence_NP = np.where(oddness.gone_NP, [own.gap for own in self.columns], np.maximum(evidence_NP, LEAST))
         of_row_N = self.of_row(row_score_N[:, None])[:, 0] if self.of_row else np.zeros(len(row_score_N))
         weight_X = np.append(self.weight_P, OF_ROW) if self.of_row else self.weight_P
         pieces = [evidence_NP, of_row_N[:, None]] if self.of_row else [evidence_NP]
