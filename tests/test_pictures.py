@@ -1,5 +1,7 @@
 """Rows with pictures, without Spark: what is odd is found and told, whatever the file and whatever is beside it."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -64,7 +66,11 @@ def test_a_reason_says_where_in_the_picture(scored):
         reason = scored.anomaly_reasons[row][0]
         assert reason["feature"] == "photo"
         assert reason["share"] > 0.9
-        assert "pixels from row" in reason["observed"]
+        place = re.search(r"odd .*in (\d+) x \d+ pixels from row (\d+), column (\d+) on", reason["observed"])
+        size, top, left = map(int, place.groups())
+        assert size <= SIDE / 2
+        assert 19 - size < top < 27
+        assert 3 - size < left < 11
         assert reason["expected"] == "one like those of training"
     assert scored.anomaly_reasons[LIGHT][0]["feature"] in ("weight", "width")
 
@@ -178,7 +184,7 @@ def test_the_heat_map_is_hottest_where_the_hole_is(detector, odd):
 def test_a_model_without_pictures_has_no_heat_map(normal):
     """Nor has a frame that lacks the column."""
     plain = Detector(config(features={"include": ["width", "weight"]})).fit(normal)
-    with pytest.raises(SchemaError, match="no column to make a heat map of"):
+    with pytest.raises(SchemaError, match="The model has no column of pictures"):
         plain.heat_map(normal)
 
 
@@ -254,7 +260,7 @@ def test_drift_tells_of_pictures_that_are_gone(detector, normal):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"height": 3}, "height"), ({"height": 600}, "height"), ({"channels": 2}, "channels"), ({"full": 7}, "full"),
+        ({"height": 3}, "height"), ({"height": 600}, "height"), ({"channels": 2}, "channels"), ({"full": 0}, "full"),
         ({"gap": -1}, "gap"), ({"groups": 0}, "groups"), ({"groups": 10**9}, "picture.0"), ({"hidden": []}, "hidden"),
         ({"latent": "x"}, "latent"), ({"whole_hidden": [5]}, "picture.0"),
     ],
@@ -266,6 +272,96 @@ def test_a_forged_header_is_refused(alone, change, told):
     header["pictures"] = [{**header["pictures"][0], **change}]
     with pytest.raises(ModelFileError, match=told):
         Detector.from_bytes(model_file.dumps(header, arrays))
+
+
+def test_members_of_pictures_alone_are_none(alone):
+    """A header that speaks of others is refused."""
+    header, arrays = model_file.loads(alone.to_bytes(), "The model")
+    header = {key: value for key, value in header.items() if key != "sha256"}
+    for members in (3, "x", [{"kind": "vae"}]):
+        forged = {**header, "training": {**header["training"], "members": members}}
+        with pytest.raises(ModelFileError, match="members"):
+            Detector.from_bytes(model_file.dumps(forged, arrays))
+
+
+def test_few_held_out_pictures_are_told_and_blind_nothing(normal):
+    """Where hardly any row has a photo, two or three of them held out: a gross error in another column is flagged, an
+    odd photo still counts, and a note says how few there are.
+    """
+    with_photo = set(np.random.default_rng(3).choice(600, 30, replace=False).tolist())
+    few = normal.assign(photo=[photo if i in with_photo else None for i, photo in enumerate(normal.photo)])
+    found = Detector(config()).fit(few)
+    assert any("held-out pictures hardly tell what is usual" in note for note in found.warnings)
+    new = parts(120, seed=9)
+    new.loc[30, "weight"] -= 20
+    scored = found.score(new)
+    assert scored.is_anomaly[30]
+    assert scored.anomaly_score.max() < 100
+
+
+@pytest.mark.parametrize("rows", [600, 100])
+def test_constant_columns_beside_pictures_are_left_out(normal, odd, rows):
+    """They tell nothing: a note says so, and the pictures are looked at as if they were alone."""
+    found = Detector(config()).fit(normal[:rows].assign(width=1.0, weight=2.0))
+    assert [note for note in found.warnings if "width: not used" in note]
+    assert set(found.score(odd).anomaly_score.sort_values(ascending=False).index[:2]) == set(HOLES)
+
+
+def test_trimmed_rows_take_no_column_of_pictures_along(normal):
+    """Where all rows with a photo lie far from the others and are left out of training, the photos are still known."""
+    draw = np.random.default_rng(3)
+    with_photo = draw.choice(600, 60, replace=False)
+    far = normal.assign(photo=[photo if i in set(with_photo) else None for i, photo in enumerate(normal.photo)])
+    far.loc[with_photo, "width"] += draw.normal(6, 0.5, 60)
+    found = Detector(config(train={"trim": 0.15})).fit(far)
+    assert [feature.name for feature in found.spec.pictures] == ["photo"]
+    assert found.score(far[:50]).anomaly_score.notna().all()
+
+
+@pytest.mark.parametrize("type_", [pa.uint64(), pa.int64(), pa.float16(), pa.float64(), pa.decimal128(25, 1)])
+def test_numbers_of_any_type_and_size(type_):
+    """One row with a number beyond all measure is a bright pixel, and no reason to fail."""
+    rows = pixels(80)
+    values = pa.array(rows.reshape(80, -1).astype(float).tolist(), pa.list_(pa.float64()))
+    photo = values.cast(pa.list_(type_))
+    features = {"kinds": {"photo": "image"}, "image": {"height": SIDE, "width": SIDE}}
+    found = Detector(config(features=features)).fit(pa.table({"id": range(80), "photo": photo}))
+    odd = photo.slice(0, 2).to_pylist()
+    odd[1][5] = type(odd[1][5])(2**16 - 100 if type_ == pa.float16() else 2**62 + 1)
+    scored = found.score(pa.table({"id": [0, 1], "photo": pa.array(odd, pa.list_(type_))}))
+    assert scored["anomaly_status"].to_pylist() == ["ok", "ok"]
+
+
+def test_numbers_that_are_no_brightness_are_refused():
+    """Standardised ones are below 0: the error says which column, and how they should be."""
+    rows = (pixels(80).reshape(80, -1).astype(float) - 128) / 64
+    table = pa.table({"id": range(80), "photo": pa.array(rows.tolist(), pa.list_(pa.float64()))})
+    features = {"kinds": {"photo": "image"}, "image": {"height": SIDE, "width": SIDE}}
+    with pytest.raises(TrainingError, match="Column 'photo' holds numbers that are no brightness"):
+        Detector(config(features=features)).fit(table)
+
+
+def test_a_small_sample_needs_pictures_for_each_fifth(normal):
+    """The error says how many there are, and how many there have to be."""
+    few = normal[:200].assign(photo=[photo if i < 25 else None for i, photo in enumerate(normal.photo[:200])])
+    with pytest.raises(TrainingError, match=r"at least 30 in a small sample(.|\n)*25 in 200 rows"):
+        Detector(config()).fit(few)
+
+
+def test_pictures_alone_have_no_likelihood_to_be_compared(normal):
+    """``train.accept_if.max_score_loss`` is refused with them, before any training."""
+    with pytest.raises(ConfigError, match="max_share_flagged"):
+        Detector(photos_alone(train={"accept_if": {"max_score_loss": 0.2}})).fit(normal)
+
+
+def test_it_is_not_said_to_be_ordinary_without_what_is_not_named(normal):
+    """A row with two errors, only one of which is named as a reason, is not called ordinary without it."""
+    same = Detector(config()).fit(normal.assign(photo=[normal.photo[0]] * 600))
+    both = parts(10, seed=9).assign(photo=normal.photo[5])
+    both.loc[3, "weight"] -= 20
+    arrays = [pa.array(both[name].iloc[[3]]) for name in same.scorer.names]
+    (sentence,) = same.scorer.explain(arrays).field("reason").to_pylist()
+    assert "ordinary" not in sentence or "weight" in sentence
 
 
 @pytest.mark.parametrize("pictures", [None, [], "x", [{}, {}]])

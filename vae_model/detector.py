@@ -23,6 +23,7 @@ from vae_model.features import schema
 from vae_model.features.feature import Chosen
 from vae_model.features.fields import Fields
 from vae_model.features.frames import as_table
+from vae_model.features.kinds import KINDS
 from vae_model.features.sequence import PLACE, Sequence, arrange, held_out, stretches_of
 from vae_model.features.sequence import check_columns as check_order
 from vae_model.features.spec import FeatureSpec, combine
@@ -40,6 +41,8 @@ from vae_model.training.model import trained
 if TYPE_CHECKING:
     from vae_model.training.loop import TrainingProgress
 
+FEW_PICTURES = 30
+"""Of fewer held-out pictures there is no telling how odd one is."""
 MANY_TRIMMED = 0.02
 """Of a table without anomalies hardly ever more training rows than this are left out for lying far from the others."""
 
@@ -182,9 +185,10 @@ class Detector:
         known = {own.look.feature.name: own for own in self.scorer.pictures.columns} if self.scorer.pictures else {}
         name = column or (next(iter(known)) if len(known) == 1 else None)
         if name not in known:
+            hint = f"Give column={next(iter(known))!r}." if known else "A model has them where features.kinds says so."
             raise SchemaError(
-                "There is no column to make a heat map of.", f"one of {', '.join(known) or 'none'}", column or "none",
-                "A model has columns of pictures where features.kinds says so.",
+                "Which column the heat map is of is not clear." if known else "The model has no column of pictures.",
+                f"column: one of {', '.join(known)}" if known else "", column or "none", hint,
             )  # fmt: skip
         table = as_table(frame)
         schema.check_fits_model(schema.arrow_columns(table.schema), {name: self.spec.trained[name]})
@@ -324,6 +328,9 @@ class Detector:
             notes.append(
                 f"train.trim: {training['trimmed']:,} training rows ({share:.1%}) lie far from most others, left out"
             )
+        for picture in training.get("pictures", ()):
+            if picture["held_out"] < FEW_PICTURES:
+                notes.append(f"{picture['column']}: {picture['held_out']} held-out pictures hardly tell what is usual")
         if self.scorer.rule.by and self.scorer.segments and (note := self.scorer.segments.note()):
             notes.append(note)
         if calibration.is_too_small:
@@ -357,6 +364,13 @@ def choose(columns: Listed[schema.Column], config: Config) -> dict[str, Chosen]:
         own = [*features.sequence.by, features.sequence.order]
         key += [name for name in own if name not in (*key, *(features.include or ()), *features.kinds)]
     chosen = schema.select(columns, key, features.include, features.exclude, features.kinds)
+    limits = config.train.accept_if
+    if limits.max_score_loss is not None and all(KINDS[own.kind].is_picture for own in chosen.values()):
+        raise ConfigError(
+            "train.accept_if.max_score_loss compares how likely values are, and there are pictures alone.",
+            "train.accept_if.max_share_flagged, or none",
+            f"max_score_loss: {limits.max_score_loss:g}",
+        )
     if Chosen("image", "binary") in chosen.values():
         import PIL  # noqa: F401 - files of pictures are decoded by it: the error comes before any work
     check_columns(columns, config.decision.by)

@@ -1,8 +1,10 @@
 """Pictures in columns as pixels: sizes, modes, damaged and dangerous files, numbers."""
 
 import io
+import os
 import struct
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -162,3 +164,31 @@ def test_numbers_are_pictures_too():
     assert found.unreadable_N.tolist() == [False, True, True]
     fixed = pa.array([(flat * 1.0).tolist()], pa.list_(pa.float32(), 192))
     np.testing.assert_array_equal(of_numbers(fixed, 12, 16, 1, full_scale(fixed)).pixels_NHWC[0, ..., 0], RAMP)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_is_forked_meanwhile_decodes_too():
+    """A child that is forked while another thread decodes has no lock of that thread's to wait for."""
+    own, many, done = pa.array([file(RAMP)]), pa.array([file(RAMP)] * 3000), threading.Event()
+
+    def work():
+        while not done.is_set():
+            decode(many, 8, 8, 1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(5):
+            if not (child := os.fork()):
+                os._exit(0 if decode(own, 8, 8, 1).readable_N.all() else 1)
+            deadline = time.monotonic() + 20
+            while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if ended == (0, 0):
+                os.kill(child, 9)
+                os.waitpid(child, 0)
+            assert ended == (child, 0)
+    finally:
+        done.set()
+        thread.join()

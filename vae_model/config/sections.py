@@ -68,7 +68,7 @@ class AcceptIf(Section):
     """By how much less likely than the current version the new one may find the values of held-out rows, once it has
     seen the row: nats a value, in the mean over values and rows. Models that differ in their seed are up to 0.05 apart,
     a badly trained one 0.2 or more; by default they are not compared. Of under 500 rows all are taken, held out or
-    not."""
+    not. Pictures have no part in it."""
     max_share_flagged: Share | None = None
     """The largest share of the held-out rows that the new version may flag, gross errors among them. They are meant to
     be normal: far more than decision.false_alarm_rate says that the sample, or a threshold, is not right."""
@@ -165,7 +165,8 @@ class Decision(Section):
     """How many columns anomaly_reasons names at most. Reasons are given for flagged rows, and take longer than their
     scores; 0 for none."""
     max_missing: Share = 0.5
-    """A row with a larger share of its features missing is not scored (anomaly_status: too_many_missing)."""
+    """A row with a larger share of its features missing is not scored (anomaly_status: too_many_missing, or
+    unreadable_image where a picture could not be read)."""
 
     @model_serializer(mode="wrap")
     def _dump_one_rule(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -70,10 +70,11 @@ class Reporter:
             return
         self.out.print(tables.spec_table(detector))
         summary = detector.header["training"]
+        steps = summary["steps"] + sum(own["steps"] for own in summary.get("pictures", ()))
         without = f" ({summary['trimmed']:,} far from most others left out)" if summary["trimmed"] else ""
         self.line(
             f"Trained on {_counted(summary['rows'] - summary['trimmed'], 'row')}{without} "
-            f"in {_counted(summary['steps'], 'step')}: "
+            f"in {_counted(steps, 'step')}: "
             f"{', '.join(detector.members)}."
         )
         if windows := detector.scorer.windows:

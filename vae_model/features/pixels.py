@@ -17,6 +17,8 @@ Shapes: N rows, H rows and W columns of pixels, C channels (1 grey, 3 red, green
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 import warnings
 from dataclasses import dataclass
@@ -33,6 +35,9 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS, MAX_BYTES = 64_000_000, 128_000_000
 BYTES = {"1": 1, "L": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 """Memory of a pixel, by Pillow's modes; 4 for all others, and for those in which one colour is transparent."""
+STRAY = 0.01
+"""So many of an array column's numbers may lie beyond black and full brightness, at either end, and so far."""
+MOST_BRIGHT = 2.0**32 - 1
 PROGRESSIVE = 6
 """Memory of a pixel of a JPEG in several scans, whose coefficients are all held at once."""
 ORIENTATION = 0x0112
@@ -45,6 +50,11 @@ class _Quiet:
     """
 
     def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):  # a process that is forked may find the lock held, by a thread it lacks
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
         self._lock, self._inside, self._before = threading.Lock(), 0, warnings.catch_warnings()
 
     def __enter__(self) -> None:
@@ -100,10 +110,20 @@ def decode(files: pa.Array, height: int, width: int, channels: int) -> Pixels:
 
 
 def full_scale(numbers: pa.Array) -> float:
-    """The number that means full brightness in an array column: 1 where it holds floats, none above 1; else 255."""
-    flat = numbers.flatten()
-    largest = pc.max(flat).as_py() if pa.types.is_floating(flat.type) else None
-    return 1.0 if largest is not None and largest <= 1 else 255.0
+    """The number that means full brightness in an array column: 1, 255, or the next of 1023, 2047, … to which nearly
+    all of its numbers come up; a few strays have no say.
+
+    Raises ValueError where more than a few are below 0, or none is there: they are no brightness.
+    """
+    values = numbers.flatten().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 1.0
+    low, high = (float(quantile) for quantile in np.quantile(values, [STRAY, 1 - STRAY]))
+    full = 1.0 if high <= 1 + STRAY else 255.0 if high <= 255 else 2.0 ** max(math.ceil(math.log2(high + 1)), 10) - 1
+    if low < -STRAY * max(high, 0) or full > MOST_BRIGHT:
+        raise ValueError(f"from {low:.4g} to {high:.4g}")
+    return full
 
 
 def of_numbers(numbers: pa.Array, height: int, width: int, channels: int, full: float) -> Pixels:
@@ -117,7 +137,7 @@ def of_numbers(numbers: pa.Array, height: int, width: int, channels: int, full: 
     lengths_N = pc.fill_null(pc.list_value_length(numbers), -1).to_numpy(zero_copy_only=False)
     whole_N = lengths_N == size
     out = np.zeros((len(numbers), size), np.uint8)
-    flat = numbers.filter(pa.array(whole_N)).flatten().cast(pa.float64())
+    flat = numbers.filter(pa.array(whole_N)).flatten().cast(pa.float64(), safe=False)
     values = flat.to_numpy(zero_copy_only=False).reshape(-1, size)  # nulls become NaN
     is_finite = np.isfinite(values).all(axis=1)
     own = np.flatnonzero(whole_N)[is_finite]

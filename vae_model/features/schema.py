@@ -48,6 +48,12 @@ def select(
     for name, group, type_ in columns:
         if name in key or name in exclude or (include is not None and name not in include):
             continue
+        if group is None and kinds.get(name) == "image":
+            problems.append(
+                f"column {name!r} has type {type_}: a picture is a file (binary), or a flat array of height x width "
+                "x channels numbers, row by row"
+            )
+            continue
         if group is None:
             problems.append(
                 f"column {name!r} has type {type_}, which no feature can be made from "

@@ -64,6 +64,9 @@ class FeatureSpec:
         _check_vocabulary(features)
         pictures = tuple(feature for feature in features if KINDS[feature.kind].is_picture)
         features = [feature for feature in features if feature not in pictures]
+        if pictures and all(feature.is_constant for feature in features):  # they tell nothing beside the pictures
+            unused |= {feature.name: "constant in the training rows" for feature in features}
+            features = []
         if not pictures and all(feature.is_constant for feature in features):
             raise TrainingError(
                 "There is nothing to learn: every feature is constant or null in the training rows.",

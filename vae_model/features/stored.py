@@ -37,7 +37,7 @@ def features_of(spec: Fields) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]
     for part, own, is_picture in (("features", features, False), ("pictures", pictures, True)):
         if odd := [feature.kind for feature in own if KINDS[feature.kind].is_picture != is_picture]:
             raise spec.wrong(part, "other kinds" if not is_picture else "pictures alone", odd[0])
-    if not pictures and all(feature.is_constant for feature in features):
+    if (features or not pictures) and all(feature.is_constant for feature in features):
         raise spec.wrong("features", "a feature that varied in training", "constants")
     return features, pictures
 

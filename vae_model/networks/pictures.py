@@ -190,7 +190,9 @@ class PictureVAE:
         columns = [whole_N, *(_oddest(distance_NP) for distance_NP in local)]
         statistics_NT = np.log(np.maximum(np.stack(columns, axis=1, dtype=np.float64), TINY))
         where = [spans_P4[own.argmax(axis=1)] for spans_P4, own in zip(self._spans, local, strict=True)]
-        scale_N = (statistics_NT - self.usual_T)[:, 1:].argmax(axis=1)
+        beyond_NT = (statistics_NT - self.usual_T)[:, 1:]
+        beyond_NT[:, [math.prod(self.shape.windows(scale)) == 1 for scale in range(len(local))]] = -np.inf
+        scale_N = beyond_NT.argmax(axis=1)  # a scale of one window cannot say where
         return statistics_NT, np.stack(where)[scale_N, np.arange(len(scale_N))]
 
     def score(self, statistics_NT: NDArray[np.float64]) -> NDArray[np.float64]:

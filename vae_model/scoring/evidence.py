@@ -65,13 +65,22 @@ class Evidence:
             if not rows:
                 knot_JK[j] = np.inf
                 continue
-            above = [min(max(round(share * rows), FEWEST if share < 0.5 else 1), rows) for share in SURVIVAL]
-            knot_JK[j] = np.maximum.accumulate(sorted_N[[rows - one for one in above]])
-            excess_N = sorted_N[rows - above[-1] :] - knot_JK[j, -1]
-            least = max(MIN_SCALE * (knot_JK[j, -1] - knot_JK[j, 1]), 1e-9)
+            tail = min(max(round(TAIL * rows), FEWEST), max(rows // 2, 1))
+            begin = sorted_N[rows - tail]
+            excess_N = sorted_N[rows - tail :] - begin
+            least = max(MIN_SCALE * (begin - sorted_N[rows - max(round(rows / 2), 1)]), 1e-9)
             if not excess_N.any():  # of what never happens, such as a value that is stuck
                 least = max(least, 1 / math.log(rows + 1))
-            scale_J[j], shape_J[j] = _pareto(excess_N, least)
+            if rows < 2 * FEWEST:  # how far apart the farthest are is all that is known
+                least = max(least, (sorted_N[-1] - sorted_N[0]) / (2 * math.log(rows + 1)))
+            scale, shape = _pareto(excess_N, least)
+            for k, share in enumerate(SURVIVAL):
+                above = max(round(share * rows), 1)
+                if above >= tail:
+                    knot_JK[j, k] = sorted_N[rows - above]
+                else:  # where rows are few the tail begins earlier: the last knots are its own
+                    knot_JK[j, k] = begin + _beyond(tail / rows / share, scale, shape)
+            scale_J[j], shape_J[j] = scale + shape * (knot_JK[j, -1] - begin), shape
         knot_JK[np.abs(knot_JK) < TINY] = 0
         return cls(np.minimum(knot_JK, HUGE), scale_J, shape_J)
 
@@ -123,6 +132,12 @@ def _pareto(excess_N: NDArray[np.float64], least: float) -> tuple[float, float]:
         return max(mean, least), 0.0
     shape = min(max(2 - mean / (mean - 2 * second), 0.0), MAX_SHAPE)
     return max(mean * (1 - shape), least), shape
+
+
+def _beyond(odds: float, scale: float, shape: float) -> float:
+    """The excess that one of so many values of a tail has at least."""
+    odds = max(odds, 1)
+    return scale * ((odds**shape - 1) / shape if shape > 1e-6 else math.log(odds))
 
 
 def joined(evidence_NJ: NDArray[np.float64], weight_J: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -66,7 +66,9 @@ class Header:
         pictures = whole.objects("pictures") if spec.pictures else []
         if len(pictures) != len(spec.pictures):
             raise whole.wrong("pictures", f"{len(spec.pictures)}, one for each column of pictures", len(pictures))
-        members = training.objects("members") if spec.features else []
+        members = training.objects("members") if spec.features else training.sequence("members")
+        if members and not spec.features:
+            raise training.wrong("members", "none, as there are pictures alone", members)
         needs_imputed = [NETWORKS[member.one_of("kind", list(NETWORKS))].needs_imputed for member in members]
         if spec.features and all(needs_imputed):
             raise training.wrong("members", "one that can do without the others", "none")

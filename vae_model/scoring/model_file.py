@@ -24,8 +24,8 @@ from vae_model.errors import ModelFileError
 from vae_model.features.fields import REMEDY
 from vae_model.printable import printable
 
-FORMAT_VERSION = 6
-"""Raised with every change an older reader cannot follow."""
+FORMAT_VERSION, PLAIN_VERSION = 7, 6
+"""Raised with every change an older reader cannot follow. A model without pictures is as it was before them."""
 MAX_HEADER = 100_000_000
 """Bytes. The safetensors library writes no longer header, and reads none."""
 MAX_SIDE = 2**40
@@ -41,7 +41,8 @@ def dumps(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> byte
     from safetensors.numpy import save
 
     # The digest comes first: nothing before it can look like it, whatever the header holds.
-    body = json.dumps({"format_version": FORMAT_VERSION, **header}, sort_keys=True, allow_nan=False)
+    version = FORMAT_VERSION if "pictures" in header else PLAIN_VERSION
+    body = json.dumps({"format_version": version, **header}, sort_keys=True, allow_nan=False)
     text = f'{{"sha256": "{_BLANK}", {body[1:]}'
     contiguous = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
     blank = save(contiguous, {"vae_model": text})
@@ -132,7 +133,7 @@ def _check_places(entries: list[_Entry], origin: str) -> None:
 
 
 def _check_version(version: int, origin: str) -> None:
-    if version < FORMAT_VERSION:
+    if version < PLAIN_VERSION:
         raise ModelFileError(
             f"{origin} was written by an older version of spark-vae-anomaly: what a model holds has changed.",
             f"format version {FORMAT_VERSION}",

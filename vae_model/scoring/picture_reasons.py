@@ -34,12 +34,13 @@ def _of_row(judged: Judged, q: int, explained: Explained, spec: FeatureSpec, mos
     for p, feature in enumerate(spec.pictures):
         words = _in_words(judged, q, p)
         clause = f"{printable(feature.name)} is {words.observed}, expected {words.expected}"
-        found.append(Reason(feature.name, share_P[p], words, clause))
+        found.append(Reason(feature.name, min(share_P[p], 1.0), words, clause))
     found.sort(key=lambda reason: -reason.share)
     kept = [reason for reason in found if reason.share >= LEAST_TOLD or reason is found[0]][:most]
     told = {reason.feature for reason in kept}
     left = [evidence for feature, evidence in zip(spec.pictures, evidence_P, strict=True) if feature.name not in told]
-    row_is_ordinary = explained.is_ordinary or judged.of_row_N[q] <= _LEAST
+    others = {reason.feature for reason in explained.reasons}
+    row_is_ordinary = judged.of_row_N[q] <= _LEAST or (explained.is_ordinary and others <= told)
     is_ordinary = row_is_ordinary and all(evidence <= _LEAST for evidence in left)
     return explained._replace(reasons=kept, is_ordinary=is_ordinary)
 
@@ -52,6 +53,8 @@ def _in_words(judged: Judged, q: int, p: int) -> Words:
     if oddness.unreadable_NP[q, p]:
         return Words("no picture that can be read", USUAL)
     top, left, bottom, right = oddness.where_NP4[q, p].tolist()
+    if bottom == top:
+        return Words("odd as a whole", USUAL)
     place = f"{bottom - top} x {right - left} pixels from row {top}, column {left} on"
     if oddness.whole_NP[q, p] >= AS_A_WHOLE * oddness.score_NP[q, p]:
         return Words(f"odd as a whole, most of all in {place}", USUAL)

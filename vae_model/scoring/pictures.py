@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vae_model.features import pixels
 from vae_model.features.feature import Feature
 from vae_model.features.fields import Fields
-from vae_model.features.pixels import Pixels
+from vae_model.features.pixels import MOST_BRIGHT, Pixels
 from vae_model.features.spec import typed
 from vae_model.networks.edges import LARGEST, SMALLEST, PictureShape
 from vae_model.networks.pictures import GLOBAL_WEIGHT, PictureVAE
@@ -69,7 +69,7 @@ class Oddness:
     error_NP: NDArray[np.float64]
     """What the VAE of whole pictures leaves of it, over that of a usual one."""
     where_NP4: NDArray[np.intp]
-    """The oddest window: first row and column, and those after the last."""
+    """The oddest window: first row and column, and those after the last; zeros where it is the whole picture."""
     missing_NP: NDArray[np.bool_]
     """Nulls."""
     unreadable_NP: NDArray[np.bool_]
@@ -125,12 +125,14 @@ class Picture:
 
     def heat_map(self, array: pa.Array) -> NDArray[np.float32]:
         """(N, H, W) how odd each pixel's surroundings are (``PictureVAE.heat_map``); NaN where there is no picture."""
-        parts = []
-        for own in self.look.pieces(array):
-            heat_NHW = np.full(own.pixels_NHWC.shape[:3], np.nan, np.float32)
-            heat_NHW[own.readable_N] = self.network.heat_map(own.pixels_NHWC[own.readable_N])
-            parts.append(heat_NHW)
+        parts = [self.heat(own) for own in self.look.pieces(array)]
         return np.concatenate(parts) if parts else np.empty((0, *self.look.shape.size), np.float32)
+
+    def heat(self, own: Pixels) -> NDArray[np.float32]:
+        """``heat_map`` of pictures that are decoded."""
+        heat_NHW = np.full(own.pixels_NHWC.shape[:3], np.nan, np.float32)
+        heat_NHW[own.readable_N] = self.network.heat_map(own.pixels_NHWC[own.readable_N])
+        return heat_NHW
 
     def _seen(self, own: Pixels) -> Oddness:
         seen_N = np.flatnonzero(own.readable_N)
@@ -141,7 +143,8 @@ class Picture:
         score_N1[seen_N, 0], whole_N1[seen_N, 0] = self.network.score(statistic_NT), GLOBAL_WEIGHT * beyond_N
         with np.errstate(over="ignore"):  # of weights that no training made
             error_N1[seen_N, 0] = np.exp(beyond_N)
-        where_N14[seen_N, 0] = where_N4
+        is_part_N1 = (where_N4[:, 2:] - where_N4[:, :2] < self.look.shape.size).any(axis=1, keepdims=True)
+        where_N14[seen_N, 0] = where_N4 * is_part_N1
         return Oddness(score_N1, whole_N1, error_N1, where_N14, own.missing_N[:, None], own.unreadable_N[:, None])
 
 
@@ -230,11 +233,9 @@ class StoredPicture(NamedTuple):
     def of(cls, own: Fields, feature: Feature) -> StoredPicture:
         """Raises ModelFileError where the header cannot be."""
         height, width = (own.count(side, SMALLEST, LARGEST) for side in ("height", "width"))
-        channels, full = own.count("channels"), own.number("full")
+        channels, full = own.count("channels"), own.number("full", 1, MOST_BRIGHT)
         if channels not in (1, 3):
             raise own.wrong("channels", "1 or 3", channels)
-        if full not in (1, 255):
-            raise own.wrong("full", "1 or 255", full)
         return cls(Look(feature, PictureShape(height, width, channels), full), own.number("gap", 0, MOST), own)
 
     @staticmethod

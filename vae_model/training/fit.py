@@ -176,6 +176,7 @@ def cross_fit(
         fold_N = np.arange(len(rows)) * FOLDS // len(rows)
     else:
         fold_N = np.random.default_rng(config.train.seed).permutation(len(rows)) % FOLDS
+    picture_columns.check(FeatureSpec.fit(rows, chosen).pictures, rows)
     folds = []
     for fold in range(FOLDS):
         others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))
@@ -213,17 +214,18 @@ def _learn(
     spec, settings = FeatureSpec.fit(rows, chosen), config.train
     none = np.empty(0, np.intp)
     pictures = None
-    if spec.pictures and config.features.image:
+    if spec.pictures:
+        if config.features.image is None:
+            raise ValueError("the config has no features.image")
         pictures = picture_columns.fit(spec.pictures, rows, config.features.image, settings.seed)
     if not spec.features:
         shares = np.empty(0), np.empty(0), np.empty(0)
-        steps = sum(own["steps"] for own in pictures.summary) if pictures else 0
-        alone = Trained([], [], {"steps": steps, "members": []})
+        alone = Trained([], [], {"steps": 0, "members": []})
         return Fitted(spec, None, np.empty(0), 0, len(rows), alone, *shares, None, none, pictures=pictures)
     batch, own, of_course_N, whole = _encoded(spec, rows, sequence)
     kept = whole[trimming.kept(shape_of(spec), batch.take(whole), spec.scale_F == 0, settings.trim, settings.seed)]
     if len(kept) < len(batch):  # encoded anew: a column may vary in the others alone
-        spec = FeatureSpec.fit(rows.take(kept), chosen)
+        spec = replace(FeatureSpec.fit(rows.take(kept), chosen), pictures=spec.pictures)
         if own is None:
             batch = spec.encode_table(rows := rows.take(kept))
         else:

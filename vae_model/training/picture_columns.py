@@ -25,6 +25,8 @@ from vae_model.scoring.evidence import Evidence
 from vae_model.scoring.pictures import Look, Oddness, Picture, Pictures, StoredPicture
 from vae_model.training import tails
 
+FEWEST_CROSSED = 30
+"""Pictures of a sample that is cut into folds."""
 BYTES = 500_000_000
 """Of pixels that are trained on, at most: they are held at once."""
 
@@ -50,15 +52,16 @@ class FittedColumns:
         """With what is usual by held-out rows; ``row_score_N`` are their scores by the other columns, if there are
         such. How odd it is that there is no picture, training rows tell too, by the rule of succession.
         """
-        columns = []
+        columns, told = [], []
         for p, own in enumerate(self.pictures.columns):
             is_gone_N = oddness.gone_NP[:, p]
+            told.append({**self.summary[p], "held_out": int(np.count_nonzero(~is_gone_N))})
             usual = Evidence.fit(np.where(is_gone_N, np.nan, oddness.score_NP[:, p])[:, None])
             rows, gone = self.looked[p]
             gap = -math.log((gone + np.count_nonzero(is_gone_N) + 1) / (rows + len(is_gone_N) + 1))
             columns.append(replace(own, usual=usual, gap=gap))
         of_row = None if row_score_N is None else Evidence.fit(row_score_N[:, None])
-        return replace(self, pictures=Pictures(tuple(columns), of_row))
+        return replace(self, pictures=Pictures(tuple(columns), of_row), summary=told)
 
 
 def fit(features: Sequence[Feature], rows: pa.Table, image: Image, seed: int) -> FittedColumns:
@@ -73,7 +76,7 @@ def fit(features: Sequence[Feature], rows: pa.Table, image: Image, seed: int) ->
     for p, feature in enumerate(features):
         array = combine(rows.column(feature.name))
         shape = PictureShape(image.height, image.width, image.channels)
-        full = full_scale(array) if feature.family == "array" else 255.0
+        full = _full(feature, array)
         look = Look(feature, shape, full)
         try:
             there, count = _decoded(look, array, pictures.MAX_PICTURES, seed)
@@ -89,6 +92,34 @@ def fit(features: Sequence[Feature], rows: pa.Table, image: Image, seed: int) ->
         looked.append((count, count - len(there)))
         told.append({"column": feature.name, **found.summary})
     return FittedColumns(Pictures(tuple(columns), None), arrays, sizes, looked, told)
+
+
+def check(features: Sequence[Feature], rows: pa.Table) -> None:
+    """Raise TrainingError where a sample that is to be cut into folds has too few pictures for each of them."""
+    for feature in features:
+        there = len(rows) - rows.column(feature.name).null_count
+        if there < FEWEST_CROSSED:
+            raise TrainingError(
+                f"Column {feature.name!r}: Too few pictures.",
+                f"at least {FEWEST_CROSSED} in a small sample, each fifth of which is judged by the others",
+                f"{there} in {len(rows)} rows",
+                "Give a larger sample, or leave the column out.",
+            )
+
+
+def _full(feature: Feature, array: pa.Array) -> float:
+    """Of arrays the number that is full brightness. Raises TrainingError where they are no brightness."""
+    if feature.family != "array":
+        return 255.0
+    try:
+        return full_scale(array)
+    except ValueError as error:
+        raise TrainingError(
+            f"Column {feature.name!r} holds numbers that are no brightness.",
+            "numbers from 0 (black) to 1, 255 or another power of 2 less 1",
+            str(error),
+            "Scale them to 0 to 1. Numbers that are no picture are a vector: leave the column out of features.kinds.",
+        ) from None
 
 
 def _decoded(look: Look, array: pa.Array, most: int, seed: int) -> tuple[NDArray[np.uint8], int]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F
 
@@ -147,7 +146,7 @@ def _top(frame: DataFrame, prefix: str, detector: Detector | None, key: Sequence
     start = len(shown)
     of_model = table.select(range(start + len(own), len(wanted))).rename_columns(features)
     said = _said(of_model, table.column(start).to_pylist(), detector)
-    pictures, told = _shown(of_model, detector), []
+    told = []
     for place, row in enumerate(table.select(range(start + len(own))).to_pylist()):
         *names, score, p_value, is_flagged, reasons = row.values()
         why = said[place]
@@ -157,27 +156,28 @@ def _top(frame: DataFrame, prefix: str, detector: Detector | None, key: Sequence
             score, p_value, bool(is_flagged),
             tuple(Reason(*(one[name] for name in Reason._fields)) for one in reasons or []),
             why["reason"] if why else None,
-            pictures.get(place, ()),
+            _shown(of_model, place, reasons or [], detector) if place < PICTURES else (),
         ))  # fmt: skip
     return tuple(told)
 
 
-def _shown(features: pa.Table, detector: Detector | None) -> dict[int, tuple[Shown, ...]]:
-    """The first picture of some rows, by their places."""
-    if detector is None or detector.scorer.pictures is None:
-        return {}
-    picture = detector.scorer.pictures.columns[0]
-    name = picture.look.feature.name
+def _shown(
+    features: pa.Table, row: int, reasons: Sequence[Mapping[str, Any]], detector: Detector | None
+) -> tuple[Shown, ...]:
+    """The picture that is blamed most of a row, if one is."""
+    known = detector.scorer.pictures.columns if detector is not None and detector.scorer.pictures else ()
+    by_name = {own.look.feature.name: own for own in known}
+    name = next((one["feature"] for one in reasons if one["feature"] in by_name), None)
+    if name is None:
+        return ()
     try:
-        array = combine(features.column(name).slice(0, PICTURES))
-        seen, heat_NHW = picture.look.pixels(array), picture.heat_map(array)
-        return {
-            row: (Shown(name, *drawn(seen.pixels_NHWC[row], heat_NHW[row])),)
-            for row in np.flatnonzero(seen.readable_N).tolist()
-        }
-    except Exception:  # whatever it is: the rows are told of without
-        log.debug("How showing pictures failed", exc_info=True)
-        return {}
+        seen = by_name[name].look.pixels(combine(features.column(name).slice(row, 1)))
+        if not seen.readable_N[0]:
+            return ()
+        return (Shown(name, *drawn(seen.pixels_NHWC[0], by_name[name].heat(seen)[0])),)
+    except Exception:  # whatever it is: the row is told of without
+        log.warning("The picture of a row could not be shown", exc_info=True)
+        return ()
 
 
 def _texts(frame: DataFrame, names: Sequence[str]) -> list[SparkColumn]:

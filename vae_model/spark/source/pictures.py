@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_ROWS = 25_000
-"""Of a sample with pictures: no more of them than a fifth less are trained on (``training.pictures``)."""
+"""Rows of a sample with pictures: what is held out of them aside, no more are trained on (``training.pictures``)."""
 MOST_BYTES = 1_000_000_000
 """Of the files, or arrays, of a sample: they are all brought to the driver. Also what Spark lets a driver receive."""
 FEWEST = 100
@@ -34,6 +34,8 @@ def room(frame: DataFrame, names: Sequence[str], rows: int) -> int:
         length = F.size(value) * F.lit(8) if families[name] == "array" else F.octet_length(value)
         size = size + F.when(value.isNotNull(), length).otherwise(0)
     mean = to_arrow(frame.select(F.avg(size).alias("mean"))).column(0)[0].as_py() or 0
+    if rows > MOST_ROWS:
+        log.info("The sample is of at most %s rows, as it has pictures", f"{MOST_ROWS:,}")
     if most * mean > MOST_BYTES:
         most = max(int(MOST_BYTES / mean), FEWEST)
         log.info("Pictures of %s kB a row: the sample is of at most %s rows", f"{mean / 1000:,.0f}", f"{most:,}")
