@@ -5,6 +5,7 @@ Shapes: N rows, P columns of pictures.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,9 +22,12 @@ from vae_model.features.pixels import full_scale
 from vae_model.features.spec import combine
 from vae_model.networks.edges import PictureShape
 from vae_model.networks.pictures import PictureVAE
+from vae_model.printable import printable
 from vae_model.scoring.evidence import Evidence
 from vae_model.scoring.pictures import Look, Oddness, Picture, Pictures, StoredPicture
 from vae_model.training import tails
+
+log = logging.getLogger(__name__)
 
 FEWEST_CROSSED = 30
 """Pictures of a sample that is cut into folds."""
@@ -80,6 +84,7 @@ def fit(features: Sequence[Feature], rows: pa.Table, image: Image, seed: int) ->
         look = Look(feature, shape, full)
         try:
             there, count = _decoded(look, array, pictures.MAX_PICTURES, seed)
+            log.info("Pictures: %s of %s to learn from", f"{len(there):,}", printable(feature.name))
             found = pictures.fit(shape, there, seed)
         except TrainingError as error:
             hint = f"Are the values of {feature.name!r} pictures? See docs/images.md. Or give a larger sample."
