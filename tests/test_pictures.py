@@ -284,6 +284,16 @@ def test_members_of_pictures_alone_are_none(alone):
             Detector.from_bytes(model_file.dumps(forged, arrays))
 
 
+@pytest.mark.parametrize("told", [None, [], [{}], [{"column": "photo", "steps": "x", "held_out": 3}]])
+def test_what_is_told_of_training_is_checked_too(alone, told):
+    """What notes and the console say of the pictures is data of the file as well."""
+    header, arrays = model_file.loads(alone.to_bytes(), "The model")
+    header = {key: value for key, value in header.items() if key != "sha256"}
+    header["training"] = {**header["training"], "pictures": told}
+    with pytest.raises(ModelFileError, match=r"training\.pictures"):
+        Detector.from_bytes(model_file.dumps(header, arrays))
+
+
 def test_few_held_out_pictures_are_told_and_blind_nothing(normal):
     """Where hardly any row has a photo, two or three of them held out: a gross error in another column is flagged, an
     odd photo still counts, and a note says how few there are.

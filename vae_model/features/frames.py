@@ -25,7 +25,7 @@ def as_table(frame: Any) -> pa.Table:
             return pa.Table.from_pandas(frame, preserve_index=False)
         table = frame if isinstance(frame, pa.Table) else pa.table(frame)
         plain = [field.with_type(_VIEWS.get(field.type, field.type)) for field in table.schema]
-        return table.cast(pa.schema(plain))
+        return table if plain == list(table.schema) else table.cast(pa.schema(plain))
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise SchemaError(
             "The frame cannot be read as a table.", "pandas, Arrow or a NumPy matrix", str(error)

@@ -72,6 +72,10 @@ class Header:
         needs_imputed = [NETWORKS[member.one_of("kind", list(NETWORKS))].needs_imputed for member in members]
         if spec.features and all(needs_imputed):
             raise training.wrong("members", "one that can do without the others", "none")
+        for told in training.objects("pictures") if pictures else ():
+            told.text("column")
+            told.count("steps")
+            told.count("held_out", 0)
         rows = training.count("rows")
         training.count("trimmed", 0, rows)
         training.texts("columns")
