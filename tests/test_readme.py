@@ -23,6 +23,7 @@ from vae_model.config.load import parse_config
 from vae_model.config.text import parse
 
 ROOT = Path(__file__).parents[1]
+SQL = ROOT / "docs" / "sql.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 README, ARCHITECTURE, OPERATING = (ROOT / name for name in ("README.md", "docs/architecture.md", "docs/operating.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -87,7 +88,7 @@ def test_every_block_of_the_docs_is_known():
         for name, text in pages.items()
         for language in re.findall(r"^```(\w+)$", text, re.MULTILINE)
     }
-    assert kinds == {("operating.md", "sh"), ("", "yaml"), ("", "text"), ("", "sql"), ("", "mermaid")}
+    assert kinds == {("operating.md", "sh"), ("", "yaml"), ("", "text"), ("", "sql"), ("", "mermaid"), ("", "python")}
 
 
 def test_the_readme_begins_with_the_two_commands():
@@ -258,6 +259,28 @@ def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys)
     sentence = blocks(README, "text", "wind_speed")[1].splitlines()[0]
     told = [re.sub(r"about .*?\)", "", one) for one in (worst, sentence)]
     assert told[0] == told[1] and "1048.36" in worst
+
+
+@pytest.mark.slow
+def test_whatever_reads_delta_reads_a_scored_table(here, _sail, monkeypatch):
+    """The queries of docs/sql.md, by Sail, DuckDB, Polars and pandas: the recording error first, and why."""
+    import duckdb
+    from duckdb_extensions import import_extension
+
+    assert guarded(lambda: app(["run", "--config", "conf/weather.yaml", "--set", "engine=sail"])) == 0
+    monkeypatch.setenv(REMOTE, "1")
+    by_spark, by_duckdb = blocks(SQL, "sql")
+    first = [_sail.sql(by_spark).collect()[0].asDict()]
+    import_extension("delta")
+    with duckdb.connect() as lake:
+        lake.load_extension("delta")
+        first += lake.execute(by_duckdb).to_arrow_table().to_pylist()[:1]
+    by_polars, by_pandas = ({}, {})
+    for script, names in zip(blocks(SQL, "python"), (by_polars, by_pandas), strict=True):
+        exec(compile(script, "docs/sql.md", "exec"), names)
+    first += [by_polars["worst"].to_dicts()[0], by_pandas["worst"].to_dict("records")[0]]
+    assert {(row["origin"], row["first_reason"]) for row in first} == {("EWR", "wind_speed")}
+    assert len({row["anomaly_score"] for row in first}) == 1
 
 
 @pytest.mark.slow

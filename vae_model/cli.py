@@ -322,6 +322,27 @@ def report(
         )
 
 
+@app.command()
+def views(
+    config: ConfigOption,
+    set_: SetOption = [], param: ParamOption = [],
+    dialect: Annotated[str, typer.Option("--dialect", metavar="NAME", help="spark (and Sail) or duckdb.")] = "spark",
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="FILE", help="The file to write; by default they are printed.")
+    ] = None,
+) -> None:  # fmt: skip
+    """Print views over the scored tables as SQL: alerts, reasons by column, rates by segment, runs."""
+    _check_apart(config=config, output=output)
+    settings = load_config(config, set_, from_options(param))
+    from vae_model.report.views import sql
+
+    text = sql(settings, dialect)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        files.put(output, text.encode())
+
+
 @app.callback(invoke_without_command=True)
 def version(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
     """Batch anomaly scoring: a VAE trained on normal rows, applied across a table."""

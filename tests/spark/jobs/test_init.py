@@ -67,7 +67,7 @@ COLUMNS = {
     "word": ([f"w{i // 2}" for i in range(ROWS)], None),
     # types: what Arrow has no count_distinct for, and what is no feature
     "money": (pa.array([Decimal(i % 97) / 4 for i in range(ROWS)], pa.decimal128(38, 4)), "numeric"),
-    "bytes": ([b"x"] * ROWS, "type binary cannot be a feature"),
+    "bytes": ([b"x"] * ROWS, "files? Pictures: kinds: {…: image}"),
     "struct": ([{"a": i} for i in range(ROWS)], "cannot be a feature"),
     "map": (pa.array([[("k", i)] for i in range(ROWS)], pa.map_(pa.string(), pa.int64())), "cannot be a feature"),
     "vector": ([[1.0, float(i)] for i in range(ROWS)], "vector"),

@@ -85,7 +85,7 @@ def test_families_of_spark_types(engine):
         "tinyint": "integer", "smallint": "integer", "int": "integer", "bigint": "integer", "float": "float",
         "double": "float", "decimal(12,3)": "decimal", "boolean": "boolean", "string": "string", "date": "date",
         "timestamp": "timestamp", "timestamp_ntz": "timestamp", "array<double>": "array", "array<int>": "array",
-        "array<string>": None, "map<string,int>": None, "struct<x:int>": None, "binary": None,
+        "array<string>": None, "map<string,int>": None, "struct<x:int>": None, "binary": "binary",
     }  # fmt: skip
     nulls = engine.range(1).select(*(F.lit(None).cast(t).alias(f"c{i}") for i, t in enumerate(types)))
     assert [c.family for c in frames.columns(nulls)] == list(types.values())
