@@ -399,7 +399,7 @@ def test_help_names_every_command(cli):
     script = [sys.executable, "-m", "vae_model.cli"]
     shown = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True).stdout
     listed = re.findall(r"^\W*([a-z]+)  +\w", shown.partition("Commands")[2], re.MULTILINE)
-    names = ["evaluate", "init", "inspect", "models", "report", "run", "runs", "score", "train", "validate"]
+    names = ["evaluate", "init", "inspect", "models", "report", "run", "runs", "score", "train", "validate", "views"]
     assert sorted(listed) == names
     assert cli("run", "--confg", "x")[0] == 2
 
