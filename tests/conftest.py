@@ -40,7 +40,11 @@ TEST, WORKER = (ROOT / ".venv" / name / "bin" / "python" for name in ("test", "w
 
 
 def pytest_configure(config):
-    """Let Spark before 4.2 be: it leaves sockets to the garbage collector, and 3.5 compares versions by distutils."""
+    """Let Spark before 4.2 be: it leaves sockets to the garbage collector, and 3.5 compares versions by distutils. And
+    heed Ctrl-C, which what a script runs in the background ignores, its children too.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(PackageNotFoundError):
         if version("pyspark").startswith(("3.", "4.0.", "4.1.")):
             config.addinivalue_line("filterwarnings", "ignore:distutils Version classes:DeprecationWarning")
