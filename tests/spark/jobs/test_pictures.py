@@ -1,5 +1,7 @@
 """Rows with pictures, on every engine: the same scores and reasons, whole jobs, what is refused before any work."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,6 +15,7 @@ from vae_model.errors import ConfigError, SchemaError
 from vae_model.spark import score, train
 from vae_model.spark.frames import to_arrow
 from vae_model.spark.jobs import evaluate as evaluating
+from vae_model.spark.jobs import report as reporting
 from vae_model.spark.jobs.run import run
 from vae_model.spark.sinks.reading import read_output
 from vae_model.spark.source import pictures
@@ -179,3 +182,20 @@ def test_a_folder_of_files_is_a_table(engine, odd, tmp_path, name):
     assert found.anomaly_score.idxmax() == HOLES[0]
     alone = own.score(odd.rename(columns={"photo": "content"})[:40])
     np.testing.assert_allclose(found.anomaly_score.astype(float), alone.anomaly_score, rtol=1e-9)
+
+
+def test_the_report_shows_what_is_odd(engine, detector, path, tmp_path):
+    """Beside the rows that are blamed on their photo stands the photo, twice; the light part has none, nor a script."""
+    settings = job(path, tmp_path)
+    detector.save(settings.model.path)
+    record = run(engine, settings, train=False)
+    page = reporting.report(engine, settings, record=record)
+    shown = re.findall(r'<img src="data:image/jpeg;base64,[A-Za-z0-9+/=]+" alt="([^"]*)"', page)
+    assert len(page.encode()) < 200_000
+    assert shown[:2] == ["photo, as the model sees it", "what is odd about photo, in red"]
+    assert len(shown) % 2 == 0
+    assert "<script" not in page
+    cards = {re.search(r"id (\d+)", card)[1]: card for card in re.findall(r"<article.*?</article>", page, re.DOTALL)
+             if "id " in card}  # fmt: skip
+    assert all("<img" in cards[str(row)] for row in HOLES)
+    assert "<img" not in cards[str(LIGHT)]
