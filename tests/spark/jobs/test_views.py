@@ -1,6 +1,5 @@
 """The views of `vae-anomaly views`, asked by the engines themselves and by DuckDB: they say what the tables hold."""
 
-import duckdb
 import pytest
 
 from tests.reliability.readings import configured, days, of_day, pumps, stored
@@ -100,6 +99,8 @@ def test_tables_by_name(engine, scored):
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_duckdb_answers(scored, format_):
     """The statements of the dialect duckdb, on Delta by its extension and on partitioned Parquet."""
+    import duckdb  # in the development environment alone
+
     own, rows = scored(format_)
     with duckdb.connect() as lake:
         if format_ == "delta":
@@ -124,6 +125,8 @@ def test_what_there_is_no_view_of_is_said(tmp_path):
 @pytest.mark.parametrize("dialect", ["spark", "duckdb"])
 def test_names_are_never_sql(tmp_path, dialect):
     """Whatever letters a table's, a column's or a folder's name has: one quoted identifier, or one literal."""
+    import duckdb
+
     odd = "x`; DROP TABLE y; --\"'"
     own = config(tmp_path, output={"path": str(tmp_path / odd), "format": "delta", "prefix": "vae_"},
                  decision={"by": [odd], "false_alarm_rate": 0.01})  # fmt: skip
