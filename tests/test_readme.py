@@ -284,6 +284,15 @@ def test_whatever_reads_delta_reads_a_scored_table(here, _sail, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_pipeline(here, _sail, monkeypatch):
+    """The block of docs/platforms.md flags the recording error."""
+    monkeypatch.setenv(REMOTE, "1")
+    names = {"weather": _sail.read.parquet("data/weather.parquet")}
+    exec(compile(blocks(ROOT / "docs" / "platforms.md", "python")[0], "docs/platforms.md", "exec"), names)
+    assert names["flagged"].where("wind_speed > 1000").count() == 1
+
+
+@pytest.mark.slow
 def test_the_hours_in_their_order(here, _sail, monkeypatch, capsys):
     """conf/weather_hours.yaml ends well; among its alerts is the sentence of the README, but for what is expected."""
     assert guarded(lambda: app(["run", "--config", "conf/weather_hours.yaml", "--set", "engine=sail"])) == 0

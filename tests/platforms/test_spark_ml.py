@@ -69,7 +69,7 @@ def test_what_is_saved_is_loaded(frame, tmp_path):
     """Estimator, model, pipeline: parameters as JSON, the model file's bytes beside them; altered bytes are refused."""
     estimator = VAEAnomalyDetector(**SETTINGS)
     model = estimator.fit(frame)
-    model.write().overwrite().save(str(tmp_path / "model"))
+    model.save(str(tmp_path / "model"))
     loaded = VAEAnomalyModel.load(str(tmp_path / "model"))
     assert loaded.detector.to_bytes() == model.detector.to_bytes()
     assert loaded.config() == model.config()
@@ -81,6 +81,6 @@ def test_what_is_saved_is_loaded(frame, tmp_path):
     np.testing.assert_array_equal(scores(piped.transform(frame)), scores(model.transform(frame)))
     altered = model.copy()
     altered._data = model._data[:-1] + bytes([model._data[-1] ^ 1])
-    altered.write().save(str(tmp_path / "altered"))
+    altered.save(str(tmp_path / "altered"))
     with pytest.raises(ModelFileError):
         VAEAnomalyModel.load(str(tmp_path / "altered"))
