@@ -4,7 +4,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 
-.PHONY: demo demo-sequence demo-image test quick test-heavy soak test-cluster test-spark35 test-kernels lint package clean help
+.PHONY: demo demo-sequence demo-image test quick test-heavy test-thorough test-thorough-connect soak test-cluster test-spark35 test-kernels lint package clean help
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python examples/nycflights13_tables.py
@@ -27,8 +27,14 @@ test: .venv/test/ready .venv/client/ready .venv/worker/ready lint  ## Every test
 quick: .venv/test/ready lint  ## What a change breaks first, in about a minute: unit tests and the embedded engine, without the slow ones
 	@.ci/test quick
 
-test-heavy: .venv/test/ready .venv/client/ready  ## Runs that are killed or meet each other, again and again; tables drawn by the hundred
+test-heavy: .venv/test/ready  ## Runs that are killed or meet each other, again and again
 	@.ci/test heavy
+
+test-thorough: .venv/test/ready  ## What takes long on classic Spark; tables drawn by the hundred
+	@.ci/test thorough
+
+test-thorough-connect: .venv/test/ready .venv/client/ready .venv/worker/ready  ## What takes long on Spark Connect
+	@.ci/test thorough-connect
 
 soak: .venv/test/ready  ## The goals of runs that can be repeated and trusted, in full: 20 kills a mode, 30 days, 20 rounds of two writers
 	@.ci/test soak
@@ -61,4 +67,4 @@ clean:  ## Remove what the commands made, but no tables and models: neither the 
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 help:  ## What can be made
-	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "make %-21s %s\n", $$1, $$2 }' Makefile
