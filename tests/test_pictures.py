@@ -13,6 +13,8 @@ from vae_model.config.sections import Decision
 from vae_model.errors import ConfigError, ModelFileError, SchemaError, TrainingError
 from vae_model.scoring import model_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def normal():

@@ -13,6 +13,8 @@ from vae_model.platforms.spark_ml import VAEAnomalyDetector, VAEAnomalyModel
 from vae_model.spark import score, train
 from vae_model.spark.frames import to_arrow
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "name": "pumps", "key": ["id"], "features": {"include": ["flow", "pressure"]},
     "model": {"steps": 40, "hidden": [8], "codes": 8, "members": 1}, "decision": {"false_alarm_rate": 0.05},

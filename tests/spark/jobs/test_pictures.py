@@ -20,6 +20,8 @@ from vae_model.spark.jobs.run import run
 from vae_model.spark.sinks.reading import read_output
 from vae_model.spark.source import pictures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="session")
 def detector():

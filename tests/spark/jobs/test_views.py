@@ -72,6 +72,7 @@ def check(ask, rows):
     assert rate["rate"] == pytest.approx(len(flagged) / len(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_spark_sql_and_sail_answer(engine, scored, format_):
     """The statements of the dialect spark are taken by every engine, here as views of the session."""
@@ -81,6 +82,7 @@ def test_spark_sql_and_sail_answer(engine, scored, format_):
     check(lambda query: [row.asDict() for row in engine.sql(query).collect()], rows)
 
 
+@pytest.mark.slow
 def test_tables_by_name(engine, scored):
     """Of a table of runs by name, the latest state of each run counts."""
     places = {"output": {"table": "lake_scored", "format": "delta", "mode": "replace_where"},
@@ -95,6 +97,7 @@ def test_tables_by_name(engine, scored):
             engine.sql(f"DROP TABLE IF EXISTS {name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["sail"], indirect=True)
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_duckdb_answers(scored, format_):
