@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Listed
 from copy import copy
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import numpy as np
@@ -371,8 +372,8 @@ def choose(columns: Listed[schema.Column], config: Config) -> dict[str, Chosen]:
             "train.accept_if.max_share_flagged, or none",
             f"max_score_loss: {limits.max_score_loss:g}",
         )
-    if Chosen("image", "binary") in chosen.values():
-        import PIL  # noqa: F401 - files of pictures are decoded by it: the error comes before any work
+    if schema.has_picture_files(chosen):
+        import_module("PIL")  # where it is not installed, the error comes before any work
     check_columns(columns, config.decision.by)
     return chosen
 

@@ -111,9 +111,9 @@ def decode(files: pa.Array, height: int, width: int, channels: int) -> Pixels:
 
 def full_scale(numbers: pa.Array) -> float:
     """The number that means full brightness in an array column: 1, 255, or the next of 1023, 2047, … to which nearly
-    all of its numbers come up; a few strays have no say.
+    all of its numbers come up; a few strays have no say. 1 where there is no number.
 
-    Raises ValueError where more than a few are below 0, or none is there: they are no brightness.
+    Raises ValueError where more than a few are below 0, or beyond 32 bits: they are no brightness.
     """
     values = numbers.flatten().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     values = values[np.isfinite(values)]

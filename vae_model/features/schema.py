@@ -79,6 +79,11 @@ def select(
     return chosen
 
 
+def has_picture_files(taken: Mapping[str, Chosen]) -> bool:
+    """Whether columns are taken for files of pictures, which Pillow decodes."""
+    return Chosen("image", "binary") in taken.values()
+
+
 def check_fits_model(columns: Sequence[Column], trained: Mapping[str, Chosen], key: Sequence[str] = ()) -> None:
     """Check that a table can be scored: every feature and key column is there, and of a type that fits training.
 

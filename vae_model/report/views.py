@@ -5,6 +5,7 @@ They are text, made of the config alone. Nothing of a name is ever SQL: identifi
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
@@ -87,11 +88,12 @@ class DuckDB(Dialect):
 
     def files(self, format_: str, path: str, folders: int) -> str:
         """By a function."""
-        inner = path if format_ == "delta" else f"{path.rstrip('/')}{'/*=*' * folders}/*.parquet"
-        quoted = inner.replace("'", "''")
+        quoted = path.rstrip("/").replace("'", "''")
         if format_ == "delta":
             return f"delta_scan('{quoted}')"
-        return f"read_parquet('{quoted}', hive_partitioning = {str(folders > 0).lower()}, union_by_name = true)"
+        plain = re.sub(r"[*?\[]", r"[\g<0>]", quoted)  # of the path itself nothing is a pattern
+        names, has_folders = f"{plain}{'/*=*' * folders}/*.parquet", str(folders > 0).lower()
+        return f"read_parquet('{names}', hive_partitioning = {has_folders}, union_by_name = true)"
 
     def each_reason(self, table: str, reasons: str, flag: str) -> str:
         """By two lists that are taken apart side by side."""

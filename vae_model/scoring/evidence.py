@@ -1,10 +1,10 @@
 """Evidence: how improbable a statistic is among normal rows, and what several of them come to.
 
 The evidence of a value is -log of the share of normal rows whose statistic is at least as large, in nats. Up to the
-98 % quantile that is read off the rows; beyond, the excess over the quantile follows a generalised Pareto distribution,
-as the tails of nearly all distributions do (Pickands, "Statistical inference using extreme order statistics", 1975),
-fitted by probability-weighted moments (Hosking and Wallis, "Parameter and quantile estimation for the generalized
-Pareto distribution", 1987).
+98 % quantile (of fewer than 500 rows an earlier one) that is read off the rows; beyond, the excess over it follows a
+generalised Pareto distribution, as the tails of nearly all distributions do (Pickands, "Statistical inference using
+extreme order statistics", 1975), fitted by probability-weighted moments (Hosking and Wallis, "Parameter and quantile
+estimation for the generalized Pareto distribution", 1987).
 
 Several pieces are joined by the harmonic mean of their p-values (Wilson, "The harmonic mean p-value for combining
 dependent tests", 2019): log of the weighted mean of exp(evidence). It takes dependent statistics as they are, and one

@@ -61,39 +61,27 @@ def explained(
     several = [part.judged for part in parts if part.judged is not None]
     judged = joined(several) if several else None
     suspects = [part.suspects for part in parts if part.suspects is not None]
-    for own_Q, found in _by_ensemble(arrays, suspects, rows_Q, in_sentences, judged, ensemble, most, buffers):
+    for some in _chunks(suspects, ensemble, len(rows_Q)):
+        own_Q = rows_Q[done : done + len(some.rows)] if some else rows_Q
         own = judged.take(np.arange(done, done + len(own_Q))) if judged else None
-        if isinstance(own, Judged):
-            why.add(in_their_course(own, found, spec, arrays, most))
-        elif own:
-            why.add(in_their_pictures(own, found, spec, most))
-        else:
-            why.add(found)
         done += len(own_Q)
+        found: Sequence[Explained] = [Explained(row, [], False, True) for row in own_Q.tolist()]
+        if ensemble and some:
+            culprits = find_culprits(ensemble, some, most, buffers)
+            if isinstance(own, Judged):
+                culprits = replace(culprits, mean_QF=own.in_place(culprits.mean_QF))
+            found = reasons.put_into_words(ensemble, arrays, own_Q, some, culprits, in_sentences)
+        if isinstance(own, Judged):
+            found = in_their_course(own, found, spec, arrays, most)
+        elif own:
+            found = in_their_pictures(own, found, spec, most)
+        why.add(found)
     return why
 
 
-def _by_ensemble(
-    arrays: Sequence[pa.Array],
-    several: Sequence[Suspects],
-    rows_Q: NDArray[np.intp],
-    in_sentences: bool,
-    judged: Judged | JudgedPictures | None,
-    ensemble: Ensemble | None,
-    most: int,
-    buffers: Buffers,
-) -> Iterator[tuple[NDArray[np.intp], Sequence[Explained]]]:
-    """The reasons that the ensemble has, some rows after the other; none where it has no column to see."""
-    if ensemble is None:
-        if len(rows_Q):
-            yield rows_Q, [Explained(row, [], False, True) for row in rows_Q.tolist()]
-        return
-    done = 0
-    for suspects in Suspects.of(several).chunks() if several else ():
-        own_Q = rows_Q[done : done + len(suspects.rows)]
-        found = find_culprits(ensemble, suspects, most, buffers)
-        if isinstance(judged, Judged):
-            own = judged.take(np.arange(done, done + len(own_Q)))
-            found = replace(found, mean_QF=own.in_place(found.mean_QF))
-        yield own_Q, reasons.put_into_words(ensemble, arrays, own_Q, suspects, found, in_sentences)
-        done += len(own_Q)
+def _chunks(several: Sequence[Suspects], ensemble: Ensemble | None, rows: int) -> Iterator[Suspects | None]:
+    """A few rows after the other, as the ensemble sees them; all at once (None) where it has no column to see."""
+    if several:
+        yield from Suspects.of(several).chunks()
+    elif ensemble is None and rows:
+        yield None

@@ -176,7 +176,7 @@ def cross_fit(
         fold_N = np.arange(len(rows)) * FOLDS // len(rows)
     else:
         fold_N = np.random.default_rng(config.train.seed).permutation(len(rows)) % FOLDS
-    picture_columns.check(FeatureSpec.fit(rows, chosen).pictures, rows)
+    picture_columns.check(chosen, rows)
     folds = []
     for fold in range(FOLDS):
         others, own = (rows.take(np.flatnonzero(part_N)) for part_N in (fold_N != fold, fold_N == fold))

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from vae_model.config.image import Image
 from vae_model.errors import TrainingError
-from vae_model.features.feature import Feature
+from vae_model.features.feature import Chosen, Feature
+from vae_model.features.kinds import KINDS
 from vae_model.features.pixels import full_scale
 from vae_model.features.spec import combine
 from vae_model.networks.edges import PictureShape
@@ -99,13 +100,15 @@ def fit(features: Sequence[Feature], rows: pa.Table, image: Image, seed: int) ->
     return FittedColumns(Pictures(tuple(columns), None), arrays, sizes, looked, told)
 
 
-def check(features: Sequence[Feature], rows: pa.Table) -> None:
-    """Raise TrainingError where a sample that is to be cut into folds has too few pictures for each of them."""
-    for feature in features:
-        there = len(rows) - rows.column(feature.name).null_count
-        if there < FEWEST_CROSSED:
+def check(chosen: Mapping[str, Chosen], rows: pa.Table) -> None:
+    """Raise TrainingError where a sample that is to be cut into folds has too few pictures for each of them. A column
+    without any is left out.
+    """
+    for name in (name for name, own in chosen.items() if KINDS[own.kind].is_picture):
+        there = len(rows) - rows.column(name).null_count
+        if 0 < there < FEWEST_CROSSED:
             raise TrainingError(
-                f"Column {feature.name!r}: Too few pictures.",
+                f"Column {name!r}: Too few pictures.",
                 f"at least {FEWEST_CROSSED} in a small sample, each fifth of which is judged by the others",
                 f"{there} in {len(rows)} rows",
                 "Give a larger sample, or leave the column out.",

@@ -164,7 +164,7 @@ def test_drift_reads_no_file(engine, path, detector):
         None if row == EMPTY else b"" for row in range(120)
     ]  # fmt: skip
     frame = pd.concat([bare] * 5)
-    assert detector.drift(frame).moved == [] or "photo" not in {one.column for one in detector.drift(frame).moved}
+    assert "photo" not in {one.column for one in detector.drift(frame).moved}
 
 
 @pytest.mark.parametrize("name", ["belt", "two words 50%"])

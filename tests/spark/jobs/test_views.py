@@ -1,12 +1,14 @@
 """The views of `vae-anomaly views`, asked by the engines themselves and by DuckDB: they say what the tables hold."""
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.reliability.readings import configured, days, of_day, pumps, stored
 from vae_model.cli import app, guarded
 from vae_model.config.load import parse_config
 from vae_model.errors import ConfigError
-from vae_model.report.views import sql
+from vae_model.report.views import DIALECTS, sql
 from vae_model.spark.frames import to_arrow
 from vae_model.spark.jobs.run import run
 from vae_model.spark.sinks.reading import read_output
@@ -114,6 +116,17 @@ def test_duckdb_answers(scored, format_):
         for statement in statements(sql(own, "duckdb")):
             lake.execute(statement)
         check(lambda query: lake.execute(query).to_arrow_table().to_pylist(), rows)
+
+
+def test_a_folder_with_odd_letters_is_no_pattern(tmp_path):
+    """What is in the folder of that name is read, and nothing beside it."""
+    import duckdb
+
+    for name, value in (("rows[1]*", 1), ("rows1x", 2)):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"x": [value]}), tmp_path / name / "part.parquet")
+    place = DIALECTS["duckdb"].files("parquet", str(tmp_path / "rows[1]*"), 0)
+    assert duckdb.sql(f"FROM {place}").fetchall() == [(1,)]
 
 
 def test_what_there_is_no_view_of_is_said(tmp_path):

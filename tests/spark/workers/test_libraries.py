@@ -57,6 +57,18 @@ def test_a_worker_without_a_library_is_told_with_the_remedy(changed, words):
         assert word in str(error.value)
 
 
+def test_pillow_is_asked_for_where_there_are_files_of_pictures():
+    """By the name that it is installed by, before the job, and when a worker turns out to lack it."""
+    needed = libraries.REQUIRED | libraries.OF_PICTURES
+    with pytest.raises(EngineError) as told:
+        libraries.check_versions(GOOD | {"PIL": "ModuleNotFoundError: No module named 'PIL'"}, needed)
+    later = libraries.explain("ModuleNotFoundError: No module named 'PIL'")
+    for error in (told.value, later):
+        assert "pillow 10 or later" in str(error)
+        assert "'pillow>=10'" in str(error)
+    libraries.check_versions(GOOD | {"PIL": "12.0.0"}, needed)
+
+
 def test_good_workers_are_left_in_peace():
     """Versions that are new enough raise nothing."""
     libraries.check_versions(GOOD)

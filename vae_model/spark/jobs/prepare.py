@@ -14,7 +14,6 @@ from vae_model.config.tables import Source
 from vae_model.detector import Detector, choose
 from vae_model.errors import ConfigError, NothingToScore, SourceError
 from vae_model.features import schema
-from vae_model.features.feature import Chosen
 from vae_model.features.sequence import check_columns as check_order
 from vae_model.scoring.segments import check_columns
 from vae_model.spark import frames
@@ -114,7 +113,7 @@ def prepare(
     if output.mode == "replace_where":
         where(frame, output.where, "output.where")
     taken = chosen if detector is None else detector.spec.trained
-    libraries.check_workers(spark, any(own == Chosen("image", "binary") for own in taken.values()))
+    libraries.check_workers(spark, schema.has_picture_files(taken))
     try:
         if output.mode == "replace_where" and slice_ is not None:
             sink.check_slice(rows, output, slice_, is_filter=slice_ == source.where)

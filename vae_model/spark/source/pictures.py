@@ -20,6 +20,7 @@ MOST_ROWS = 25_000
 MOST_BYTES = 1_000_000_000
 """Of the files, or arrays, of a sample: they are all brought to the driver. Also what Spark lets a driver receive."""
 FEWEST = 100
+"""Rows of a sample, however large their pictures are: as `train.rows` has it."""
 
 
 def room(frame: DataFrame, names: Sequence[str], rows: int) -> int:
@@ -53,6 +54,8 @@ def with_paths(frame: DataFrame) -> DataFrame:
 
 def without(frame: DataFrame, names: Sequence[str]) -> DataFrame:
     """Rows with empty files for pictures: all that is told of them is whether they are there."""
+    if not names:
+        return frame
     return frame.select(
         *(
             F.when(column(name).isNotNull(), F.lit("")).cast("binary").alias(name) if name in names else column(name)
