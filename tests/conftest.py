@@ -14,8 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.s3 import _s3_server, s3  # noqa: F401 - fixtures
+
+settings.register_profile("patient", deadline=None)  # how long an example takes tells of the machine, not of the code
+settings.load_profile("patient")
 
 REMOTE = "SPARK_CONNECT_MODE_ENABLED"
 """pyspark.sql.functions asks this variable which kind of session it is for."""

@@ -80,6 +80,7 @@ def cli(capsys):
     return call
 
 
+@pytest.mark.slow
 def test_run_ends_with_a_summary_a_person_understands(place, cli):
     """`run` trains, scores, and says rows, anomalies, rate, the top rows with reasons, the place and the SQL."""
     code, out, _ = cli("run", "--config", place / "pumps.yaml")
@@ -96,6 +97,7 @@ def test_run_ends_with_a_summary_a_person_understands(place, cli):
     assert "constant" in out and "constant 1" in out
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_model_and_the_same_scores(place, cli):
     """Running again changes neither the model's bytes nor a score."""
     cli("run", "--config", place / "pumps.yaml")
@@ -108,6 +110,7 @@ def test_the_same_run_gives_the_same_model_and_the_same_scores(place, cli):
     pd.testing.assert_frame_equal(again, scored)
 
 
+@pytest.mark.slow
 def test_train_then_score_in_two_steps(place, cli):
     """`train` writes the model alone, `score` uses it, and `inspect` tells what is in it."""
     assert cli("train", "--config", place / "pumps.yaml")[0] == 0
@@ -130,6 +133,7 @@ def test_set_overrides_the_file(place, cli):
     assert 600 * 0.05 / 3 < scored["vae_is_anomaly"].sum() < 600 * 0.05 * 3
 
 
+@pytest.mark.slow
 def test_a_run_that_flags_nothing_says_what_would(place, cli):
     """Where no row is flagged the summary says so, and `score` with another decision flags some without training."""
     strict = "decision={threshold: 1e9}"
@@ -162,6 +166,7 @@ def test_json_logs_are_json(place, cli):
     assert all(line["seconds"] >= 0 and line["rows_per_second"] > 0 for line in stages.values())
 
 
+@pytest.mark.slow
 def test_init_writes_a_config_that_runs(place, cli):
     """`init` looks at a table, takes its key and leaves constants out with the reason; the config runs as it is."""
     code, out, _ = cli("init", "--source", place / "pumps.parquet", "--output", place / "new.yaml")
@@ -243,6 +248,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_message_and_exit_code_2(place, cli, monkeypatch, case):
     """Bad input ends with exit code 2 and a message; the previous model and output are as they were."""
@@ -269,6 +275,7 @@ def test_a_connect_server_that_is_not_there_is_told_within_seconds(place, cli, m
     assert "secret" not in out + err
 
 
+@pytest.mark.slow
 def test_a_row_that_cannot_be_scored_is_bad_input(place, cli):
     """A fault of the data that only a worker meets ends with exit code 2, in the worker's words, each once."""
     rows = pumps().assign(curve=[[1.0, 2.0 + i % 7, 3.0] for i in range(600)])
@@ -297,6 +304,7 @@ def test_a_job_that_fails_while_it_runs_exits_with_1(trained, cli, monkeypatch):
     assert not (trained / "scored").exists()
 
 
+@pytest.mark.slow
 def test_a_commit_lost_to_another_writer_is_worth_another_try(trained, cli, monkeypatch):
     """What an engine says of a conflict is tried again a few times, each said, and ends with exit code 4."""
 
@@ -370,6 +378,7 @@ def test_a_retyped_column_at_scoring_time(trained, cli):
     assert not (trained / "scored").exists()
 
 
+@pytest.mark.slow
 def test_one_row_is_scored_and_no_row_is_nothing_to_score(trained, cli):
     """A table of one row is scored; an empty one ends with the exit code that schedulers take for "skip"."""
     score = ("score", "--config", trained / "pumps.yaml", "--set")
@@ -379,6 +388,7 @@ def test_one_row_is_scored_and_no_row_is_nothing_to_score(trained, cli):
     assert code == 99 and "There is no row to score" in err
 
 
+@pytest.mark.slow
 def test_odd_columns_are_trained_around_and_reported(place, cli):
     """All-null columns, constants, infinities and NaN are no error: they are named in the log and the row's status."""
     odd = pumps()
@@ -394,6 +404,7 @@ def test_odd_columns_are_trained_around_and_reported(place, cli):
     assert scored["is_anomaly"].notna().all()
 
 
+@pytest.mark.slow
 def test_help_names_every_command(cli):
     """The installed script shows its commands, and an unknown option ends with exit code 2."""
     script = [sys.executable, "-m", "vae_model.cli"]
@@ -404,6 +415,7 @@ def test_help_names_every_command(cli):
     assert cli("run", "--confg", "x")[0] == 2
 
 
+@pytest.mark.slow
 def test_scoring_in_a_fresh_process_imports_no_torch(trained, cli):
     """`score` with the embedded engine never loads torch."""
     code = (
@@ -465,6 +477,7 @@ def test_models_as_json(versions, cli):
     assert pd.Timestamp(told["current"]["since"]).tz is not None
 
 
+@pytest.mark.slow
 def test_a_version_is_promoted_and_rolled_back(versions, cli):
     """--promote takes a version into use by number or digest, --rollback the one that was before; `score` uses it."""
     config = versions / "pumps.yaml"
@@ -486,6 +499,7 @@ def test_a_version_is_promoted_and_rolled_back(versions, cli):
     assert set(pd.read_parquet(versions / "scored")["anomaly_model"]) == {before}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -524,6 +538,7 @@ def test_an_empty_folder_has_no_versions(place, cli):
     assert code == 0 and "No version of the model in models yet. `vae-anomaly train" in out
 
 
+@pytest.mark.slow
 def test_a_run_whose_version_is_refused_scores_nothing(versions, cli):
     """`run` ends with exit code 3 and one message with the figures; output and version in use are as they were."""
     config = versions / "pumps.yaml"
@@ -551,6 +566,7 @@ def test_a_pinned_version_scores_whatever_is_trained(versions, cli):
 # --- Runs and their records
 
 
+@pytest.mark.slow
 def test_runs_shows_what_ran(trained, cli):
     """`runs` prints a line for each run, the latest first, and why one came to nothing; with --json a record a line."""
     config = ("--config", trained / "pumps.yaml")
@@ -569,6 +585,7 @@ def test_runs_shows_what_ran(trained, cli):
     assert code == 2 and "keeps no record of runs" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "score", "run"])
 def test_a_scheduler_reads_the_record(trained, cli, command):
     """`--result` writes the run's record as one JSON document, and it is the last line of `--log json`."""
@@ -584,6 +601,7 @@ def test_a_scheduler_reads_the_record(trained, cli, command):
         assert set(pd.read_parquet(trained / "scored")["anomaly_run"]) == {"it's `1`"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "status", "code"), [("source.where=id < 0", "skipped", 99), ("source.path=nowhere", "failed", 2)]
 )
@@ -595,6 +613,7 @@ def test_a_run_that_comes_to_nothing_has_a_result_too(trained, cli, option, stat
     assert record["message"] and record["run_id"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["source.where=id < 0", "source.path=nowhere", "model.path=nowhere.vae"])
 def test_the_record_of_a_failure_is_the_last_line_of_a_json_log(trained, cli, option):
     """No other text comes after it, nor stands between the lines."""
@@ -611,6 +630,7 @@ def test_a_result_that_cannot_be_written_is_told_before_any_work(trained, cli):
     assert not (trained / "scored").exists()
 
 
+@pytest.mark.slow
 def test_validate_says_what_a_mode_promises(trained, cli):
     """For the pair of format and mode that the config has; and where the runs are recorded."""
     out = cli("validate", "--config", trained / "pumps.yaml")[1]
@@ -630,6 +650,7 @@ def evaluating():
     pytest.importorskip("sklearn", reason="an extra that not every environment has")
 
 
+@pytest.mark.slow
 def test_evaluate_says_what_is_found(place, cli, evaluating):
     """A table of detectors, kinds and columns, a verdict, and all of it in one document; no file but that."""
     code, out, err = cli("evaluate", "--config", "pumps.yaml", "--result", "found.json")
@@ -659,6 +680,7 @@ def test_evaluate_by_a_label(trained, cli, evaluating):
     assert own["detectors"][0]["auc_roc"]["value"] > 0.95 and own["decided"]["precision"]["value"] > 0.5
 
 
+@pytest.mark.slow
 def test_what_if_before_and_after_the_rows_are_scored(trained, cli, evaluating):
     """`evaluate --what-if` counts the source, or the output once it is there: the same, as many as `score` flags."""
     options = ("--what-if", "--config", trained / "pumps.yaml", "--by", "valve", "--result", trained / "what.json")
@@ -681,6 +703,7 @@ def test_what_if_before_and_after_the_rows_are_scored(trained, cli, evaluating):
     assert marked[1:3] == ["1", "%"] and marked[-1] == str(flagged)
 
 
+@pytest.mark.slow
 def test_what_if_as_a_json_log(trained, cli, evaluating):
     """The last line of the log holds all of it, or what went wrong, which is in the result too."""
     options = ("--what-if", "--config", trained / "pumps.yaml", "--log", "json", "--result", trained / "what.json")
@@ -695,6 +718,7 @@ def test_what_if_as_a_json_log(trained, cli, evaluating):
     assert json.loads((trained / "what.json").read_text())["status"] == "skipped"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
@@ -718,6 +742,7 @@ def test_what_evaluate_cannot_do(trained, cli, evaluating, options, code, words)
         assert word in err
 
 
+@pytest.mark.slow
 def test_a_job_with_alerts_trains_and_scores(place, cli):
     """One command; the alerts are no part of the model."""
     code, out, err = cli("run", "--config", "pumps.yaml", "--set", "alerts={path: alerts, budget: 2}")
@@ -740,6 +765,7 @@ def test_a_session_has_what_the_alerts_need(monkeypatch, place_of, expected):
     assert asked == [expected]
 
 
+@pytest.mark.slow
 def test_a_run_and_its_report(trained, cli):
     """`score --report` writes a page beside the run, `report` one of a run that is over, the same but for when."""
     page, later = trained / "pages" / "run.html", trained / "later.html"
@@ -797,6 +823,7 @@ def test_a_report_in_the_log_of_machines(trained, cli):
     assert (trained / "r.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

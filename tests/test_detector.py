@@ -100,6 +100,7 @@ def test_frames_of_every_sort_agree(detector):
     assert len({row["anomaly_score"] for row in expected}) == 50
 
 
+@pytest.mark.slow
 def test_frames_of_every_sort_train_the_same_model(detector):
     """The same rows as pandas, Arrow or a stream give the same bytes."""
     table = pa.Table.from_pandas(frame_of(300), preserve_index=False)
@@ -117,6 +118,7 @@ def test_a_matrix_is_a_frame_of_numbered_columns(numeric):
     assert plain(numeric.score(matrix)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "bool", "object"])
 def test_matrices_of_other_types_train(dtype):
     """A matrix of any type of number is trained on and scored."""
@@ -234,6 +236,7 @@ def test_viewed_strings_train():
 # --- Fitting
 
 
+@pytest.mark.slow
 def test_fitting_twice_gives_the_same_bytes(detector):
     """Same rows, same config: the same file to the last bit, from a new detector and from the same one again."""
     first = Detector(config(name="small", key=["id"])).fit(frame_of(300))
@@ -266,6 +269,7 @@ def test_few_rows_all_train_and_all_calibrate():
     assert not np.isclose(own, detector.calibration.scores).any()
 
 
+@pytest.mark.slow
 def test_p_values_of_few_rows_are_honest():
     """Of new normal rows about as many as promised have a small p-value, though every row has trained."""
     draw = np.random.default_rng(1)
@@ -559,6 +563,7 @@ def test_an_untrained_detector_says_so(tmp_path):
     assert refused(TrainingError, lambda: detector.spec) == expected
 
 
+@pytest.mark.slow
 def test_where_things_lie_is_not_in_the_model():
     """The same rows from another source, trained into another file for another output on another engine and accepted
     otherwise, give the same bytes; nothing of the source travels with the model, secrets in its options least of all.

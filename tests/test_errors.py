@@ -32,6 +32,7 @@ def test_errors_survive_pickling_with_all_parts(kind):
     assert str(again) == str(error)
 
 
+@pytest.mark.slow
 def test_errors_reach_the_parent_process_whole():
     """An error raised in a worker process arrives with its class and parts."""
     with (

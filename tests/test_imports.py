@@ -14,6 +14,8 @@ import pytest
 import vae_model
 from vae_model import Config, Detector
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(vae_model.__file__).parent
 MODULES = {
     ".".join(("vae_model", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path

@@ -209,12 +209,14 @@ def package_trees():
     return [ast.parse(file.read_text(encoding="utf-8")) for file in files]
 
 
+@pytest.mark.slow
 def test_all_state_is_listed():
     """docs/architecture.md names every module-level cache and nothing else: what is kept between calls is no secret."""
     found = {name for tree in package_trees() for name in kept_state(tree)}
     assert {name.rpartition(".")[2] for name in listed("Where state lives")} == found
 
 
+@pytest.mark.slow
 def test_all_environment_variables_are_listed():
     """docs/architecture.md names every environment variable that the code names."""
     constants = (n.value for tree in package_trees() for n in ast.walk(tree) if isinstance(n, ast.Constant))
@@ -238,6 +240,7 @@ def test_the_walk_over_an_own_table(here, capsys):
     assert re.search(r"weather-[0-9a-f]{16} +run +succeeded", out.rpartition("started (UTC)")[2])
 
 
+@pytest.mark.slow
 def test_the_example_finds_the_recording_error(here, _sail, monkeypatch, capsys):
     """conf/weather.yaml prints what the README shows, … for whatever stands there, and the README's SQL finds it so;
     that of docs/operating.md finds the run of each row. The worst alert has the README's sentence, but for what is

@@ -10,6 +10,8 @@ from vae_model.console.logs import LogFormat
 from vae_model.console.reporter import Reporter
 from vae_model.errors import ConfigError, SchemaError, TrainingError
 
+pytestmark = pytest.mark.slow
+
 BY = {"by": ["site", "day"], "false_alarm_rate": 0.02}
 
 

@@ -10,6 +10,8 @@ from vae_model import Detector
 from vae_model.errors import ConfigError, ModelFileError, SchemaError, TrainingError
 from vae_model.scoring import model_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def readings():

@@ -20,7 +20,7 @@ def flags(calibration, scores):
     return calibration.decide(np.asarray(scores, dtype=float)).tolist()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SCORES, SCORES)
 def test_p_values_are_a_count(held_out, scores):
     """A p-value is (1 + held-out scores at least as high) / (1 + n), ties counted."""
@@ -42,6 +42,7 @@ def test_p_values_fall_with_the_score():
     assert (p[0], p[-1]) == (1, 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.02, 0.05, 0.1, 0.3, 0.77])
 def test_normal_rows_are_flagged_at_most_at_the_rate(rate):
     """P(p <= a) <= a over draws of held-out rows and one row more of the same distribution."""
@@ -112,7 +113,8 @@ RATES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=300)
 @given(SCORES, RATES, SCORES, st.data())
 def test_the_cut_is_where_rows_begin_to_be_flagged(held_out, rate, scores, data):
     """A row is flagged where it scores above the cut, which is where its p-value is at most the rate, or the smallest
@@ -127,7 +129,7 @@ def test_the_cut_is_where_rows_begin_to_be_flagged(held_out, rate, scores, data)
     assert flags(calibration, scores) == (calibration.p_values(scores) <= lowest).tolist()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SCORES, RATES)
 def test_the_resulting_rate_is_the_largest_p_value_that_is_flagged(held_out, rate):
     """It is the largest multiple of 1 / (1 + n) up to the rate; no finer than 1 / (1 + n), however fine the rate."""

@@ -1,13 +1,15 @@
 """Ranks among sorted numbers."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_model.decisions.ranks import Ranks
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=200)
 @given(
     st.lists(st.floats(allow_nan=False) | st.floats(0.5, 2) | st.sampled_from([0.0, -0.0, 1.0])),
     st.lists(st.floats(allow_nan=False) | st.floats(0.5, 2), min_size=1),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vae_model.decisions.segments import HIGHEST_LEVEL, LOWEST_LEVEL, SMALL, levels
@@ -16,7 +16,6 @@ def tail(rows, seed=0):
     return np.random.default_rng(seed).pareto(3, rows) + 1
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_levels_are_finite_and_those_of_nobody_are_the_whole(rows):
     """Whatever the scores, zeros included: a number to divide by, 1 for a segment without a row."""
@@ -26,7 +25,7 @@ def test_levels_are_finite_and_those_of_nobody_are_the_whole(rows):
     assert (found[~np.isin(np.arange(SEGMENTS), segment)] == 1).all()
 
 
-@settings(deadline=None)
+@pytest.mark.slow
 @given(ROWS, st.randoms(use_true_random=False), st.sampled_from([0.001, 8.0, 1e6]))
 def test_levels_do_not_depend_on_order_or_unit(rows, order, unit):
     """Neither the order of the rows nor a unit of the scores changes them."""

@@ -43,6 +43,7 @@ def with_value(table, name, value):
     return table.slice(0, 10).set_column(index, name, pa.array(values, table.schema.field(name).type))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize(("column", "value"), [("a", 1000.0), ("b", -1000.0), ("gaps", 1000.0)])
 def test_a_gross_error_ranks_first(name, column, value):

@@ -20,7 +20,8 @@ def parts(rows):
     return np.array(scores, float), np.array(odd), np.array(weights, float)
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=150)
 @given(ROWS)
 def test_the_areas_are_those_of_scikit_learn(rows):
     """Weighted as it weighs, whatever is equal."""
@@ -31,7 +32,8 @@ def test_the_areas_are_those_of_scikit_learn(rows):
     assert curve.auc_pr == pytest.approx(metrics.average_precision_score(odd, scores, sample_weight=weights))
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=150)
 @given(ROWS)
 def test_the_area_is_how_often_an_anomalous_row_is_higher(rows):
     """Counted pair by pair, a tie as a half; a weight is so many rows."""
@@ -43,7 +45,8 @@ def test_the_area_is_how_often_an_anomalous_row_is_higher(rows):
     assert Ranking.of(scores, odd).curve(weights).auc_roc == pytest.approx(np.mean(pairs))
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=150)
 @given(ROWS, st.floats(0.02, 1), st.randoms(use_true_random=False))
 def test_a_budget_takes_the_highest_rows(rows, share, random):
     """As many as the mean over all orders of equal rows would, whatever order they come in."""
@@ -60,7 +63,7 @@ def test_a_budget_takes_the_highest_rows(rows, share, random):
     assert curve.precision(share) == pytest.approx(hits / (share * weights.sum()))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.floats(1e-4, 0.999))
 def test_a_cut_is_that_of_a_calibration(scores, rate):
     """On the same rows, and where a row comes twice, on both."""
@@ -72,7 +75,7 @@ def test_a_cut_is_that_of_a_calibration(scores, rate):
     assert cut_at(known, weights, rate) == Calibration(twice, rate).cut
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS, st.randoms())
 def test_the_order_of_rows_says_nothing(rows, random):
     """Equal scores are equal, and so are those of rows without one."""
@@ -102,6 +105,7 @@ def test_resamples_are_of_the_seed():
     assert all(same) and not np.array_equal(first[0][0], other[0][0])
 
 
+@pytest.mark.slow
 def test_an_interval_holds_the_truth_about_as_often_as_it_says():
     """Of a share of 0.3 in 200 rows, of 100 samples."""
     held = 0

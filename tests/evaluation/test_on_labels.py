@@ -11,6 +11,8 @@ from vae_model.evaluation.on_labels import BUDGETS, on_labels
 from vae_model.evaluation.planting import plant, roomy
 from vae_model.evaluation.record import Subject
 
+pytestmark = pytest.mark.slow
+
 metrics = pytest.importorskip("sklearn.metrics", reason="an extra that not every environment has")
 SUBJECT = Subject("judged@0", "a table", "rows of its own", label="is_bad")
 

@@ -13,6 +13,8 @@ from vae_model.evaluation.contest import OURS, ranked
 from vae_model.evaluation.planting import KINDS, plant, roomy
 from vae_model.evaluation.record import Subject
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("sklearn", reason="an extra that not every environment has")
 SUBJECT = Subject("judged@0", "a table", "rows of its own", seed=3)
 

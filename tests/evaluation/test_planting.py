@@ -15,6 +15,8 @@ from vae_model.evaluation.planting import KINDS, plant, roomy
 from vae_model.features import schema
 from vae_model.features.feature import is_missing
 
+pytestmark = pytest.mark.slow
+
 
 def table(rows=500, seed=0):
     """A mixed table with two categories that go together, small whole numbers, decimals, and an array."""

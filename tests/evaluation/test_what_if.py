@@ -46,7 +46,7 @@ def test_the_rates_that_are_looked_at(held_out, rate, expected):
     assert [cut.rate for cut in cuts if cut.is_configured] == [rate]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(calibrations())
 def test_a_ladder_has_no_two_steps_alike(calibration):
     """Rarest first, each rate another cut, none beyond what the held-out rows support, the configured one marked."""
@@ -60,7 +60,7 @@ def test_a_ladder_has_no_two_steps_alike(calibration):
     assert all(calibration.finest_rate <= rate <= max(0.1, calibration.finest_rate) for rate in others)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(calibrations(), st.lists(st.floats(-10, 30_000), max_size=20))
 def test_a_cut_flags_what_the_decision_would(calibration, drawn):
     """By a rate, or by a threshold: the rows that scoring would flag."""
@@ -89,7 +89,7 @@ def found(flagged, days=(), runs=(), segments=()):
     return WhatIf.of(subject, calibration, ladder(calibration), Tallies(whole, *parts))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["2026-01-01", "2026-01-02", "2026-01-03"])), min_size=1))
 def test_days_are_told_by_their_median_and_the_busiest(rows):
     """The busiest has as many as any, days without alerts count in the median, and all expect what the table does."""
@@ -111,7 +111,7 @@ def test_runs_are_told_where_there_are_several(runs, is_told):
     assert {one.by_run is not None for one in told.estimates} == {is_told}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([None, *map(str, range(3 * SHOWN))])), min_size=1))
 def test_the_noisiest_segments_are_shown_and_the_rest_is_summed(rows):
     """No alert and no row is lost, and none that is not shown has more alerts than one that is."""

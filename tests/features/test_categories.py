@@ -94,7 +94,7 @@ def test_one_value_has_no_impurity():
     assert vocabulary(pa.array(["x"] * 10 + [None])) == (["x"], 1, 0.0, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=60).filter(any))
 def test_every_trained_value_is_seen_again(values):
     """Whatever was in training: no value of it is unseen, and only nulls are missing."""

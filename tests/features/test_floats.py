@@ -113,7 +113,7 @@ def test_a_column_of_any_type_of_number_can_be_taken_off_an_offset(array, expect
     np.testing.assert_array_equal(as_float64(array, Decimal(OFFSET)), np.array(expected, float))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=30), st.integers(-(2**63), 2**64 - 1))
 def test_a_difference_is_rounded_once(values, offset):
     """The difference of whole numbers is the float nearest to the exact one."""
@@ -121,7 +121,7 @@ def test_a_difference_is_rounded_once(values, offset):
     assert found.tolist() == [float(value - offset) for value in values]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.one_of(
         st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=30).map(lambda v: pa.array(v, pa.int64())),

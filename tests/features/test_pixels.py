@@ -166,6 +166,7 @@ def test_numbers_are_pictures_too():
     np.testing.assert_array_equal(of_numbers(fixed, 12, 16, 1, full_scale(fixed)).pixels_NHWC[0, ..., 0], RAMP)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_process_that_is_forked_meanwhile_decodes_too():

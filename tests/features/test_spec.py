@@ -139,7 +139,7 @@ NULLABLE = ["x", "n", "city", "at", "v"]
 """One never missing in training, one at every twentieth row, two at every tenth, one at every seventeenth."""
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(st.sets(st.sampled_from(NULLABLE)), min_size=1, max_size=12))
 def test_the_least_usual_gap_of_a_row(spec, table, rows):
     """Of what is missing in a row it is what training missed most seldom, whatever rows come with it."""
@@ -340,7 +340,7 @@ ODD_ROWS = pa.concat_tables(
 ODD_SPEC = fit(pa.table(columns()))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations(range(len(ODD_ROWS))), st.integers(1, len(ODD_ROWS) - 1))
 def test_encoding_is_row_by_row(order, cut):
     """Encoding a permutation, cut anywhere, is the permutation of the encoding, to the last bit."""

@@ -83,7 +83,7 @@ def test_null_is_missing_in_every_part():
     assert not np.isnan(out[[0, 2]]).any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31)))
 def test_any_moment_is_told_back_in_words(moment):
     """Time of day, weekday and month of any year, before 1970 or after, come back from the circles."""
@@ -93,7 +93,7 @@ def test_any_moment_is_told_back_in_words(moment):
     assert words == [f"{moment:%H:%M}", times.WEEKDAYS[moment.weekday()], times.MONTHS[moment.month - 1]]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.dates())
 def test_any_date_is_told_back_in_words(day):
     """A date's two parts are the weekday and the month."""

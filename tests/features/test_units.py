@@ -52,7 +52,7 @@ def test_numbers_near_the_end_of_the_floats_have_a_finite_scale():
     assert location_scale(small * 1e200) == (pytest.approx(center * 1e200), pytest.approx(scale * 1e200))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.integers(-1000, 1000), min_size=2, max_size=50), st.integers(-100, 100), st.sampled_from([2, 8, 0.5])
 )
@@ -68,7 +68,8 @@ def test_location_and_scale_follow_a_change_of_units(values, shift, factor):
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=300)
 @given(
     st.one_of(
         st.lists(FINITE, min_size=2, max_size=40),

@@ -37,7 +37,7 @@ def looked_at(x_NV, moment_NU, first):
     return course()(x_NV, moment_NU, first).statistic_NTV
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(LENGTH - 1, 900), st.integers(1, 700), st.integers(0, 2**16))
 def test_what_a_row_is_depends_on_its_window_alone(first, count, seed):
     """Looked at among others, with nothing but its window, or in a block of another size: the same to the last bit."""

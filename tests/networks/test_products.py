@@ -50,7 +50,7 @@ def test_equal_rows_come_out_equal(outputs, inputs):
     np.testing.assert_allclose(out_NH[:1], row_1K @ weight_HK.T, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, BLOCK), st.integers(0, 9))
 def test_neighbours_do_not_matter(outputs, inputs, rows, seed):
     """Rows sent alone, or in another order, have the results that they have together."""
@@ -108,6 +108,7 @@ print(json.dumps(worst))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threadpoolctl", ["there", "blocked"])
 def test_several_threads_of_blas_do_not_matter(threadpoolctl):
     """With two threads equal rows come out equal too: held to one where that is possible, or else in float64."""

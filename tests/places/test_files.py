@@ -185,6 +185,7 @@ def test_what_lies_below_a_file_does_not_exist(tmp_path):
     assert "cannot be written" in told(OutputError, files.check_writable, str(tmp_path / "file" / "x"))
 
 
+@pytest.mark.slow
 def test_s3_objects_are_read_back(s3):
     """An object is put, replaced and read under both spellings; what others write behind fsspec's back is seen."""
     path = f"s3://{BUCKET}/models/m.vae"
@@ -205,6 +206,7 @@ def test_s3_objects_are_read_back(s3):
     assert not files.exists(path)
 
 
+@pytest.mark.slow
 def test_configs_and_models_lie_on_s3(s3):
     """A config file is read from s3://, a missing one is said to be missing, and so is a missing model."""
     s3.put("job.yaml", b"name: far\n")
@@ -218,6 +220,7 @@ def test_configs_and_models_lie_on_s3(s3):
 # --- What goes wrong
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_missing(s3):
     """Reading, writing and looking name the bucket and say that it is not there; none is made."""
     assert "there is no bucket attic" in told(ModelFileError, Detector.load, "s3://attic/m.vae")
@@ -232,6 +235,7 @@ def test_a_bucket_that_is_missing(s3):
     assert [b["Name"] for b in s3.s3.list_buckets()["Buckets"]] == [BUCKET]
 
 
+@pytest.mark.slow
 def test_a_bucket_is_no_file(s3):
     """A model's path that names a bucket alone is refused before training."""
     assert "found: the bucket itself" in told(OutputError, files.check_writable, f"s3://{BUCKET}")
@@ -248,6 +252,7 @@ def only_allowed(s3, *actions, **change):
     forget_clients()
 
 
+@pytest.mark.slow
 def test_someone_without_rights(s3):
     """Who may do nothing is told that access is denied, by reading, looking and writing alike."""
     s3.put("m.vae", b"data")
@@ -280,6 +285,7 @@ def test_someone_who_may_not_delete(s3):
     assert s3.keys() == [f"out/{files.PROBE}"]  # what could not be removed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -295,6 +301,7 @@ def test_credentials_that_are_wrong(s3, change, code):
         assert "AKIAUNKNOWN" not in message and "mistyped" not in message
 
 
+@pytest.mark.slow
 def test_no_credentials(s3, monkeypatch):
     """Without credentials the message says which variables to set."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -344,6 +351,7 @@ def test_what_is_worth_another_try(error, transient):
     assert caught.value.exit_code == (4 if transient else 2)
 
 
+@pytest.mark.slow
 def test_an_address_that_is_none(s3, monkeypatch):
     """An endpoint without http:// is shown as the library found it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "minio.internal")

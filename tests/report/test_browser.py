@@ -61,6 +61,7 @@ def opened(file, folder, width=1280, dark=False):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_of_a_server(tmp_path, asked):
     """Markup in names and values loads nothing and runs nothing; in a page of one's own it would."""
     address, paths = asked
@@ -84,6 +85,7 @@ def seen(html, folder, width):
     return int(found[1]), found[2].split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("text", ["EWR", "x" * 200, "1 " * 100], ids=["short", "one long word", "many words"])
 def test_the_page_is_no_wider_than_the_screen(tmp_path, width, text):
@@ -93,6 +95,7 @@ def test_the_page_is_no_wider_than_the_screen(tmp_path, width, text):
     assert found <= width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "word", ["average_minutes_of_delay_at_departure_us", "averageminutesofdelayatdepartureuscarrier"]
 )

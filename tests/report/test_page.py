@@ -18,6 +18,8 @@ from vae_model.report.page import page
 from vae_model.report.sections import SECTIONS
 from vae_model.runs.record import RunRecord, Stage
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 200_000
 """Bytes of a page, at most."""
 HOSTILE = [

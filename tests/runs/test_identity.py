@@ -16,6 +16,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(st.characters(codec="utf-8")), VALUES))
 def test_the_order_of_keys_is_no_part_of_a_digest(values):
     """A config says the same in any order."""

@@ -32,6 +32,7 @@ def test_an_empty_ledger_has_no_run(ledger):
     assert not Path(str(ledger)).exists()
 
 
+@pytest.mark.slow
 @given(IDS)
 def test_a_run_is_found_by_any_id(tmp_path_factory, ids):
     """Whatever letters it has; the last state of a run counts, and the latest start is first."""
@@ -109,6 +110,7 @@ def test_a_place_that_holds_something_else_is_refused(ledger, what):
         ledger.check()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")
 def test_two_runs_write_at_once(ledger):
     """Each has a file of its own: neither's record is lost."""

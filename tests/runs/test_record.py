@@ -29,6 +29,7 @@ RECORD = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(RECORD)
 def test_a_row_of_a_table_gives_the_record_back(record):
     """Whatever it holds, as lists of pairs or as dictionaries; columns of a later version are passed over."""

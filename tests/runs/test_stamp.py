@@ -44,6 +44,7 @@ def test_what_is_no_stamp_is_passed_over(text):
     assert Stamp.of(text) is None
 
 
+@pytest.mark.slow
 @given(st.text() | st.binary())
 def test_any_text_is_a_stamp_or_none(text):
     """Whatever stands in a table's log."""

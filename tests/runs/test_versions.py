@@ -74,6 +74,7 @@ def test_a_file_has_no_versions(tmp_path):
         place(str(tmp_path / "m.vae"), 7)
 
 
+@pytest.mark.slow
 def test_versions_are_numbered_and_the_same_model_is_one(kept):
     """Each model gets the next number; the same bytes again, as of a job that is run again, make no other version."""
     first, second, again = (added(kept, data) for data in (b"one", b"two", b"one"))
@@ -84,6 +85,7 @@ def test_versions_are_numbered_and_the_same_model_is_one(kept):
     assert kept.written(first).tzinfo is not None
 
 
+@pytest.mark.slow
 def test_a_training_that_died_before_its_version_was_used_is_made_up_for(kept):
     """The version lies there unused, and the same training run again takes that one into use."""
     first, dead = promoted(kept, b"one"), added(kept, b"two")
@@ -92,6 +94,7 @@ def test_a_training_that_died_before_its_version_was_used_is_made_up_for(kept):
     assert kept.listed() == [first, dead]
 
 
+@pytest.mark.slow
 def test_two_trainings_at_once_leave_both_versions(kept, monkeypatch):
     """Neither sees the other's version: both are there, under one number, and one is in use. The digest tells them."""
     promoted(kept, b"before")
@@ -110,6 +113,7 @@ def test_two_trainings_at_once_leave_both_versions(kept, monkeypatch):
     assert added(kept, b"three").number == 3
 
 
+@pytest.mark.slow
 def test_a_version_is_found_by_number_by_digest_or_as_the_current_one(kept):
     """A pinned version is found whichever is in use, and what is not there is told with what is."""
     first, second = promoted(kept, b"one"), promoted(kept, b"two")
@@ -140,6 +144,7 @@ ACTIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(ACTIONS, st.integers(1, 6))
 def test_what_is_in_use_is_what_was_promoted_last_and_is_always_there(actions, pinned):
     """Over any trainings, refusals, rollbacks and removals: the current version, the one before it and a pinned one are
@@ -175,6 +180,7 @@ def test_what_is_in_use_is_what_was_promoted_last_and_is_always_there(actions, p
         assert [one.version for one in [kept.previous()] if one] == left[:1]
 
 
+@pytest.mark.slow
 def test_the_one_before_the_current_one_is_kept_behind_any_number_of_refused_ones(kept):
     """However many newer versions there are that were never used, there is one to go back to."""
     first, second = promoted(kept, b"one"), promoted(kept, b"two")
@@ -184,6 +190,7 @@ def test_the_one_before_the_current_one_is_kept_behind_any_number_of_refused_one
     assert kept.current().version == first and kept.listed()[:2] == [first, second]
 
 
+@pytest.mark.slow
 def test_what_was_removed_is_not_gone_back_to(kept):
     """A rollback ends where the versions do: what is not there any more never comes into use."""
     versions = [promoted(kept, str(number).encode()) for number in range(5)]
@@ -195,6 +202,7 @@ def test_what_was_removed_is_not_gone_back_to(kept):
     assert kept.current().version == versions[3]
 
 
+@pytest.mark.slow
 def test_only_so_many_are_remembered(kept):
     """The file stays small, however often a model is trained."""
     for number in range(REMEMBERED + 3):

@@ -41,7 +41,7 @@ def test_what_never_happened_is_odd_and_no_proof():
 
 
 @example([0.0, 3e-309], [1.0, 5e-324])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.lists(st.floats(0, 1e9), min_size=2, max_size=20))
 def test_more_is_never_less_odd(sample, values):
     """Evidence rises with the statistic, is never negative and always finite, whatever the rows were."""
@@ -57,7 +57,7 @@ def test_what_is_missing_is_no_evidence():
     assert found(np.array([[7.0, np.nan]])).tolist() == [[0, 0]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0, MOST), min_size=2, max_size=9), st.integers(0, 8))
 def test_one_strong_piece_is_not_drowned(pieces, which):
     """What they come to is at least the strongest less the log of its weight, and never more than the strongest."""

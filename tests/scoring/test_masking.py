@@ -57,6 +57,7 @@ def changed(table, row, **values):
     return table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_number_that_breaks_a_relation_is_named_first(detector, name):
     """In an ordinary row, a value that is common in its column and wrong beside the others is the first reason, and
@@ -73,6 +74,7 @@ def test_a_number_that_breaks_a_relation_is_named_first(detector, name):
     assert named >= 18 and nearer >= 17
 
 
+@pytest.mark.slow
 def test_two_values_that_were_swapped_are_both_named(detector):
     """Where each has the other's value and they differ, both are among the first three in most rows."""
     table, both = rows(300, 2), 0
@@ -93,7 +95,8 @@ def test_a_value_gone_missing_is_the_reason(detector):
     assert "often" not in {reason["feature"] for reason in others}
 
 
-@settings(deadline=None, max_examples=30)
+@pytest.mark.slow
+@settings(max_examples=30)
 @given(st.data())
 def test_the_reasons_of_a_row_do_not_depend_on_its_neighbours(detector, data):
     """Any rows, wrong or right, have the same reasons alone as among others, to the last bit; their shares are in order
@@ -130,6 +133,7 @@ def test_trials_in_one_go_find_what_trials_one_by_one_find(detector, monkeypatch
     assert reasons(detector, table) == few
 
 
+@pytest.mark.slow
 def test_what_is_expected_of_the_only_culprit_does_not_hang_on_how_many_reasons_are_asked_for(detector):
     """Where the row is ordinary without it: another column that is named beside it is not hidden for it."""
     table, ordinary = rows(300, 8), 0
@@ -144,6 +148,7 @@ def test_what_is_expected_of_the_only_culprit_does_not_hang_on_how_many_reasons_
     assert ordinary >= 20
 
 
+@pytest.mark.slow
 def test_a_range_holds_the_true_value_as_often_as_it_says():
     """It is told of a column that is wrong alone, and holds what was there in nine of ten rows; of several that are
     wrong together, and leave nothing that tells what they were, there is none.
@@ -189,6 +194,7 @@ def test_what_is_hidden_is_missing_but_no_gap(detector):
     assert isinstance(after, Batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [0, 1, 3])
 def test_two_that_are_wrong_alike_are_both_named(others):
     """Of two columns that follow each other each looks right beside the other, and hiding one alone explains nothing:

@@ -196,7 +196,7 @@ def test_a_malformed_header_is_refused(change):
     refused(rewritten(change))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 @example(b"")
 @example(b"\2\0\0\0\0\0\0\0{}")

@@ -75,6 +75,7 @@ def planted(detector):
     return dict(zip(PLANTED, scored.to_pylist(), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_planted_anomaly_ranks_first(planted, normal_scores, kind):
     """Among 1,500 normal rows none scores as high as the planted one (one may, where each value by itself is common),

@@ -99,7 +99,7 @@ def test_the_tail_starts_at_the_98_percent_quantile():
     np.testing.assert_allclose(beyond.mean(axis=0), 0.02, atol=0.0006)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.floats(0.01, 10), st.floats(0.001, MAX_POWER),
     st.floats(0, 1e6), st.floats(0, 1e6), st.sampled_from([1.0, -1.0]),
@@ -113,7 +113,7 @@ def test_farther_out_is_never_less(start, power, a, b, sign):
     assert parts[1] == parts[2]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(0.01, 10), st.floats(0.001, MAX_POWER))
 def test_the_tail_joins_at_its_start(start, power):
     """There is no jump at t: just inside, at and just outside score alike."""

@@ -145,6 +145,7 @@ def test_a_row_is_flagged_by_its_p_value():
             assert row["is_anomaly"] == (row["anomaly_p_value"] <= 0.05)
 
 
+@pytest.mark.slow
 def test_reconstruction_error_counts_a_feature_once():
     """A row at the training mean of unstructured columns has an error of 0, at one deviation 1, missing or not."""
     draw = np.random.default_rng(0)
@@ -223,7 +224,8 @@ def assert_same_rows(found, expected):
         assert [(r["feature"], r["observed"]) for r in mine] == [(r["feature"], r["observed"]) for r in theirs]
 
 
-@settings(max_examples=20, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=20)
 @given(st.permutations(range(len(ODD))), st.lists(st.integers(0, len(ODD)), max_size=3))
 def test_order_and_batches_do_not_matter(order, cuts):
     """Rows in any order, cut into batches anywhere, keep their scores, flags and reasons."""
@@ -233,7 +235,7 @@ def test_order_and_batches_do_not_matter(order, cuts):
     assert_same_rows(pa.concat_tables(pieces), scored(ODD).take(order))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, len(ODD) - 1), st.lists(st.integers(0, len(ODD) - 1), max_size=30))
 def test_neighbours_do_not_matter(row, neighbours):
     """A row alone and the row among any others score the same."""
@@ -277,7 +279,8 @@ def test_values_of_any_size_stay_finite(change):
     assert 0 < row["anomaly_p_value"] <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=60)
 @given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True))
 def test_any_float_is_scored(a, b):
     """Whatever the numbers: a finite score of at least 0, and a status that tells of infinities."""
@@ -293,6 +296,7 @@ def test_farther_out_scores_higher():
     assert scores[0] > one()["anomaly_score"]
 
 
+@pytest.mark.slow
 def test_narrow_columns_take_values_of_any_size():
     """A column whose scale is far below 1 takes the largest floats too."""
     table = pa.table({"x": np.random.default_rng(0).normal(size=100) * 1e-6})
@@ -366,6 +370,7 @@ def test_a_block_is_computed_in_memory_that_is_kept():
     assert peak < batch.x_NF.nbytes
 
 
+@pytest.mark.slow
 def test_threads_that_share_a_scorer_do_not_share_its_buffers():
     """Rows scored by two threads at once come out as by one."""
     tables = [rows_of(BLOCK, seed) for seed in (3, 4)]

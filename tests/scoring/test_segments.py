@@ -5,7 +5,7 @@ import datetime as dt
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.scoring.test_scorer import rows_of
@@ -29,7 +29,6 @@ def table(rows):
     return pa.table([pa.array(own, pa.string()) for own in zip(*rows, strict=True)], names=["x", "y", "z"])
 
 
-@settings(deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=9, unique=True), st.lists(ROW, min_size=1, max_size=20), st.integers(1, 3))
 def test_a_row_is_in_the_segment_of_its_values(known, rows, columns):
     """By one, two or three columns, a missing value being one of its own: the segment with the very same values, and
@@ -42,7 +41,6 @@ def test_a_row_is_in_the_segment_of_its_values(known, rows, columns):
     assert found == [values.index(row[:columns]) if row[:columns] in values else -1 for row in rows]
 
 
-@settings(deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_segments_do_not_depend_on_the_order_of_rows(rows, order):
     """A sample's rows in any order, in any parts, have the same segments in the same order."""

@@ -30,6 +30,8 @@ from vae_model.spark.sinks.parquet import Parquet
 from vae_model.spark.sinks.writing import Writing
 from vae_model.spark.source.table import open_source
 
+pytestmark = pytest.mark.slow
+
 ROWS = 300
 LAKE = f"s3://{BUCKET}"
 CONFIG = f"""

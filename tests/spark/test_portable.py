@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import vae_model
 
 PACKAGE = Path(vae_model.__file__).parent
@@ -19,6 +21,7 @@ def reached(path):
     return {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
 
 
+@pytest.mark.slow
 def test_only_classic_sparks_modules_reach_past_the_dataframe_api():
     """No module but spark/engines/classic.py and jvm.py names an RDD, a SparkContext, the JVM, or persistence."""
     found = {path: reached(path) & FORBIDDEN for path in PACKAGE.rglob("*.py") if path not in CLASSIC}

@@ -52,6 +52,7 @@ FILES = {  # the file; its columns; its rows
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_the_same_table_on_every_engine(here, tmp_path, name):
     """Separator, header, quotes and types are found out: as many rows as in the file, with their values."""
@@ -175,6 +176,7 @@ def test_types_can_be_left_to_the_reader_of_the_table(here, tmp_path):
     assert rows(frame, "id") == [("1", 2.0)]
 
 
+@pytest.mark.slow
 def test_a_large_file_with_line_breaks_in_quotes_is_whole(here, tmp_path):
     """Engines read large files in parts; a part must not begin within a value."""
     (tmp_path / "t.csv").write_text(

@@ -65,6 +65,7 @@ def rows(frame, *by):
     return [tuple(row) for row in frame.orderBy(*by).collect()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beside", ["alone", "beside nanoseconds"])
 @pytest.mark.parametrize("stored", [True, False], ids=["with Arrow's schema", "without"])
 @pytest.mark.parametrize("name", TYPES)

@@ -101,7 +101,7 @@ def test_whole_tables_go_through_or_are_refused(embedded, examples):
     ends = Counter()
 
     # Not shrunk: that takes minutes. What fails is told as it was drawn.
-    @settings(max_examples=examples, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+    @settings(max_examples=examples, derandomize=True, database=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(table=tables(), format_=st.sampled_from(["parquet", "delta"]))
     def each(table, format_):

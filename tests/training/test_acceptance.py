@@ -50,6 +50,7 @@ def good():
     return trained(readings())
 
 
+@pytest.mark.slow
 def test_a_model_is_no_better_and_no_worse_than_itself(good):
     """The same model gains nothing, and is taken into use at a limit of 0."""
     found = compared(good, good, readings(300, 1))
@@ -57,6 +58,7 @@ def test_a_model_is_no_better_and_no_worse_than_itself(good):
     assert found.refusal(AcceptIf(max_score_loss=0)) is None
 
 
+@pytest.mark.slow
 def test_a_model_of_bad_rows_is_refused(good):
     """A unit that was mixed up in part of the sample makes a wide, forgiving model: it holds good rows for less likely,
     and the sentence says by how much.
@@ -75,6 +77,7 @@ def test_a_model_of_bad_rows_is_refused(good):
     assert found.refusal(AcceptIf()) is found.refusal(AcceptIf(max_score_loss=100)) is None
 
 
+@pytest.mark.slow
 def test_one_gross_error_does_not_decide(good):
     """A row that is beyond all measure under both weighs no more than any other."""
     rows = readings(300, 1)
@@ -84,6 +87,7 @@ def test_one_gross_error_does_not_decide(good):
     assert compared(other, good, rows).gain == pytest.approx(before, abs=0.02)
 
 
+@pytest.mark.slow
 def test_a_log_likelihood_is_per_unit_of_the_column(good):
     """The same readings in units a thousand times smaller are less dense by just that: log(1000) nats a number."""
     rows, small = readings(300, 1), readings()
@@ -124,6 +128,7 @@ def test_more_flagged_than_allowed_is_refused(good):
     )
 
 
+@pytest.mark.slow
 def test_what_both_know_is_compared(good):
     """A column that came or went, or became something else, is left out; the others are held against each other."""
     other = readings().rename(columns={"valve": "gate"}).assign(flow=lambda t: t["flow"].astype(str))
@@ -134,6 +139,7 @@ def test_what_both_know_is_compared(good):
     assert found.flagged_before is None and "before" not in found.describe()
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_compared_the_new_version_is_refused(good):
     """With a limit on the loss and no column in common there is no figure that could keep it."""
     other = readings().rename(columns=lambda name: f"new {name}")

@@ -9,6 +9,8 @@ from vae_model.detector import choose
 from vae_model.features import schema
 from vae_model.training.gross_errors import find, screen
 
+pytestmark = pytest.mark.slow
+
 
 def table(rows=2000, seed=0):
     """Numbers, whole numbers, categories, times and arrays, some of them often missing."""

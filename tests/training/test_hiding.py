@@ -9,6 +9,8 @@ from vae_model import Config, Detector
 from vae_model.scoring.masking import hide
 from vae_model.training import hiding
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def detector():

@@ -40,6 +40,7 @@ def trained():
     return train(SHAPE, *rows(), settings(), 3, told.append), told
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(trained):
     """A second run is equal to the last bit, weights and summary."""
     again = train(SHAPE, *rows(), settings(), 3)
@@ -50,6 +51,7 @@ def test_the_same_seed_gives_the_same_weights(trained):
         np.testing.assert_array_equal(array, first[name])
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(trained):
     """The seed moves every layer's weights."""
     other = train(SHAPE, *rows(), settings(), 4)
@@ -58,6 +60,7 @@ def test_another_seed_gives_other_weights(trained):
     assert not any(np.array_equal(named(other)[name], named(trained[0])[name]) for name in weights)
 
 
+@pytest.mark.slow
 def test_torchs_global_seed_has_no_say(trained):
     """A global seed set by the caller changes nothing."""
     torch.manual_seed(99)

@@ -12,6 +12,7 @@ from vae_model.training import novelty
 HELD_OUT = np.random.default_rng(0).lognormal(size=1000)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sets(st.integers(0, 4)), min_size=1, max_size=40))
 def test_a_share_counts_the_rows_that_would_have_surprised_as_much(rows):
     """The share of a feature is that of the rows that miss one which at most as many of the other rows miss."""
@@ -51,6 +52,7 @@ def numbers(rows, seed, *shares):
     return np.where(draw.random(x.shape) < shares, np.nan, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [300, 2000])
 def test_one_cell_gone_missing_is_flagged(rows):
     """A null where no training row had one is flagged at 1 %, in tables that cross-fit and in tables that do not."""
@@ -62,6 +64,7 @@ def test_one_cell_gone_missing_is_flagged(rows):
     assert np.mean(detector.score(fresh)["is_anomaly"].to_numpy()) == 1
 
 
+@pytest.mark.slow
 def test_rows_with_a_gap_as_rare_as_the_false_alarms_do_not_fill_them():
     """A gap that 2 % of the rows have is not flagged for itself at 1 %, and takes no alarms from the other rows."""
     decision = {"false_alarm_rate": 0.01}
@@ -73,6 +76,7 @@ def test_rows_with_a_gap_as_rare_as_the_false_alarms_do_not_fill_them():
     assert 0.005 < flagged[~gap].mean() < 0.02
 
 
+@pytest.mark.slow
 def test_rows_with_some_gap_do_not_fill_the_alarms():
     """Where each of many columns is hardly ever missing, two in five rows have a gap: they are flagged as often."""
     decision = {"false_alarm_rate": 0.01}
@@ -95,6 +99,7 @@ def test_gaps_do_not_add_up():
     np.testing.assert_allclose(scores, whole + added, rtol=0.2)
 
 
+@pytest.mark.slow
 def test_an_unseen_category_is_as_new_as_values_that_occurred_once_are_few():
     """Where all values are common an unseen one goes beyond all held-out rows; where many occur once, it is nothing."""
     assert novelty.unseen_shares(np.array([0, 30, 2, 500]), 1000).tolist() == [0, 1, 0.002, 1]

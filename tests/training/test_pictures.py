@@ -16,6 +16,8 @@ from vae_model.training.pictures import fit
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 import textures
 
+pytestmark = pytest.mark.slow
+
 SHAPE = PictureShape(64, 64, 1)
 
 

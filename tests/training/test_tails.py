@@ -28,6 +28,7 @@ def sizes(values):
     return np.abs(values - np.median(values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWS)
 @pytest.mark.parametrize("rows", [300, 2000, 20_000])
 def test_a_tail_of_any_weight_stays_whole(name, rows):

@@ -10,6 +10,8 @@ from vae_model.features.batch import Batch
 from vae_model.networks.inputs import TableShape
 from vae_model.training.trimming import kept
 
+pytestmark = pytest.mark.slow
+
 
 def batch(x_NF, codes_NC=None):
     """Encoded rows."""

@@ -34,6 +34,7 @@ def test_tasks_are_reported_while_a_job_runs(engine, request, monkeypatch):
         assert any(0 < done < total == 8 for _, done, total in seen)
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_where_nobody_listens(engine):
     """Without a listener no thread runs."""
     assert engine.range(3).count() == 3  # whatever threads the engine's client keeps
@@ -44,6 +45,7 @@ def test_nothing_is_asked_where_nobody_listens(engine):
         assert len(set(threading.enumerate()) - before) == 1
 
 
+@pytest.mark.slow
 def test_an_error_in_the_block_comes_out_and_the_watch_ends(engine, monkeypatch):
     """An exception passes through, and no report comes after it."""
     monkeypatch.setattr(progress, "INTERVAL", 0.05)

@@ -13,6 +13,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.errors import IllegalArgumentException
 
 from tests.conftest import clean_environment, running_connect_server
 from tests.test_cli import CONFIG, pumps
@@ -160,9 +161,20 @@ def test_one_value_and_nan_are_not_one_value(no_session, tmp_path):
         assert spark.read.parquet(f"{tmp_path}/nan.parquet").where("isnan(a)").count() == 1
 
 
+@pytest.mark.slow
+def test_how_long_the_embedded_engine_waits_for_the_driver(no_session, monkeypatch):
+    """Sail alone forgets a session in fifteen minutes: by a variable of this name."""
+    monkeypatch.setenv("SAIL_SPARK__SESSION_TIMEOUT_SECS", "1")
+    with session("sail", needs_delta=False) as spark:
+        assert spark.range(3).count() == 3
+        time.sleep(3)
+        with pytest.raises(IllegalArgumentException, match="is not running"):
+            spark.range(3).count()
+
+
 def test_what_the_embedded_engine_puts_in_the_environment_is_taken_back(no_session, monkeypatch):
     """Variables for the server are there while it runs, unless the environment has its own, and gone after it."""
-    for name in ("RUST_LOG", "AWS_ALLOW_HTTP", "AWS_REGION", "AWS_DEFAULT_REGION"):
+    for name in ("RUST_LOG", "SAIL_SPARK__SESSION_TIMEOUT_SECS", "AWS_ALLOW_HTTP", "AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("SAIL_PARQUET__COMPRESSION", "zstd")
@@ -174,3 +186,4 @@ def test_what_the_embedded_engine_puts_in_the_environment_is_taken_back(no_sessi
     added = {name for name in during if name not in before}
     assert {"RUST_LOG", "SAIL_EXECUTION__BATCH_SIZE", "AWS_ALLOW_HTTP", "AWS_REGION"} <= added
     assert during["SAIL_PARQUET__COMPRESSION"] == "zstd"
+    assert int(during["SAIL_SPARK__SESSION_TIMEOUT_SECS"]) >= 365 * 24 * 3600

@@ -101,6 +101,7 @@ def killed(job, monkeypatch, *arguments, **settings):
             job.run(*arguments, **settings)
 
 
+@pytest.mark.slow
 def test_each_flagged_row_is_an_alert(job, detector):
     """By default: one flat row with its key, the worst first, and why: in the words of the scored table, and in the
     sentence that the detector has for the row without an engine.
@@ -123,6 +124,7 @@ def test_each_flagged_row_is_an_alert(job, detector):
         assert row["reason"] == said[row["id"]].as_py()
 
 
+@pytest.mark.slow
 def test_every_engine_gives_the_same_alerts(job, on_sail, tmp_path):
     """Whichever has scored, chosen and explained."""
     job.run("a run", alerts={"budget": 3})
@@ -139,6 +141,7 @@ def test_every_engine_gives_the_same_alerts(job, on_sail, tmp_path):
         assert row == {**other, **{name: pytest.approx(other[name], rel=1e-6) for name in ("anomaly_score", "share")}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [1, 2, 4, 100])
 def test_a_budget_is_exact(job, budget):
     """So many of the flagged rows, the worst; all of them where there are not so many."""
@@ -158,6 +161,7 @@ def test_ties_go_by_the_key(job):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "ids"), [(0.3, [3, 5, 21, 22]), (0.01, [])])
 def test_a_false_discovery_rate_counts_p_values(job, caplog, rate, ids):
     """Of 40 rows four have the finest p-value of 100 held-out rows, 1/101: alerts from q = 40 / 4 / 101 on, flagged
@@ -187,6 +191,7 @@ OTHERS = [
 WAYS = [*PATHS, *(pytest.param(*way, marks=pytest.mark.soak_on("spark", "connect")) for way in OTHERS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "format_", "place", "own"), WAYS)
 def test_alerts_are_those_of_the_rows_that_are_there(job, mode, format_, place, own):
     """Days one after another, again with other values, by the same id and by another, and without any alert: after each
@@ -206,6 +211,7 @@ def test_alerts_are_those_of_the_rows_that_are_there(job, mode, format_, place, 
     assert any(row["id"] == 33 for row in found)
 
 
+@pytest.mark.slow
 def test_an_alert_of_a_row_that_is_gone_is_gone(job):
     """Of a merge that removes what the source has no more."""
     removing = {"delete_missing": True}
@@ -222,6 +228,7 @@ def test_alerts_of_a_prefixed_output(job):
     assert list(told(job, job.config())[0]) == [*KEY, *ALERT.names]
 
 
+@pytest.mark.slow
 def test_the_query_that_is_told_gives_the_alerts_of_the_run(job):
     """The worst first."""
     for run_id, day in (("it's", DAYS[0]), ("other", DAYS[1])):
@@ -233,6 +240,7 @@ def test_the_query_that_is_told_gives_the_alerts_of_the_run(job):
 # --- A run that is killed between its rows and its alerts
 
 
+@pytest.mark.slow
 @pytest.mark.soak_on("connect")
 @pytest.mark.parametrize(
     ("mode", "format_"), [("append", "delta"), ("merge", "delta"), ("append", "parquet"), ("replace", "delta")]
@@ -250,6 +258,7 @@ def test_a_killed_runs_alerts_are_made_up_by_the_next(job, monkeypatch, mode, fo
     assert names(told(job, config)) == names(flagged(job, config))
 
 
+@pytest.mark.slow
 @pytest.mark.soak_on("connect")
 @pytest.mark.parametrize(("mode", "format_"), [("replace", "delta"), ("replace_where", "parquet")])
 def test_a_killed_run_that_is_done_again_writes_its_alerts(job, monkeypatch, mode, format_):
@@ -260,6 +269,7 @@ def test_a_killed_run_that_is_done_again_writes_its_alerts(job, monkeypatch, mod
     assert names(told(job, config)) == names(flagged(job, config))
 
 
+@pytest.mark.slow
 @pytest.mark.soak_on("connect")
 @pytest.mark.parametrize("mode", ["append", "replace_where"])
 def test_a_run_that_was_to_write_no_alerts_lacks_none(job, caplog, mode):
@@ -270,6 +280,7 @@ def test_a_run_that_was_to_write_no_alerts_lacks_none(job, caplog, mode):
     assert [row["id"] for row in told(job, job.config())] == [22, 21] and "cut off" not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.soak_on("connect")
 def test_a_slice_whose_alerts_are_lacking_is_told(job, monkeypatch, caplog):
     """The next run does not know which it was."""
@@ -289,6 +300,7 @@ def test_a_run_that_is_done_already_makes_up_its_alerts(job, monkeypatch):
     assert [row["id"] for row in told(job, job.config())] == [22, 21, 5, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.soak_on("connect")
 def test_another_model_leaves_the_reasons_as_they_are(job, monkeypatch, detector):
     """What made the scores is not there any more: the alerts have the reasons of the scored rows."""

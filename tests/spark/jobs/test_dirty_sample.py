@@ -37,6 +37,7 @@ def dirty(tmp_path):
     return str(tmp_path / "orders.parquet")
 
 
+@pytest.mark.slow
 def test_wild_cells_of_the_sample_are_flagged_and_come_first(engine, dirty, tmp_path):
     """With what `init` writes, rows of the sample are flagged for their wild cells, and first, and few others are."""
     values = YAML(typ="safe").load(starter_config(engine, parse_config({"source": {"path": dirty}})))

@@ -30,6 +30,7 @@ def shifted(tmp_path):
     return stored(rows, tmp_path / "shifted")
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_the_detector(engine, frame, rows, detector, config):
     """Each engine gives the counts of the table in pandas, of all kinds of columns: all of the rows, where they are no
     more than are asked for.
@@ -80,6 +81,7 @@ def test_the_record_says_what_moved(engine, tmp_path, shifted, detector):
     assert Folder(config.output.path + "_runs").find("moved") == record
 
 
+@pytest.mark.slow
 def test_rows_that_do_not_hang_together_are_seen(engine, tmp_path, rows, detector):
     """Each column by itself is as before: the p-values are not."""
     odd = next(name for name in rows if name.startswith("dotted"))

@@ -12,6 +12,8 @@ from vae_model.spark import evaluate
 from vae_model.spark.jobs import evaluate as module
 from vae_model.spark.jobs.train import run_train
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("sklearn", reason="an extra that not every environment has")
 ROWS = {"rows": 700, "normal": None}
 

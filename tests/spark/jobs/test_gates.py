@@ -81,6 +81,7 @@ def scored(monkeypatch):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", CLOSED)
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_each_gate_closes_and_opens(engine, configured, odd, gate, format_):
@@ -106,6 +107,7 @@ def test_each_gate_closes_and_opens(engine, configured, odd, gate, format_):
     assert {row["anomaly_run"] for row in to_arrow(read_output(engine, gated.output)).to_pylist()} == {"gated"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format_", "mode"), PLACES)
 def test_every_mode_stays_as_it_was_and_is_published_as_ever(engine, configured, odd, format_, mode):
     """By a gate that needs scores: closed, nothing has changed; open, the rows are those of a run without a gate."""
@@ -124,6 +126,7 @@ def test_every_mode_stays_as_it_was_and_is_published_as_ever(engine, configured,
     assert gated.to_pylist() == other.sort_by([("id", "ascending"), ("anomaly_run", "ascending")]).to_pylist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", ["max_anomaly_rate", "min_rows"])
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_rejected_rows_are_kept_where_the_config_says(engine, configured, odd, tmp_path, gate, format_):
@@ -141,6 +144,7 @@ def test_rejected_rows_are_kept_where_the_config_says(engine, configured, odd, t
     assert not [name for name in files.names_in(str(tmp_path), r"\..*") if "staged" in name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 @pytest.mark.parametrize(
     ("gate", "limit", "is_kept", "times"),
@@ -156,6 +160,7 @@ def test_rows_are_scored_once(on_sail, configured, odd, tmp_path, scored, format
     assert sum(scored) == 800 * times
 
 
+@pytest.mark.slow
 def test_alerts_are_of_published_runs(engine, configured, odd, tmp_path):
     """A gated run writes none, and does not take those of the run before away."""
     alerts = {"path": str(tmp_path / "alerts"), "format": "delta"}
@@ -166,6 +171,7 @@ def test_alerts_are_of_published_runs(engine, configured, odd, tmp_path):
     assert record.alerts > 0 and tree(tmp_path / "alerts") == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_a_table_by_name_is_gated_too(engine, configured, odd, format_, request):
     """Its rows are staged in a table beside it, which is gone then."""
@@ -200,6 +206,7 @@ def test_rejected_rows_have_a_place_of_their_own(engine, configured, path, tmp_p
     assert not (tmp_path / "scored").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_what_a_killed_run_left_beside_rejected_rows_goes(on_sail, configured, tmp_path, format_):
     """With the next run, whatever comes of it."""
@@ -227,6 +234,7 @@ def test_rejected_rows_that_cannot_be_kept_leave_the_gate_closed(engine, configu
     assert Folder(config.output.path + "_runs").find("a run").rejected is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["mixed.vae", "versions/"])
 @pytest.mark.parametrize(("format_", "gate"), [("delta", "max_anomaly_rate"), ("parquet", "max_anomaly_rate"),
                                                ("parquet", "min_rows")])  # fmt: skip
@@ -247,6 +255,7 @@ def test_a_model_whose_rows_are_not_published_is_not_in_use(on_sail, configured,
     assert Detector.load(path).scorer.name == second.model != first.model
 
 
+@pytest.mark.slow
 def test_a_run_that_is_done_keeps_its_record(on_sail, configured, tmp_path):
     """Tried again with a gate that closes it is another run: its rows are there, and its record says so."""
     done = on_sail(lambda spark: run(spark, configured(), train=False))
@@ -269,6 +278,7 @@ def test_too_few_rows_are_told_before_any_training(on_sail, configured, monkeypa
         on_sail(lambda spark: run(spark, configured(gates={"min_rows": 10_000})))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("allow_empty", [True, False])
 def test_no_rows_are_gated_by_their_number(engine, configured, allow_empty):
     """A run of no rows is not done, nor skipped, where it is to have some."""

@@ -46,6 +46,7 @@ def test_what_is_no_table_name_is_refused_in_the_config(name, path, tmp_path):
         job(path, tmp_path, output={"table": name})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_tables_by_full_name_are_read_and_written(engine, path, detector, tmp_path, format_, request):
     """Source and output as catalog.schema.table, with letters SQL would take for its own where the catalog allows."""

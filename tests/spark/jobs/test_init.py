@@ -119,6 +119,7 @@ def test_each_column_is_what_a_person_would_say(engine, zoo):
     parse_config(values)
 
 
+@pytest.mark.slow
 def test_every_engine_writes_the_same(engine, zoo, on_sail):
     """The text is that of the embedded engine, to the letter."""
     text, _ = written(engine, zoo)
@@ -183,6 +184,7 @@ def test_csv_has_its_types_listed(engine, tmp_path):
     assert values["source"]["schema"]["price"] == "double" and values["source"]["schema"]["town: where"] == "string"
 
 
+@pytest.mark.slow
 def test_long_texts_stay_in_the_engine(engine, tmp_path):
     """20,000 texts of 10 KB, more than gRPC carries in a message, are told as what they are."""
     texts = pa.array([f"{i:06} " + "word " * 2046 for i in range(20_000)])

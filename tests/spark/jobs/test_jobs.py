@@ -57,6 +57,7 @@ def test_train_then_score_finds_the_planted_row(engine, planted, tmp_path):
     assert detector.header["training"]["rows"] + detector.header["training"]["calibration_rows"] <= 1000
 
 
+@pytest.mark.slow
 def test_every_engine_trains_the_same_model(engine, on_sail, path):
     """The same config and table give the same bytes, whichever engine drew the sample, and each time."""
     config = job(path, Path("unused")).model_copy(update={"source": None, "output": None})
@@ -103,6 +104,7 @@ def test_a_table_that_cannot_be_trained_on_says_why(engine, path, tmp_path, chan
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.slow
 def test_unsupported_types_are_named_with_how_to_exclude_them(engine, tmp_path):
     """Maps and structs are refused by name, with the line that leaves them out; excluded, they pass through."""
     import pyarrow.parquet as pq
@@ -134,6 +136,7 @@ def test_nothing_to_score_is_an_error_and_the_output_stays(engine, path, detecto
     assert read_output(engine, config.output).count() == before.rows
 
 
+@pytest.mark.slow
 def test_a_failure_on_a_worker_becomes_one_message(engine, path, detector, tmp_path):
     """A row that cannot be scored ends the job with the worker's own message, not with a page of Java."""
     import pandas as pd

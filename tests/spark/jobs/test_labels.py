@@ -29,6 +29,7 @@ def table(engine, tmp_path):
     return engine.read.parquet(str(tmp_path / "labels.parquet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("label", "value", "remainder"),
     [

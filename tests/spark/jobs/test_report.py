@@ -18,6 +18,8 @@ from vae_model.spark.jobs.portrait import LETTERS, Parts, portrait
 from vae_model.spark.jobs.report import find
 from vae_model.spark.sinks.reading import read_output
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def scored(engine, tmp_path, path, detector):

@@ -65,6 +65,7 @@ def test_a_run_gives_its_record(engine, configured, detector):
     assert Folder(settings.output.path + "_runs").records() == [record]
 
 
+@pytest.mark.slow
 def test_the_same_run_has_the_same_id(engine, configured, path, tmp_path):
     """However it is done; another slice, decision, mode, model or state of the source is another run."""
     first = go(engine, configured()).run_id
@@ -82,6 +83,7 @@ def test_the_same_run_has_the_same_id(engine, configured, path, tmp_path):
     assert len({first, *found}) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("output", "where"),
     [
@@ -166,6 +168,7 @@ def test_a_run_that_goes_on_is_not_run_twice(engine, configured, caplog):
     assert "taken over" in caplog.text
 
 
+@pytest.mark.slow
 def test_runs_may_be_kept_in_a_table_or_not_at_all(engine, configured, tmp_path):
     """By name each state is a row, and the last of a run counts; with ``runs: none`` there is a record all the same."""
     name = f"runs_{tmp_path.name.lower()}"
@@ -179,6 +182,7 @@ def test_runs_may_be_kept_in_a_table_or_not_at_all(engine, configured, tmp_path)
     assert not (tmp_path / "scored_runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_a_table_that_an_earlier_version_made_takes_records(engine, configured, tmp_path, format_):
     """It gets the columns that have become part of a record since; where the engine cannot add some (Parquet on Sail),
@@ -213,6 +217,7 @@ BAD = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD)
 def test_an_order_that_cannot_be_kept_is_refused(engine, configured, tmp_path, case):
     """Exit code 2 before anything is written, with what can be had."""
@@ -238,6 +243,7 @@ def test_keys_that_stand_twice_are_shown(engine, configured, path):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.slow
 def test_an_empty_slice_is_emptied_where_that_is_allowed(engine, configured):
     """By default nothing to score is an error; with ``allow_empty`` the slice is emptied, and only that."""
     go(engine, configured("flag", {"mode": "replace_where"}))
@@ -252,6 +258,7 @@ def test_an_empty_slice_is_emptied_where_that_is_allowed(engine, configured):
     assert left and not any(row["flag"] for row in left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_without_records_a_runs_own_rows_are_safe_from_another_config(engine, configured, format_):
     """Two tasks that share an id, and no runs table: the second is refused, and the first one's rows stay."""
@@ -262,6 +269,7 @@ def test_without_records_a_runs_own_rows_are_safe_from_another_config(engine, co
     assert [row["id"] for row in content(engine, configured(output=output))] == [*range(100)]
 
 
+@pytest.mark.slow
 def test_training_and_scoring_may_share_an_id(engine, configured, tmp_path):
     """Each has a record of its own, and neither is in the way of the other, whatever the config."""
     settings = configured(
@@ -276,6 +284,7 @@ def test_training_and_scoring_may_share_an_id(engine, configured, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_merge_looks_at_an_output_that_others_wrote(engine, configured):
     """A key that appends have written twice is told before any work; after a merge nobody looks again."""
     for run_id in ("one", "two"):

@@ -24,6 +24,8 @@ from vae_model.spark.jobs.validate import validate
 from vae_model.spark.sinks.reading import read_output
 from vae_model.spark.workers import udf
 
+pytestmark = pytest.mark.slow
+
 ROWS = 4000
 BY = {"by": ["site", "day", "line", "is_new"], "false_alarm_rate": 0.05}
 

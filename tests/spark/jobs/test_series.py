@@ -16,6 +16,8 @@ from vae_model.spark.frames import to_arrow
 from vae_model.spark.jobs.run import run
 from vae_model.spark.sinks.reading import read_output
 
+pytestmark = pytest.mark.slow
+
 SHORT = "short_window"
 
 

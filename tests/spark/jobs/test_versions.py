@@ -12,6 +12,8 @@ from vae_model.spark.jobs.train import run_train
 from vae_model.spark.jobs.validate import validate
 from vae_model.spark.sinks.reading import read_output
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def training(path, tmp_path):

@@ -118,6 +118,7 @@ def test_duckdb_answers(scored, format_):
         check(lambda query: lake.execute(query).to_arrow_table().to_pylist(), rows)
 
 
+@pytest.mark.slow
 def test_a_folder_with_odd_letters_is_no_pattern(tmp_path):
     """What is in the folder of that name is read, and nothing beside it."""
     import duckdb

@@ -12,6 +12,8 @@ from vae_model.errors import ConfigError, InputError, NothingToScore, SchemaErro
 from vae_model.spark import what_if
 from vae_model.spark.jobs import tally
 
+pytestmark = pytest.mark.slow
+
 OUTPUT = {"format": "parquet"}
 
 

@@ -59,6 +59,7 @@ def after(mode, new=NEW):
     return sorted([*by("new", new), *by("old", kept)], key=lambda row: (row[0], row[-1]))
 
 
+@pytest.mark.slow
 @MODES
 def test_columns_go_by_their_names(engine, tmp_path, start, kind, format_, mode, caplog):
     """In another order, of a narrower type, one that is gone: each value is in its column, and what is not there is
@@ -77,6 +78,7 @@ def test_columns_go_by_their_names(engine, tmp_path, start, kind, format_, mode,
     assert dict(read_output(engine, output).dtypes)["id"] == "bigint"
 
 
+@pytest.mark.slow
 @MODES
 def test_what_does_not_fit_is_refused_before_any_work(engine, tmp_path, start, kind, format_, mode):
     """A column more, a wider one, one of another type: all are named, exit code 2, and the output is as it was."""
@@ -101,6 +103,7 @@ TYPES = [  # of the source now, of the output, and whether it fits
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_a_narrower_type_fits_and_no_other(engine, tmp_path, format_):
     """Only a type whose values the output's all holds: the others are named, and what fits is there with its value."""

@@ -37,6 +37,7 @@ def failing(engine, rows=400_000):
     return engine.range(0, rows, 1, 2).select(fail("id").alias("id"))
 
 
+@pytest.mark.slow
 def test_a_failed_first_write_leaves_no_delta_folder(engine, delta, tmp_path, monkeypatch):
     """Data files without a log would be taken for Parquet, and the next run refused."""
     monkeypatch.setattr(first_commit, "LINGER", 1.0)
@@ -94,6 +95,7 @@ def test_staged_tables_of_dead_runs_are_dropped(engine, tmp_path):
     assert found == {output.table, *kept}
 
 
+@pytest.mark.slow
 def test_of_two_first_writes_one_that_fails_leaves_the_others_files(tmp_path, monkeypatch):
     """The second finds the first one's files there, and is as little a table yet."""
     monkeypatch.setattr(first_commit, "LINGER", 0.3)

@@ -23,6 +23,7 @@ DELTA = pytest.mark.parametrize("kind", ["path", "table"])
 NEW = [(1, ONE, 10.0), (7, ONE, 7.0)]
 
 
+@pytest.mark.slow
 @SLICED
 def test_a_slice_is_replaced_and_nothing_else(engine, tmp_path, kind, format_, partition_by):
     """However often it is run; rows of other days and of none stay, of whichever run they are."""
@@ -48,6 +49,7 @@ PREDICATES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", PREDICATES)
 @pytest.mark.parametrize(("format_", "partition_by"), [("delta", []), ("parquet", ["day"])])
 def test_a_null_neither_matches_nor_is_lost(engine, tmp_path, format_, partition_by, where):
@@ -61,6 +63,7 @@ def test_a_null_neither_matches_nor_is_lost(engine, tmp_path, format_, partition
     assert found(engine, output) == [row for row in expected if row[-1] == "old"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["replace_where", "append", "merge"])
 @pytest.mark.parametrize("partition_by", [[], ["day"]])
 def test_nan_beside_one_value_stays_when_its_file_is_written_anew(engine, tmp_path, mode, partition_by):
@@ -74,6 +77,7 @@ def test_nan_beside_one_value_stays_when_its_file_is_written_anew(engine, tmp_pa
         assert {(row[0], row[1]) for row in values} >= {(1, False), (2, True), (4, True)}
 
 
+@pytest.mark.slow
 @APPENDED
 def test_a_runs_rows_are_there_once(engine, tmp_path, kind, format_):
     """The same id again replaces its own rows, also when others were added meanwhile; other ids add."""
@@ -83,6 +87,7 @@ def test_a_runs_rows_are_there_once(engine, tmp_path, kind, format_):
     assert found(engine, output) == sorted([*by("a", OLD[1:]), *by("b's \\ run", NEW)], key=lambda r: (r[0], str(r)))
 
 
+@pytest.mark.slow
 @APPENDED
 def test_a_run_that_has_no_rows_any_more_takes_its_own_away(engine, tmp_path, kind, format_):
     """And none of another's."""
@@ -94,6 +99,7 @@ def test_a_run_that_has_no_rows_any_more_takes_its_own_away(engine, tmp_path, ki
     assert found(engine, output) == by("b", NEW)
 
 
+@pytest.mark.slow
 @APPENDED
 def test_a_replaced_output_may_be_empty(engine, tmp_path, kind, format_):
     """With its columns, so that it can be read and written to again."""
@@ -105,6 +111,7 @@ def test_a_replaced_output_may_be_empty(engine, tmp_path, kind, format_):
     assert found(engine, output) == by("c", NEW)
 
 
+@pytest.mark.slow
 @DELTA
 def test_rows_are_merged_by_their_key(engine, tmp_path, kind):
     """Those with a key that is there are updated, a null key like any other; the others are added. Again: the same."""
@@ -117,6 +124,7 @@ def test_rows_are_merged_by_their_key(engine, tmp_path, kind):
             *by("new", new[:1]), *by("old", OLD[1:]), *by("new", new[1:])]  # fmt: skip
 
 
+@pytest.mark.slow
 @DELTA
 @pytest.mark.parametrize(
     ("where", "kept"),
@@ -154,6 +162,7 @@ def test_a_merge_by_odd_names(engine, tmp_path):
 TEXTS = ["it's", "a b", "50%", "a/b", "x=y", "ü", "{[*?]}", "\\", "null", " "]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["delta", "parquet"])
 def test_a_slice_of_any_text(engine, tmp_path, format_):
     """Whatever letters the column's name and its values have; as the last of many, which has no statistics."""
@@ -170,6 +179,7 @@ def test_a_slice_of_any_text(engine, tmp_path, format_):
     assert found(engine, output) == [*((i, ONE, 0.5, "new") for i in range(9)), *by("old", days[10:])]
 
 
+@pytest.mark.slow
 @SLICED
 def test_another_runs_rows_of_another_slice_stay_untouched(engine, tmp_path, kind, format_, partition_by):
     """A backfill in any order: each day is its own run's."""
@@ -180,6 +190,7 @@ def test_another_runs_rows_of_another_slice_stay_untouched(engine, tmp_path, kin
     assert found(engine, output) == [(d.day, d, 1.0, f"r{d.day}") for d in (ONE, TWO, THREE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "format_", "mode", "stamped"),
     [

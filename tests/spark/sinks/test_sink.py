@@ -21,6 +21,8 @@ from vae_model.spark.sinks import sink
 from vae_model.spark.sinks.reading import read_output
 from vae_model.spark.sinks.writing import Mode
 
+pytestmark = pytest.mark.slow
+
 
 def output_at(tmp_path, kind, format_, mode="replace"):
     """An output of the given kind."""

@@ -63,6 +63,7 @@ def test_rows_without_a_score_are_not_among_the_highest(engine, detector, unscor
     assert [row.key["id"] for row in found.top] == [9, 8, 7, 6, 5, 4, 3][:shown]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [

@@ -85,6 +85,7 @@ WAYS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by", "mode", "format_"), WAYS)
 def test_each_run_scores_what_the_one_before_has_not(job, by, mode, format_):
     """The first run scores all rows, the next one only those that came after it, and then there is nothing."""
@@ -103,6 +104,7 @@ def test_each_run_scores_what_the_one_before_has_not(job, by, mode, format_):
     assert own.ids == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", ["DELETE FROM {} WHERE id = 1", "UPDATE {} SET a = 9 WHERE id = 1"])
 def test_changed_rows_are_told_where_rows_are_only_added(job, statement):
     """Rows that were updated or deleted in the source are an error with ``append``, which offers ``merge``."""
@@ -115,6 +117,7 @@ def test_changed_rows_are_told_where_rows_are_only_added(job, statement):
     assert own.ids == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delete_missing", [True, False])
 def test_merge_follows_updates_and_deletes(job, delete_missing):
     """Updated rows are scored again, and deleted ones leave the output where that is asked for."""
@@ -132,6 +135,7 @@ def test_merge_follows_updates_and_deletes(job, delete_missing):
     assert [row[0] for row in out.where("id = 2").select("a").collect()] == [9.0]
 
 
+@pytest.mark.slow
 def test_late_rows_are_found_again_and_those_that_were_scored_are_not(job):
     """With ``lag`` a row that came late is added, and no row twice."""
     own = job({"column": "at", "lag": "10m"})
@@ -146,6 +150,7 @@ def test_late_rows_are_found_again_and_those_that_were_scored_are_not(job):
         own.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("minute", "words"),
     [(None, "1 rows with null"), (60 * 24 * 365 * 1000, "1 later ones, the latest 3025")],
@@ -193,6 +198,7 @@ def test_a_position_is_kept_to_the_last_digit(engine, type_, value):
         engine.conf.set("spark.sql.session.timeZone", before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("choice", "rows"), [("refuse", None), ("rescore", {"1": 3}), ("continue", {"0": 2, "1": 1})])
 def test_another_model_is_noticed(job, models, choice, rows):
     """A model that is not the last run's is refused, scores everything anew, or goes on, as the config says."""
@@ -211,6 +217,7 @@ def test_another_model_is_noticed(job, models, choice, rows):
     assert {names[row[0]]: row[1] for row in found} == rows
 
 
+@pytest.mark.slow
 def test_an_output_without_a_position_is_replaced_only_if_asked(job):
     """Rows of a run that did not say how far it read are an error, and ``full`` scores everything anew."""
     own = job({"by": "version"})
@@ -226,6 +233,7 @@ def test_an_output_without_a_position_is_replaced_only_if_asked(job):
         own.run()
 
 
+@pytest.mark.slow
 def test_a_second_source_does_not_go_on_from_the_first(job, tmp_path):
     """A column's value in one source says nothing of another: its rows up to that would never be scored."""
     own = job({"column": "at"})
@@ -242,6 +250,7 @@ def test_a_second_source_does_not_go_on_from_the_first(job, tmp_path):
     assert own.ids == [2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [{"column": "at"}, {"by": "version"}])
 def test_another_predicate_is_told(job, caplog, by):
     """Rows that the last run's ``source.where`` has passed over are not looked at again, which is not silent."""
@@ -278,6 +287,7 @@ def test_a_version_whose_log_is_gone_is_told(job, monkeypatch):
         own.run()
 
 
+@pytest.mark.slow
 def test_a_version_whose_files_are_gone_is_told(job):
     """Where rows of the version that the last run read were vacuumed, it cannot be told which are gone."""
     own = job({"by": "version"}, "merge")
@@ -292,6 +302,7 @@ def test_a_version_whose_files_are_gone_is_told(job):
     assert own.run(full=True).rows_read == 2
 
 
+@pytest.mark.slow
 def test_a_table_made_anew_is_told(job):
     """A source that was dropped and made again is not taken for the one that was read before."""
     own = job({"by": "version"})
@@ -304,6 +315,7 @@ def test_a_table_made_anew_is_told(job):
         own.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["append", "merge"])
 def test_a_run_that_was_cut_off_after_its_commit_is_done(job, mode, monkeypatch):
     """Tried again by its id it goes well and says what it did, even where there is more by now; then it is taken up."""

@@ -75,6 +75,7 @@ def test_another_choice_of_features_draws_the_same_rows(engine, caplog):
     assert not caplog.text
 
 
+@pytest.mark.slow
 def test_a_key_of_few_values_draws_as_many_rows_as_any_other(engine, on_sail, caplog):
     """Rows of one key are drawn apart, for any seed, alike on every engine and for any partitions; the log tells."""
 
@@ -111,6 +112,7 @@ DUPLICATES = {
 """Columns, and the share of the commonest row."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [[], ["a"]])
 @pytest.mark.parametrize("case", DUPLICATES)
 def test_identical_rows_are_drawn_by_their_share(engine, on_sail, case, key):

@@ -13,6 +13,8 @@ from vae_model import Config, Detector
 from vae_model.features.spec import combine
 from vae_model.spark.workers import udf
 
+pytestmark = pytest.mark.slow
+
 BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
 """Sail knows no such limit: its batches get smaller by the partitions."""
 WAYS = [(1, 10_000, None), (3, 64, None), (11, 5, None), (11, 5, True)]

@@ -93,6 +93,7 @@ def test_a_setting_that_an_engine_does_not_know_is_let_be(engine, monkeypatch):
         assert engine.range(3).count() == 3
 
 
+@pytest.mark.slow
 def test_the_package_that_is_sent_is_small_and_enough_for_a_worker(tmp_path):
     """The zip is under 1 MB, a Python with numpy, pandas and pyarrow alone imports the scorer from it, and it knows its
     version.

@@ -181,6 +181,7 @@ def test_no_type_is_changed_on_its_way_to_the_scorer(engine, tmp_path, use_panda
     assert named[0] == named[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [ODD, "count"])
 def test_one_feature_column_is_enough(engine, path, rows, name):
     """A model of a single column scores, though Spark hands a single column over bare."""
@@ -222,7 +223,7 @@ def test_an_error_on_a_worker_carries_the_columns_name(engine, path, detector):
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.randoms(use_true_random=False), cut=st.integers(1, 1199))
 def test_order_and_batches_do_not_change_a_score(detector, rows, order, cut):
     """Any order and any split of the rows into batches gives each row the score it had."""
@@ -248,6 +249,7 @@ print(len(out), sorted(name for name in sys.modules if name.startswith("vae_mode
 """
 
 
+@pytest.mark.slow
 def test_the_udf_loads_where_only_numpy_pandas_and_pyarrow_are(detector, rows, tmp_path):
     """The function that travels needs no torch, pydantic or safetensors, and not the job's modules."""
     import pickle

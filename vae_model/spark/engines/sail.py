@@ -33,12 +33,14 @@ SETTINGS = {
     "SAIL_EXECUTION__COLLECT_STATISTICS": "false",
     "SAIL_PARQUET__COMPRESSION": "snappy",
     "SAIL_PARQUET__DICTIONARY_PAGE_SIZE_LIMIT": str(1 << 17),
+    "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(365 * 24 * 60 * 60),
 }
 """The embedded engine's, where the environment has no others. Batches of eight times Sail's own rows are an eighth of
 the trips into Python, and of the searches for reasons. Snappy is Spark's codec; Sail's own takes twice the time. A
 column whose values differ gives up its dictionary after 128 KB, not after a megabyte: looking them all up took more
 than half of all the writing (docs/performance.md). By the statistics of a Parquet file, which pass over NaN, Sail reads
-a column of one value and NaN as that value alone.
+a column of one value and NaN as that value alone. Sail forgets a session that asked for nothing in fifteen minutes,
+even one whose query was still running: a longer training, or a longer query, found it gone.
 """
 CHANNEL = [("grpc.compression_enabled_algorithms_bitset", 1)]
 """Nothing is compressed on its way: Sail would gzip what a client of this very process asks for, at 40 MB a second."""
