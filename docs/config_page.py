@@ -75,6 +75,7 @@ EXAMPLES = {
     "drift": "drift:\n  rows: 100000",
     "gates": "gates:\n  max_anomaly_rate: 0.01\n  max_unscored: 0.05\n  max_drift: 0.25\n  max_missing_increase: 0.1\n"
     "  min_rows: 1000\n  keep_rejected: {path: rejected/weather}",
+    "tracking": "tracking:\n  mlflow: {experiment: weather}\n  openlineage: {namespace: plant}",
     "runs": "runs:\n  table: monitoring.runs",
     "output": "output:\n  table: monitoring.weather_scored\n  format: delta\n  mode: append\n  prefix: vae_",
 }

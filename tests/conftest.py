@@ -121,8 +121,10 @@ def _sail(tmp_path_factory):
     from pysail.spark import SparkConnectServer
     from pyspark.sql.connect.session import SparkSession
 
-    server = SparkConnectServer()
-    server.start()
+    with pytest.MonkeyPatch.context() as patch:  # Sail forgets a session that tests without it keep waiting
+        patch.setenv("SAIL_SPARK__SESSION_TIMEOUT_SECS", str(24 * 60 * 60))
+        server = SparkConnectServer()
+        server.start()
     host, port = server.listening_address
     session = SparkSession.builder.remote(f"sc://{host}:{port}").create()
     yield session

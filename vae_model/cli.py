@@ -366,6 +366,8 @@ def run_job(
     with reporter.recording(job, run_id):
         settings = load_config(config, overrides, from_options(parameters))
         needed = settings.for_training() if job == "train" else settings.for_run()[0]
+        if job == "run":
+            settings.for_training()
         from vae_model.detector import Detector
 
         model = None
@@ -426,7 +428,8 @@ def guarded(command: Callable[[], object]) -> int:
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         extras = {"torch": "train", "pysail": "sail", "pyspark": "sail", "delta": "spark", "sklearn": "evaluate",
-                  "jinja2": "report", "PIL": "image"}  # fmt: skip
+                  "jinja2": "report", "PIL": "image",
+                  "mlflow": "mlflow", "openlineage": "openlineage"}  # fmt: skip
         if package not in extras:
             raise
         print(

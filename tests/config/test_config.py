@@ -522,7 +522,7 @@ def test_the_walk_over_sections_finds_them_all():
     """The test below looks at the config, its sections, and those within a section."""
     assert {section.__name__ for section in sections()} == {
         "Config", "Source", "Incremental", "Features", "Image", "Sequence", "Train", "AcceptIf", "Model", "Decision",
-        "ExpectedAlerts", "Output", "Alerts", "Runs", "Drift", "Gates", "Rejected",
+        "ExpectedAlerts", "Output", "Alerts", "Runs", "Drift", "Gates", "Rejected", "Tracking", "MLflow", "OpenLineage",
     }  # fmt: skip
 
 

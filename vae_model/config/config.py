@@ -12,6 +12,7 @@ from vae_model.config.gates import Drift, Gates
 from vae_model.config.section import Section
 from vae_model.config.sections import Decision, Features, Model, Train
 from vae_model.config.tables import Alerts, Output, Place, Runs, Source
+from vae_model.config.tracking import Tracking
 from vae_model.errors import ConfigError
 from vae_model.places import identifiers
 
@@ -21,7 +22,7 @@ def _none_is_no_place(value: Any) -> Any:
 
 
 NOT_IDENTITY: Any = {
-    **dict.fromkeys(("engine", "runs", "drift", "gates"), True),
+    **dict.fromkeys(("engine", "runs", "drift", "gates", "tracking"), True),
     "source": {"partitions"},
     "model": {"keep"},
     "train": {"accept_if"},
@@ -72,6 +73,8 @@ class Config(Section):
     """Limits beyond which a run's rows are not published."""
     runs: Annotated[Runs | None, BeforeValidator(_none_is_no_place)] = None
     """Where the record of each run goes. By default beside the output, as `<output>_runs`; `runs: none` keeps none."""
+    tracking: Tracking = Tracking()
+    """Who else is told of each run: MLflow, OpenLineage."""
 
     @model_validator(mode="after")
     def _keys_are_no_features(self) -> Self:
@@ -211,9 +214,16 @@ class Config(Section):
         return self.model.path
 
     def for_training(self) -> TrainJob:
-        """What training needs. Raises ConfigError naming all that is lacking."""
+        """What training needs. Raises ConfigError naming all that is lacking, or where the model cannot be written."""
         if self.source is None or self.model.path is None:
             raise self._lacks("source", "model.path")
+        if self.model.path.startswith("models:/"):
+            raise ConfigError(
+                "model.path is in MLflow's registry, which is read and not written to.",
+                "a file (models/weather.vae) or a folder of versions (models/weather/) to train to",
+                self.model.path,
+                "With tracking: {mlflow: {experiment: …}} what is trained is registered in MLflow too.",
+            )
         return TrainJob(self.source, self.model.path)
 
     def for_scoring(self) -> ScoreJob:
@@ -226,7 +236,7 @@ class Config(Section):
         """What a run from source to model file to output needs. Raises ConfigError naming all that is lacking."""
         if self.source is None or self.model.path is None or self.output is None:
             raise self._lacks("source", "model.path", "output")
-        return self.for_training(), self.for_scoring()
+        return TrainJob(self.source, self.model.path), self.for_scoring()
 
     def _lacks(self, *paths: str) -> ConfigError:
         """The error that names those of some dotted keys that are not set."""

@@ -55,7 +55,16 @@ _STORES = {
         "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, or give this machine an identity.",
         "Check the account's name and the network.",
     ),
+    "models": _Store(
+        "mlflow",
+        "registry",
+        "Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+        "Check MLFLOW_TRACKING_URI, MLFLOW_REGISTRY_URI and the network.",
+    ),
 }
+fsspec.register_implementation(
+    "models", "vae_model.platforms.mlflow.Registry", clobber=True, errtxt="MLflow is missing"
+)
 _BUSY = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "429", "500", "502", "503", "504")
 """What a store answers when the same question may be answered a moment later."""
 _SPELLINGS = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs"}
@@ -66,9 +75,11 @@ _RENAMING = ("file", "hdfs", "webhdfs")
 
 
 def protocol(path: str) -> str:
-    """The kind of file system a path is on: file, s3 (for ``s3a://`` too), gs, abfs, hdfs or another."""
-    found = re.match(r"(file):|([A-Za-z][\w+.-]*)(?:://|::)", path, re.IGNORECASE)
-    name = (found[1] or found[2]).lower() if found else "file"
+    """The kind of file system a path is on: file, s3 (for ``s3a://`` too), gs, abfs, hdfs or another; models for
+    MLflow's registry, ``models:/name@alias``.
+    """
+    found = re.match(r"(file):|(?=models:/)(models):|([A-Za-z][\w+.-]*)(?:://|::)", path, re.IGNORECASE)
+    name = (found[found.lastindex or 0]).lower() if found else "file"
     return _SPELLINGS.get(name, name)
 
 
@@ -95,7 +106,7 @@ def locate(path: str) -> tuple[Any, str]:
     except ImportError as error:
         hint = f"pip install 'spark-vae-anomaly[{_STORES[kind].extra}]'" if kind in _STORES else ""
         raise InputError(f"The place {path} cannot be reached.", found=str(error), hint=hint) from None
-    spelled = _local(path) if kind == "file" else re.sub(r"^s3[an]://", "s3://", path)
+    spelled = _local(path) if kind == "file" else re.sub("^models:/+", "models://", re.sub("^s3[an]://", "s3://", path))
     with explained(path):
         fs, inner = fsspec.core.url_to_fs(spelled, use_listings_cache=False, **_options(kind))
     return fs, str(inner).rstrip("/") or "/"
@@ -155,7 +166,7 @@ def _explain(path: str, error: Exception, writing: bool) -> tuple[str, str, bool
     store = _STORES.get(
         protocol(path), _Store("", "host", "Check the credentials.", "Check the address and the network.")
     )
-    bucket = f"{store.bucket} {path.partition('://')[2].partition('/')[0]}"
+    bucket = f"{store.bucket} {path.partition('://')[2].partition('/')[0]}".rstrip()
     kinds = " ".join(kind.__name__ for kind in type(error).__mro__)
     answer = getattr(error.__cause__ or error, "response", None)
     code = str(answer["Error"].get("Code") if isinstance(answer, dict) and "Error" in answer else "")
@@ -181,7 +192,7 @@ def _explain(path: str, error: Exception, writing: bool) -> tuple[str, str, bool
         return f"the {bucket} is busy ({code}): {text}", "Try again later.", True
     if re.search("Credential|Authentication|SSO|TokenRetrieval|ProfileNotFound", kinds) or "credentials" in text:
         return f"there are no credentials for the {bucket}: {text}", store.credentials, False
-    if re.search("Connect|HTTPClient|ServiceRequest", kinds):
+    if re.search("Connect|HTTPClient|ServiceRequest", kinds) or "Max retries exceeded" in text:
         return f"the {bucket} does not answer: {text}", store.address, True
     return text, "", False
 
@@ -191,7 +202,7 @@ def canonical(path: str) -> str:
     kind = protocol(path)
     if kind == "file":
         return f"file://{Path(_local(path)).resolve()}"
-    return f"{kind}://{posixpath.normpath(path.partition('://')[2])}"
+    return f"{kind}://{posixpath.normpath(path.partition(':')[2].lstrip('/'))}"
 
 
 def for_engine(path: str) -> str:

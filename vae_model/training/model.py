@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MIN_ROWS = 20
 """Fewer normal rows than this cannot be trained on."""
 ELSEWHERE: Any = {
-    **dict.fromkeys(("engine", "source", "output", "alerts", "drift", "gates", "runs"), True),
+    **dict.fromkeys(("engine", "source", "output", "alerts", "drift", "gates", "runs", "tracking"), True),
     "model": {"path", "version", "keep"},
     "train": {"accept_if"},
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from vae_model import __version__
@@ -16,6 +18,7 @@ from vae_model.decisions.calibration import Alerts, Calibration
 from vae_model.detector import Detector
 from vae_model.errors import GateClosed, InputError, NothingToScore, VaeAnomalyError
 from vae_model.evaluation.gates import before_scoring
+from vae_model.platforms.tracking import Trackers
 from vae_model.runs.identity import checked_id, derived_id
 from vae_model.runs.ledger import Ledger
 from vae_model.runs.record import RunRecord, Stage, Status
@@ -28,17 +31,21 @@ from vae_model.spark.jobs.gating import Gating
 from vae_model.spark.jobs.last import is_done, last
 from vae_model.spark.jobs.listener import Listener, Nobody
 from vae_model.spark.jobs.prepare import prepare
+from vae_model.spark.jobs.report import report
 from vae_model.spark.jobs.score import Scored, decide_as_configured, read_back, score_prepared
 from vae_model.spark.jobs.train import Trained, train_for
 from vae_model.spark.sinks.runs_table import ledger
 from vae_model.spark.sinks.summary import Summary
-from vae_model.spark.source.table import listed
+from vae_model.spark.source.table import listed, open_source
 from vae_model.spark.source.version import source_version
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 log = logging.getLogger(__name__)
+
+_Page = Callable[[RunRecord], str | None]
+"""Makes a run's report."""
 
 
 def run(
@@ -79,12 +86,14 @@ def _do(state: _Run, spark: SparkSession, config: Config, chosen: Detector | Non
     state.note(slice=config.for_scoring().source.where)  # what comes to nothing was of a slice too
     prepared = prepare(spark, config, chosen, full=full)  # nothing may fail after minutes of training
     state.note(source_version=prepared.version, slice=prepared.slice)
+    state.trackers.reads(partial(frames.columns, prepared.rows))
     if train and config.rejected_output is None:
         gating = Gating(config, state.record.run_id)
         gating.closed = before_scoring(config.gates, count(prepared.rows, config), None)
         gating.refuse(config.for_scoring().output)
     trained = state.train(spark, config) if train else None
     detector = decide_as_configured(chosen or cast(Trained, trained).detector, config)
+    state.trackers.scores_by(detector)
     if chosen is None and config.for_scoring().source.incremental:  # what is new may be everything, by another model
         prepared = prepare(spark, config, detector, mending=False, full=full)
         state.note(source_version=prepared.version, slice=prepared.slice)
@@ -111,6 +120,7 @@ def run_training(
     with _recorded(spark, config, run_id, "train", listener or Nobody()) as state:
         source, _ = config.for_training()
         state.note(source_version=source_version(spark, source, listed(spark, source)), slice=config.train.normal)
+        state.trackers.reads(lambda: frames.columns(open_source(spark, source)))
         state.begin()
         state.train(spark, config).adopt()
     return state.record
@@ -119,9 +129,11 @@ def run_training(
 class _Run(Recording):
     """A run that goes on."""
 
-    def __init__(self, record: RunRecord, ledger: Ledger | None, listener: Listener) -> None:
+    def __init__(
+        self, record: RunRecord, ledger: Ledger | None, listener: Listener, trackers: Trackers, page: _Page
+    ) -> None:
         super().__init__(record, ledger)
-        self.listener = listener
+        self.listener, self.trackers, self._page = listener, trackers, page
         self.summary: Summary | None = None
 
     def begin(self) -> None:
@@ -151,7 +163,13 @@ class _Run(Recording):
         self._deciding(detector.calibration, detector.alerts)
         self.note(stages=[*self.record.stages, Stage("training", round(time.monotonic() - started, 2), rows)])
         self.listener.trained(detector)
-        return found
+        self.trackers.trained(detector)
+
+        def adopt() -> None:
+            found.adopt()
+            self.trackers.adopted(detector)
+
+        return Trained(detector, adopt)
 
     def compared(self, found: Compared) -> None:
         """The rows were held against those that the model learnt from."""
@@ -192,6 +210,7 @@ class _Run(Recording):
         """The run has ended."""
         self._name(*([] if self.has_begun else [self.record.started.isoformat()]))  # what came to nothing is of its own
         record = self.end(status, message, recorded)
+        self.trackers.ended(record, partial(self._page, record))
         self.listener.ended(record, self.summary)
 
     def done_before(self, spark: SparkSession, config: Config, detector: Detector | None) -> None:
@@ -245,7 +264,9 @@ def _recorded(
         engine=engine_of(spark).name,
         versions=_versions(spark),
     )
-    state = _Run(record, ledger(spark, config), listener)
+    trackers = Trackers(config)
+    trackers.began(record)
+    state = _Run(record, ledger(spark, config), listener, trackers, partial(_page, spark, config))
     try:
         yield state
     except NothingToScore as error:
@@ -266,6 +287,13 @@ def _recorded(
         state.over("failed", f"unexpected: {frames.reason(error)}")
         raise
     state.over("succeeded")
+
+
+def _page(spark: SparkSession, config: Config, record: RunRecord) -> str | None:
+    """The report of a run for who keeps it; None where what makes it is not installed."""
+    if not find_spec("jinja2"):
+        return None
+    return report(spark, config, record=record)
 
 
 def _versions(spark: SparkSession) -> dict[str, str]:
