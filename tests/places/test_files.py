@@ -447,7 +447,7 @@ def test_a_files_name_is_no_secret(monkeypatch):
 
 
 def test_no_file_is_opened_past_this_module():
-    """What opens a file by itself does so for the package's own files, the engine's or MLflow's, not for those of a config."""
+    """What opens a file by itself does so for the package's own files, the engine's or MLflow's, not for a config's."""
     package = Path(files.__file__).parents[1]
     opened = re.compile(r"(?<![\w.])open\(|\.(read|write)_(text|bytes)\(")
     found = {str(p.relative_to(package)) for p in package.rglob("*.py") if opened.search(p.read_text(encoding="utf-8"))}
