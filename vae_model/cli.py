@@ -31,7 +31,7 @@ from vae_model.config.load import load_config
 from vae_model.config.parameters import from_options
 from vae_model.console.logs import LogFormat
 from vae_model.console.reporter import Reporter, bare_page
-from vae_model.errors import ConfigError, VaeAnomalyError
+from vae_model.errors import ConfigError, NothingToScore, VaeAnomalyError
 from vae_model.places import files
 from vae_model.printable import printable
 
@@ -131,10 +131,27 @@ def train(
 def score(
     config: ConfigOption, set_: SetOption = [], param: ParamOption = [], run_id: RunIdOption = None,
     full: FullOption = False, result: ResultOption = None, report: ReportOption = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Score a Delta table as it grows, on classic Spark; each batch is a run.")
+    ] = False,
+    trigger: Annotated[
+        str | None, typer.Option("--trigger", metavar="WHEN", help='available-now (the default), or "1 minute".')
+    ] = None,
     log: LogOption = LogFormat.auto,
 ) -> None:  # fmt: skip
     """Score the source with the model file and write the output."""
     _check_apart(config=config, result=result, report=report)
+    if stream:
+        if full or run_id is not None:
+            raise ConfigError(
+                "A stream reads what is new, and each of its batches is a run.",
+                "no --full and no --run-id",
+                "one of them",
+            )
+        run_stream(config, set_, param, trigger or "available-now", Reporter(log, result, report))
+        return
+    if trigger is not None:
+        raise ConfigError("--trigger is of a stream.", "--stream", "no such option")
     run_job("score", config, set_, param, Reporter(log, result, report), run_id, full)
 
 
@@ -382,6 +399,27 @@ def run_job(
                 run_training(spark, settings, run_id, reporter)
             else:
                 run(spark, settings, run_id, train=job == "run", full=full, listener=reporter, model=model)
+
+
+def run_stream(
+    config: str, overrides: Sequence[str], parameters: Sequence[str], trigger: str, reporter: Reporter
+) -> None:
+    """``score --stream``: everything that can be checked is checked before an engine starts."""
+    again = _again("score", config, overrides, parameters)
+    reporter.tell = partial(bare_page, command=again)
+    with reporter.recording("score", None):
+        settings = load_config(config, overrides, from_options(parameters))
+        from vae_model.detector import Detector
+        from vae_model.spark.jobs import stream as job
+        from vae_model.spark.jobs.report import report
+
+        needed, _ = settings.for_run()
+        job.check(settings, trigger)
+        model = Detector.load(needed.model_path, settings.model.version)
+        with _session(settings) as spark:
+            reporter.tell = lambda record: report(spark, settings, record=record, command=again)
+            if not job.stream(spark, settings, model, trigger, reporter):
+                raise NothingToScore("There is no row to score.", found=f"nothing new in {settings.source}")
 
 
 def _again(job: str, config: str, overrides: Sequence[str], parameters: Sequence[str], full: bool = False) -> str:

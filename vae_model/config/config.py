@@ -23,7 +23,7 @@ def _none_is_no_place(value: Any) -> Any:
 
 NOT_IDENTITY: Any = {
     **dict.fromkeys(("engine", "runs", "drift", "gates", "tracking"), True),
-    "source": {"partitions"},
+    "source": {"partitions", "checkpoint_path"},
     "model": {"keep"},
     "train": {"accept_if"},
 }

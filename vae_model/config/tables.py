@@ -74,6 +74,9 @@ class Source(Place):
     """Spread the rows to score over so many tasks, by a shuffle. By default they are scored as they lie."""
     incremental: Incremental | None = None
     """Score only what is new since the last run that succeeded. All rows by default."""
+    checkpoint_path: PathName | None = None
+    """Where `score --stream` keeps how far the source was read. By default beside the output, as
+    `<output.path>_checkpoint`; a table has no such place."""
 
     @field_validator("options", mode="before")
     @classmethod

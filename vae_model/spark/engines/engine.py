@@ -52,8 +52,6 @@ class Capabilities:
     """Delta's ``txnAppId`` and ``txnVersion``: a repeated append is passed over."""
     history: bool = True
     """The versions of a Delta table, and the files of each."""
-    streaming: bool = True
-    """Structured Streaming with ``foreachBatch``."""
     artifacts: bool = True
     """Files and modules sent to the workers of a session."""
     nan_in_delta: bool = True
@@ -78,6 +76,8 @@ class Capabilities:
     """Columns of nulls alone, without a type, in a Delta table."""
     nested_variant: bool = True
     """Structs with a VARIANT in them, read back from a Delta table."""
+    streaming: bool = False
+    """Structured Streaming with a ``foreachBatch`` that runs in this process."""
     cancel: bool = False
     """The job of one thread ended from outside it, and no other's."""
     peak_memory: bool = False

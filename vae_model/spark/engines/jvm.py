@@ -23,7 +23,7 @@ class Classic(Engine):
     """Classic Spark, in this process's own JVM."""
 
     name: ClassVar[str] = "classic Spark"
-    can: ClassVar[Capabilities] = Capabilities(cancel=True, peak_memory=True)
+    can: ClassVar[Capabilities] = Capabilities(streaming=True, cancel=True, peak_memory=True)
 
     def workers_run_this_python(self, spark: SparkSession) -> bool:
         """In local mode, where the workers' Python is this one."""

@@ -56,7 +56,6 @@ class Sail(Engine):
         commit_metadata=False,
         transactions=False,
         history=False,
-        streaming=False,
         artifacts=False,
         nan_in_delta=False,
         any_path=False,

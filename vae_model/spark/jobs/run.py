@@ -30,7 +30,7 @@ from vae_model.spark.jobs.drift import Compared, compare, count
 from vae_model.spark.jobs.gating import Gating
 from vae_model.spark.jobs.last import is_done, last
 from vae_model.spark.jobs.listener import Listener, Nobody
-from vae_model.spark.jobs.prepare import prepare
+from vae_model.spark.jobs.prepare import Prepared, prepare
 from vae_model.spark.jobs.report import report
 from vae_model.spark.jobs.score import Scored, decide_as_configured, read_back, score_prepared
 from vae_model.spark.jobs.train import Trained, train_for
@@ -97,6 +97,11 @@ def _do(state: _Run, spark: SparkSession, config: Config, chosen: Detector | Non
     if chosen is None and config.for_scoring().source.incremental:  # what is new may be everything, by another model
         prepared = prepare(spark, config, detector, mending=False, full=full)
         state.note(source_version=prepared.version, slice=prepared.slice)
+    _score(state, config, prepared, detector, trained)
+
+
+def _score(state: _Run, config: Config, prepared: Prepared, detector: Detector, trained: Trained | None) -> None:
+    """Score rows and write them, if the gates let them pass; what was trained for them comes into use with them."""
     state.begin_by(detector)
     gating = Gating(config, state.id_if_refused, trained.adopt if trained else None)
     try:
@@ -111,6 +116,18 @@ def _do(state: _Run, spark: SparkSession, config: Config, chosen: Detector | Non
         state.rejected(gating)
         raise
     state.scored(scored)
+
+
+def run_prepared(
+    spark: SparkSession, config: Config, run_id: str, prepared: Prepared, model: Detector, listener: Listener
+) -> RunRecord:
+    """Score rows that are prepared, as a run of its own: a batch of a stream. Raises what ``run`` raises."""
+    with _recorded(spark, config, run_id, "score", listener) as state:
+        state.note(source_version=prepared.version, slice=prepared.slice)
+        state.trackers.reads(partial(frames.columns, prepared.rows))
+        state.trackers.scores_by(model)
+        _score(state, config, prepared, model, None)
+    return state.record
 
 
 def run_training(

@@ -1,0 +1,201 @@
+"""Streams: a Delta table scored as it grows, each row once, whatever becomes of the process."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import yaml
+from deltalake import DeltaTable, write_deltalake
+
+from tests.conftest import clean_environment
+from tests.reliability.readings import configured, days, pumps, trained
+from tests.test_cli import cli  # noqa: F401 - a fixture
+from vae_model import Detector
+from vae_model.runs.ledger import Folder
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a model, a Delta table of four days of readings, and a config of a stream from it."""
+    monkeypatch.chdir(tmp_path)
+    trained(tmp_path / "pumps.vae")
+    write_deltalake(tmp_path / "readings", pa.concat_tables(map(pumps, days(4))))
+    settings = configured(
+        f"{tmp_path}/pumps.vae", f"{tmp_path}/readings", {"path": f"{tmp_path}/out", "mode": "append"}
+    )
+    settings["source"] = {"path": f"{tmp_path}/readings", "format": "delta"}
+    settings["engine"] = "auto"
+    (tmp_path / "stream.yaml").write_text(yaml_of(settings))
+    return tmp_path
+
+
+def yaml_of(settings):
+    """A config as a file has it."""
+    return yaml.safe_dump(settings)
+
+
+def ids(place):
+    """The ids of the scored rows, sorted."""
+    return sorted(DeltaTable(place / "out").to_pyarrow_table(columns=["id"]).column("id").to_pylist())
+
+
+def given(number):
+    """The ids of so many days."""
+    return sorted(i for day in days(number) for i in pumps(day).column("id").to_pylist())
+
+
+@pytest.fixture
+def classic(_classic, monkeypatch):
+    """Classic Spark, as the session that is there."""
+    monkeypatch.delenv("SPARK_CONNECT_MODE_ENABLED", raising=False)
+    return _classic
+
+
+@pytest.mark.classic
+def test_each_row_is_scored_once_as_the_table_grows(classic, place, cli):  # noqa: F811
+    """By the scores of the detector; each batch is a run with a record, and where nothing is new there is none."""
+    stream = ["score", "--config", "stream.yaml", "--stream"]
+    code, out, err = cli(*stream)
+    assert code == 0, err
+    assert "Scored 160 rows" in out
+    assert ids(place) == given(4)
+    write_deltalake(place / "readings", pumps(days(5)[4]), mode="append")
+    write_deltalake(place / "readings", pumps(days(6)[5]), mode="append")
+    code, out, err = cli(*stream, "--set", "source.options.maxFilesPerTrigger=1")
+    assert code == 0, err
+    assert ids(place) == given(6)
+    records = Folder(f"{place}/out_runs").records()
+    assert [record.rows_read for record in records] == [40, 40, 160]
+    assert len({record.run_id for record in records}) == 3
+    found = DeltaTable(place / "out").to_pyarrow_table().sort_by("id")
+    ours = Detector.load(f"{place}/pumps.vae").score(pa.concat_tables(map(pumps, days(6))).sort_by("id"))
+    assert found.column("anomaly_score").to_pylist() == pytest.approx(
+        ours.column("anomaly_score").to_pylist(), rel=1e-9
+    )
+    code, _, err = cli(*stream)
+    assert code == 99
+    assert "nothing new in" in err
+
+
+@pytest.mark.classic
+def test_a_batch_that_failed_is_done_again(classic, place, cli, monkeypatch):  # noqa: F811
+    """Whether its rows were written by then or not; its error is told as that of any run."""
+    from vae_model.errors import JobError
+    from vae_model.spark.jobs import run as module
+
+    whole = module.score_prepared
+
+    def fails_after(*arguments):
+        whole(*arguments)
+        raise JobError("The disk is full.")
+
+    monkeypatch.setattr(module, "score_prepared", fails_after)
+    code, _, err = cli("score", "--config", "stream.yaml", "--stream")
+    assert code == 1
+    assert err.splitlines()[-1] == "Error: The disk is full."
+    assert ids(place) == given(4)
+    monkeypatch.setattr(module, "score_prepared", whole)
+    code, _, err = cli("score", "--config", "stream.yaml", "--stream")
+    assert code == 0, err
+    assert ids(place) == given(4)
+
+
+@pytest.mark.classic
+def test_rows_that_changed_are_told(classic, place, cli):  # noqa: F811
+    """A stream reads a table that grows: the message has the two ways on."""
+    assert cli("score", "--config", "stream.yaml", "--stream")[0] == 0
+    DeltaTable(place / "readings").delete("id = 3")
+    code, _, err = cli("score", "--config", "stream.yaml", "--stream")
+    assert code == 2
+    assert "were changed or deleted, and a stream reads a table that grows" in err
+    assert "skipChangeCommits" in err and "by: version" in err
+    assert ids(place) == given(4)
+
+
+@pytest.mark.classic
+@pytest.mark.heavy
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_stream_that_is_killed_neither_loses_nor_doubles_a_row(place, after):
+    """Killed when so many batches are written, and started again, with a table that grows."""
+    (place / "job.py").write_text(
+        textwrap.dedent("""
+        import sys
+        from vae_model.cli import main
+        main(["score", "--config", "stream.yaml", "--stream", "--trigger", "1 second",
+              "--set", "source.options.maxFilesPerTrigger=1", "--set", "engine=spark"])
+        """)
+    )
+    for day in days(8)[4:]:
+        write_deltalake(place / "readings", pumps(day), mode="append")
+
+    def started():
+        return subprocess.Popen(
+            [sys.executable, "job.py"], env=clean_environment(), start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def until(condition):
+        end = time.monotonic() + 180
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    job = started()
+    try:
+        until(lambda: len(list(Path("out/_delta_log").glob("*.json"))) >= after + 1)
+    finally:
+        os.killpg(job.pid, signal.SIGKILL)
+        job.wait()
+    job = started()
+    try:
+        until(lambda: len(list(Path("out/_delta_log").glob("*.json"))) >= 5 and len(ids(place)) >= len(given(8)))
+    finally:
+        os.killpg(job.pid, signal.SIGKILL)
+        job.wait()
+    assert ids(place) == given(8)
+
+
+def test_another_engine_says_what_to_do(place, cli, no_session):  # noqa: F811
+    """On Sail nothing is read or written: incremental is the way."""
+    code, _, err = cli("score", "--config", "stream.yaml", "--stream", "--set", "engine=sail")
+    assert code == 2
+    assert "Sail has no streams that score." in err
+    assert "source.incremental: {by: version}" in err
+    assert not (place / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--stream", "--trigger", "now"], '--trigger says when a stream looks for rows.'),
+        (["--stream", "--full"], "A stream reads what is new"),
+        (["--stream", "--run-id", "a"], "A stream reads what is new"),
+        (["--trigger", "1 minute"], "--trigger is of a stream."),
+        (["--stream", "--set", "source.format=parquet"], "A stream is read from a Delta table."),
+        (["--stream", "--set", "output.mode=replace"], "A stream adds to a Delta table."),
+        (["--stream", "--set", "output={table: scored, mode: append}"], "Where the stream keeps how far it has read"),
+        (["--stream", "--set", "source.incremental.by=version"], "source.incremental does not go with --stream"),
+    ],
+)  # fmt: skip
+def test_what_is_no_stream_is_told(place, cli, no_session, options, message):  # noqa: F811
+    """Before an engine starts."""
+    code, _, err = cli("score", "--config", "stream.yaml", *options)
+    assert code == 2
+    assert message in err
+
+
+def test_where_the_checkpoint_is_makes_no_other_run():
+    """It is no part of what a run does."""
+    from vae_model.config.load import parse_config
+
+    text = {"source": {"path": "a", "format": "delta"}}
+    other = parse_config({"source": {**text["source"], "checkpoint_path": "b"}})
+    assert other.digest == parse_config(text).digest
