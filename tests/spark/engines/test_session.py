@@ -216,7 +216,7 @@ def test_the_connect_session_of_another_thread_is_taken(_sail, monkeypatch):
 
 
 def test_a_platforms_own_address_is_left_to_its_pyspark(no_session, monkeypatch):
-    """A socket (Databricks serverless) is no address to knock at: another pyspark says that it is not its own, at once."""
+    """A socket (Databricks serverless) is no address to knock at: another pyspark says at once that it is none."""
     from pyspark.sql.connect.session import SparkSession
 
     monkeypatch.setenv(REMOTE, "1")
