@@ -228,3 +228,20 @@ def test_an_evaluation_obeys_no_name(capsys):
     Reporter(LogFormat.plain).evaluation("m", found_on(["a\x1b[2J\nb", "[red]c"], "d\x1b[2J"), None)
     out = capsys.readouterr().out
     assert "\x1b[2J" not in out and r"a\x1b[2J\nb" in out and r"d\x1b[2J" in out and "[red]c" in out
+
+
+def test_a_notebook_shows_a_summary():
+    """Counts, the decision and the highest rows with their reasons; of no rows, without a table of them."""
+    html = summary(1200, 2)._repr_html_()
+    assert "1,200: 1,200 ok" in html and "rows that score above 9.5" in html and "2 (0.167%)" in html
+    assert html.count("flow 1 (2) 100%") == 10 and html.count("<td style") > 40
+    assert summary(0, 0, top=0)._repr_html_().count("<table>") == 1
+
+
+def test_nothing_in_a_summary_is_more_than_text():
+    """Names, values and reasons of a table stand in a notebook as they are, whatever they hold."""
+    hostile = "<img src=x onerror=alert(1)>'\"\x1b[2J"
+    row = TopRow({hostile: hostile}, 9.0, 0.001, True, [Reason(hostile, 1.0, hostile, hostile)])
+    found = replace(summary(3, 1), top=[row], output=hostile, sql=hostile, alerts_sql=hostile, decision=hostile)
+    html = found._repr_html_()
+    assert "<img" not in html and "\x1b" not in html and html.count("&lt;img") >= 8

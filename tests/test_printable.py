@@ -1,12 +1,13 @@
 """Text from outside, as it may be shown."""
 
 import unicodedata
+from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vae_model.printable import printable
+from vae_model.printable import html_table, printable
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,23 @@ def test_what_is_shown_is_one_line_of_letters(text):
     assert len(shown.splitlines()) <= 1
     assert not any(unicodedata.category(letter) in ("Cc", "Cf", "Cn", "Cs", "Zl", "Zp") for letter in shown)
     assert printable(shown) == shown
+
+
+@given(st.text(st.characters(), max_size=400))
+def test_what_a_notebook_shows_is_text_alone(text):
+    """Whatever a cell of a table holds: no element but the table's own, and one line, cut off where it is long."""
+    parts = []
+    reader = HTMLParser()
+    reader.handle_starttag = lambda tag, attributes: parts.append((tag, dict(attributes).keys()))
+    reader.handle_data = parts.append
+    reader.feed(html_table([[text, text]], ["a", text]))
+    reader.close()
+    tags = [part for part in parts if not isinstance(part, str)]
+    assert tags == [
+        ("table", set()),
+        ("tr", set()),
+        *([("th", {"style"})] * 2),
+        ("tr", set()),
+        *([("td", {"style"})] * 2),
+    ]
+    assert all(len(part) <= 300 for part in parts if isinstance(part, str))

@@ -296,6 +296,16 @@ def test_the_pipeline(here, _sail, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_notebook_block(here, _sail, monkeypatch):
+    """The second block of docs/platforms.md runs as it stands; what it makes are tables and a page for a notebook."""
+    monkeypatch.setenv(REMOTE, "1")
+    names = {"spark": _sail}
+    exec(compile(blocks(ROOT / "docs" / "platforms.md", "python")[1], "docs/platforms.md", "exec"), names)
+    shown = [names[name]._repr_html_() for name in ("record", "found", "page")]
+    assert "succeeded" in shown[0] and "wind_speed 1048.36" in shown[1] and shown[2].startswith("<iframe")
+
+
+@pytest.mark.slow
 def test_the_hours_in_their_order(here, _sail, monkeypatch, capsys):
     """conf/weather_hours.yaml ends well; among its alerts is the sentence of the README, but for what is expected."""
     assert guarded(lambda: app(["run", "--config", "conf/weather_hours.yaml", "--set", "engine=sail"])) == 0

@@ -461,7 +461,7 @@ def guarded(command: Callable[[], object]) -> int:
             command()
     except VaeAnomalyError as error:
         word = "Error (try again)" if error.transient else "Error"
-        Console(stderr=True, soft_wrap=True).print(Text(f"{word}: {error}"), style="red")
+        Console(stderr=True, soft_wrap=True, force_jupyter=False).print(Text(f"{word}: {error}"), style="red")
         return error.exit_code
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

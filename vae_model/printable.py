@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import unicodedata
+from collections.abc import Iterable
+from itertools import chain, repeat
 
 _OBEYED = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
 """Unicode's categories of what is acted on, not drawn: control characters and escape sequences, line breaks, marks that
@@ -29,3 +32,22 @@ def quoted(text: object) -> str:
 
 def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
+
+
+def as_html(text: object, most: int = 300) -> str:
+    """A text as a notebook may show it: one line of text whatever it holds, its end cut off where it is long."""
+    shown = printable(str(text)[: most + 1])
+    return html.escape(shown if len(shown) <= most else f"{shown[: most - 1]}…")
+
+
+def html_table(rows: Iterable[Iterable[object]], head: Iterable[object] = ()) -> str:
+    """A table of texts for a notebook, in the notebook's own colours. Without ``head`` the first cell of a line names
+    the others.
+    """
+    heads, style = list(head), ' style="text-align:left;vertical-align:top"'
+    lines = [f"<tr>{''.join(f'<th{style}>{as_html(cell)}</th>' for cell in heads)}</tr>"] if heads else []
+    for row in rows:
+        kinds = chain([] if heads else ["th"], repeat("td"))
+        told = (f"<{kind}{style}>{as_html(cell)}</{kind}>" for kind, cell in zip(kinds, row, strict=False))
+        lines.append(f"<tr>{''.join(told)}</tr>")
+    return f"<table>{''.join(lines)}</table>"

@@ -347,3 +347,12 @@ def test_no_secret_of_a_url_is_shown(facts):
     """What a message or a config has of credentials is left out."""
     record = replace(facts.record, status="failed", message="s3://bucket/x?sig=abcdefgh is denied")
     assert "abcdefgh" not in page(replace(facts, record=record))
+
+
+def test_a_notebook_shows_the_page_in_a_frame(facts):
+    """The frame has the whole page as text and lets nothing in it run; the page is still a text, shown in a word."""
+    made = page(facts_of(text=HOSTILE[1]))
+    frame = Page(made._repr_html_())
+    ((tag, attributes),) = frame.tags
+    assert (tag, attributes["sandbox"], attributes["srcdoc"]) == ("iframe", "", str(made))
+    assert made.startswith("<!DOCTYPE html>") and len(repr(made)) < 40

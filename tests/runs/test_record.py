@@ -1,6 +1,7 @@
 """The record of a run: as a row of a table and as JSON it is what it was."""
 
 import json
+import re
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tests.places.test_marks import other
 from vae_model.drift.finding import ColumnDrift
 from vae_model.places import marks
+from vae_model.printable import printable
 from vae_model.runs.record import SCHEMA, SILENT, RunRecord, Stage
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -103,3 +105,30 @@ def test_the_table_has_a_type_for_each_field():
     """Numbers, times, maps and lists are not written as text."""
     texts = {field.name for field in SCHEMA if pa.types.is_string(field.type)}
     assert texts.isdisjoint({"started", "ended", "heartbeat", "rows_read", "threshold", "statuses", "stages"})
+
+
+def test_a_notebook_shows_the_record():
+    """What is known of a run, and no line for what is not; a failed one with its message."""
+    record = RunRecord("a run", "m", "run", rows_read=1200, rows_scored=1199, anomalies=3, expected_alerts=1.2,
+                       output="scored", mode="replace", drift=[ColumnDrift("flow", *[0.5] * 5, "flow: moved")],
+                       stages=[Stage("scoring", 1.5)])  # fmt: skip
+    html = record.ending("succeeded")._repr_html_()
+    assert "1,200, 1,199 with a score" in html and "3 (0.250%); 1.2 expected if all were normal" in html
+    assert "1 of 1 columns have moved since training: flow: moved" in html and "scoring 1.5 s" in html
+    assert "message" not in html and "gate" not in html and "None" not in html
+    gated = replace(record, gate="gates.max_drift", gate_limit=0.25, gate_found=0.5).ending("gated", "Too far.")
+    assert "gates.max_drift: found 0.5, the limit is 0.25" in gated._repr_html_() and "Too far." in gated._repr_html_()
+
+
+@pytest.mark.slow
+@given(RECORD)
+def test_a_notebook_shows_any_record(record):
+    """Whatever it holds, as text: no element but the table's."""
+    html = record._repr_html_()
+    assert set(re.findall(r"<(\w+)", html)) <= {"table", "tr", "th", "td"} and html == printable(html)
+
+
+def test_no_credentials_are_shown_in_a_notebook():
+    """What a message may repeat of an address stays out."""
+    html = RunRecord("a run", "m", "run").ending("failed", "no s3://key:secret@bucket/x there")._repr_html_()
+    assert "secret" not in html and "bucket/x" in html

@@ -47,8 +47,9 @@ class Reporter:
         self.json = format_ is LogFormat.json
         self.rich = format_ is LogFormat.auto and sys.stderr.isatty()
         width = None if sys.stdout.isatty() else LOG_WIDTH
-        self.out = Console(highlight=False, soft_wrap=width is not None, width=width)
-        self.err = Console(stderr=True, highlight=False)
+        # A command writes to its streams, in a notebook's process too: there rich would show each line in a cell.
+        self.out = Console(highlight=False, soft_wrap=width is not None, width=width, force_jupyter=False)
+        self.err = Console(stderr=True, highlight=False, force_jupyter=False)
         logs.set_up(format_, self.err if self.rich else None)
 
     def line(self, text: object = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from importlib.resources import files
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from vae_model.report.facts import Facts
 
 
+class Page(str):
+    """A page of HTML. In a notebook it is shown in a frame of its own, in which nothing runs."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<a page of {len(self.encode()):,} bytes>"
+
+    def _repr_html_(self) -> str:
+        style = "width:100%;height:45rem;border:1px solid #8888;resize:vertical;overflow:auto"
+        return f'<iframe title="Report" sandbox="" style="{style}" srcdoc="{html.escape(self)}"></iframe>'
+
+
 def check() -> None:
     """Raise ConfigError where Jinja2 is not installed."""
     if find_spec("jinja2") is None:
@@ -22,7 +36,7 @@ def check() -> None:
         )
 
 
-def page(facts: Facts) -> str:
+def page(facts: Facts) -> Page:
     """The page of a run as HTML."""
     check()
     from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -43,7 +57,7 @@ def page(facts: Facts) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     tone, status = verdict.status(facts.record)
-    return environment.get_template("page.html").render(
+    text = environment.get_template("page.html").render(
         name=short(facts.record.name or "A run"),
         tone=tone,
         status=status,
@@ -54,6 +68,7 @@ def page(facts: Facts) -> str:
         version=__version__,
         style=Markup(_text("page.css")),  # noqa: S704 - a file of this package
     )
+    return Page(text)
 
 
 def _text(name: str) -> str:

@@ -129,6 +129,12 @@ class RunRecord:
         values = asdict(self)
         return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        from vae_model.runs.shown import html
+
+        return html(self)
+
     def to_arrow(self) -> pa.Table:
         """As a table of one row."""
         values = asdict(self)

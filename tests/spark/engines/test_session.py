@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.errors import IllegalArgumentException
 
-from tests.conftest import clean_environment, running_connect_server
+from tests.conftest import REMOTE, clean_environment, running_connect_server
 from tests.test_cli import CONFIG, pumps
 from vae_model.cli import app, guarded
-from vae_model.spark.engines.session import session
+from vae_model.errors import EngineError
+from vae_model.spark.engines import own
+from vae_model.spark.engines.session import _of_another_thread, session
 
 ROWS = 3_000_000
 """Enough for a job of several seconds."""
@@ -187,3 +190,43 @@ def test_what_the_embedded_engine_puts_in_the_environment_is_taken_back(no_sessi
     assert {"RUST_LOG", "SAIL_EXECUTION__BATCH_SIZE", "AWS_ALLOW_HTTP", "AWS_REGION"} <= added
     assert during["SAIL_PARQUET__COMPRESSION"] == "zstd"
     assert int(during["SAIL_SPARK__SESSION_TIMEOUT_SECS"]) >= 365 * 24 * 3600
+
+
+def in_a_thread(function):
+    """What a function gives in a thread of its own."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(function).result()
+
+
+def test_the_connect_session_of_another_thread_is_taken(_sail, monkeypatch):
+    """Platforms run a job in a thread whose session another one has made; one that another job has started here is
+    that job's to stop, and is left to it.
+    """
+    monkeypatch.setenv(REMOTE, "1")
+    monkeypatch.setattr(type(_sail), "_default_session", _sail)
+
+    def taken():
+        with session("auto", needs_delta=False) as found:
+            return found
+
+    assert in_a_thread(taken) is _sail and not _sail.is_stopped
+    with own.marked(_sail, is_near=False):
+        assert in_a_thread(_of_another_thread) is None
+        assert not own.is_ours(_sail)
+
+
+def test_a_platforms_own_address_is_left_to_its_pyspark(no_session, monkeypatch):
+    """A socket (Databricks serverless) is no address to knock at: another pyspark says at once that it is none."""
+    from pyspark.sql.connect.session import SparkSession
+
+    monkeypatch.setenv(REMOTE, "1")
+    monkeypatch.setenv("SPARK_REMOTE", "unix:///databricks/sparkconnect/grpc.sock;user_id=secret")
+    monkeypatch.setattr(SparkSession, "_default_session", None)
+
+    def start():
+        with session("auto", needs_delta=False):
+            """Never."""
+
+    with pytest.raises(EngineError, match="gives no session") as error:
+        in_a_thread(start)
+    assert "hides the platform's" in str(error.value)

@@ -30,6 +30,13 @@ def is_remote(spark: SparkSession) -> bool:
     return type(spark).__module__.startswith("pyspark.sql.connect")
 
 
+def is_for_remote() -> bool:
+    """Whether pyspark's functions are for a Connect session."""
+    from pyspark.sql.utils import is_remote
+
+    return bool(is_remote())
+
+
 @contextmanager
 def start(needs_delta: bool, needs_s3: bool) -> Iterator[SparkSession]:
     """A Spark Connect server that is already running, by SPARK_REMOTE."""
@@ -38,10 +45,30 @@ def start(needs_delta: bool, needs_s3: bool) -> Iterator[SparkSession]:
         raise EngineError(
             "engine: connect needs a server.", "its address in SPARK_REMOTE, such as sc://host:15002", "no SPARK_REMOTE"
         )
-    _check_server(url)
+    is_platforms = url.startswith("unix:")
+    if not is_platforms:
+        _check_server(url)
     log.info("Engine: Spark Connect at %s", re.sub(r";.*", ";…", url))  # what follows may hold a token
+    if is_platforms:
+        yield _of_platform()
+        return
     with client_session(url) as spark:
         yield spark
+
+
+def _of_platform() -> SparkSession:
+    """The session of a platform's own socket, which its own pyspark alone reaches (Databricks); it ends it too."""
+    from pyspark.sql import SparkSession
+
+    try:
+        return SparkSession.builder.getOrCreate()
+    except Exception as error:
+        raise EngineError(
+            "The Spark Connect server gives no session.",
+            "an address such as sc://host:15002 in SPARK_REMOTE, or the platform's own pyspark",
+            reason(error),
+            "A pyspark that pip has installed hides the platform's: install this package without spark and sail.",
+        ) from None
 
 
 def _check_server(url: str) -> None:

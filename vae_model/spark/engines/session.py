@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vae_model.errors import JobError
 from vae_model.spark import frames
 from vae_model.spark.engines import classic, connect, sail
-from vae_model.spark.engines.own import marked
+from vae_model.spark.engines.own import is_started, marked
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,8 +37,8 @@ def session(engine: str, needs_delta: bool, needs_s3: bool = False) -> Iterator[
         return
     start = {"sail": sail.start, "connect": connect.start, "spark": classic.start}[chosen]
     try:
-        own = chosen == "sail" or (chosen == "spark" and "PYSPARK_GATEWAY_PORT" not in os.environ)
-        with start(needs_delta, needs_s3) as spark, marked(spark) if own else nullcontext():
+        is_near = chosen == "sail" or (chosen == "spark" and "PYSPARK_GATEWAY_PORT" not in os.environ)
+        with start(needs_delta, needs_s3) as spark, marked(spark, is_near):
             yield spark
     except frames.ENGINE_ERRORS as error:
         raise JobError(
@@ -68,4 +69,16 @@ def _existing_session() -> SparkSession | None:
 
         if getattr(SparkContext, "_active_spark_context", None) is not None:  # made by another thread
             return SparkSession.builder.getOrCreate()
+    return _of_another_thread()
+
+
+def _of_another_thread() -> SparkSession | None:
+    """The Connect session of this process, where another thread has made it: the active one is a thread's own, and
+    platforms such as Databricks run a job in a thread that has none. One that a job of ours has started is that job's.
+    """
+    with suppress(Exception):  # earlier clients keep none
+        module = sys.modules.get("pyspark.sql.connect.session")
+        if module is not None and connect.is_for_remote():
+            session: SparkSession | None = module.SparkSession._get_default_session()
+            return None if session is None or is_started(session) else session
     return None

@@ -16,7 +16,7 @@ from vae_model.errors import ConfigError, VaeAnomalyError, nearest
 from vae_model.places import files
 from vae_model.report.evaluation import Evaluated, read
 from vae_model.report.facts import Facts, Rows
-from vae_model.report.page import check, page
+from vae_model.report.page import Page, check, page
 from vae_model.runs import versions
 from vae_model.runs.identity import checked_id
 from vae_model.runs.record import RunRecord
@@ -46,8 +46,8 @@ def report(
     by: Sequence[str] = (),
     command: str = "",
     record: RunRecord | None = None,
-) -> str:
-    """The page of a run as HTML: of the one with an id, by default the latest that scored.
+) -> Page:
+    """The page of a run as HTML, which a notebook shows: of the one with an id, by default the latest that scored.
 
     ``evaluation`` is what `vae-anomaly evaluate --result` has written (``evaluation_in``). ``time`` is the column whose
     days are told, by default the only date or timestamp among key and features; ``by`` are the columns whose values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -80,15 +80,24 @@ class Delta:
 
     @contextmanager
     def staged(self, frame: DataFrame, writing: Writing) -> Iterator[DataFrame]:
-        """The rows, where a gate is to see them: scored once, into Parquet beside the table. A commit is for all."""
+        """The rows, where a gate is to see them: scored once, into Parquet beside the table. A commit is for all.
+
+        Beside a table by name they are in Delta: Databricks' Unity Catalog manages tables of no other format.
+        """
         output = writing.output
         if writing.gate is None:
             yield frame
             return
-        place = staged_files.beside(frame, output.path) if output.path else staged_table.beside(frame, str(output))
-        with place as rows:
+        with self._beside(frame, output) as rows:
             writing.gate(rows)
             yield rows
+
+    def _beside(self, frame: DataFrame, output: Output) -> AbstractContextManager[DataFrame]:
+        if output.path is not None:
+            return staged_files.beside(frame, output.path)
+        if not engine_of(frame.sparkSession).can.nan_in_delta:
+            return staged_table.beside(frame, str(output), writer(frame, "parquet"))
+        return staged_table.beside(frame, str(output), _made(frame, output.model_copy(update={"partition_by": []})))
 
     def stamp(self, spark: SparkSession, output: Output) -> Stamp | None:
         """What the last run left in the output, with its commit."""

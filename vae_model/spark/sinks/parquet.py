@@ -139,7 +139,7 @@ def _table(frame: DataFrame, table: str, writing: Writing) -> None:
     """Score into a table beside the output, then copy: Sail cannot rename tables, but a copy of rows that are already
     scored does not fail half-way for a reason of ours.
     """
-    with staged_table.beside(frame, table) as rows:
+    with staged_table.beside(frame, table, writer(frame, "parquet")) as rows:
         if writing.gate is not None:
             writing.gate(rows)
         writer(rows, "parquet").mode("overwrite").saveAsTable(identifiers.table(table))

@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING
 from vae_model.places import identifiers, marks
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.frames import ENGINE_ERRORS
-from vae_model.spark.sinks.writer import writer
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 
 
 @contextmanager
-def beside(frame: DataFrame, table: str) -> Iterator[DataFrame]:
-    """The rows of a DataFrame, computed once, in a table of their own for as long as the block lasts. What dead runs
-    have left of the kind goes when the block has gone well: of one that was killed while it copied it may be all there
-    was.
+def beside(frame: DataFrame, table: str, saver: DataFrameWriter) -> Iterator[DataFrame]:
+    """The rows of a DataFrame, computed once, in a table of their own as long as the block lasts, made by ``saver``.
+    What dead runs have left of the kind goes when the block has gone well: of one that was killed while it copied it
+    may be all there was.
     """
     spark, staged = frame.sparkSession, identifiers.table(table, f"_staged_{marks.new()}")
     try:
         with engine_of(spark).cancelling(spark):
-            writer(frame, "parquet").saveAsTable(staged)
+            saver.saveAsTable(staged)
         yield spark.table(staged)
         _sweep(spark, table)
     finally:

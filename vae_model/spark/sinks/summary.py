@@ -13,6 +13,7 @@ from vae_model.config.tables import Output
 from vae_model.decisions.calibration import Alerts
 from vae_model.drift.p_values import BINS, Uniformity
 from vae_model.places.identifiers import quote
+from vae_model.printable import as_html, html_table
 from vae_model.scoring.scorer import Scorer
 from vae_model.spark.frames import column
 from vae_model.spark.sinks.reading import in_sql
@@ -53,6 +54,25 @@ class Summary:
         """Share of the rows that are flagged."""
         return self.anomalies / self.rows if self.rows else 0.0
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: counts, the decision, and a line for each of the highest-scoring rows."""
+        statuses = ", ".join(f"{count:,} {status}" for status, count in self.statuses.items())
+        told = [
+            ("rows", f"{self.rows:,}: {statuses}"),
+            ("flagged", f"{self.anomalies:,} ({self.rate:.3%}); {self.expected.describe()}"),
+            ("decision", self.decision),
+            ("output", self.output),
+            ("SQL", self.sql),
+            *([("SQL of the alerts", self.alerts_sql)] if self.alerts_sql else []),
+        ]
+        if not self.top:
+            return html_table(told)
+        heads = [*self.top[0].key, "score", "flagged", "reasons: observed (expected), share of the score"]
+        rows = (
+            [*row.key.values(), f"{row.score:,.2f}", "yes" if row.is_anomaly else "no", _why(row)] for row in self.top
+        )
+        return f"{html_table(told)}<p>{as_html('The highest scores:')}</p>{html_table(rows, heads)}"
+
 
 def summarise(frame: DataFrame, output: Output, key: list[str], scorer: Scorer) -> Summary:
     """Count rows that ``scorer`` has scored and fetch the highest; ``key`` are the columns that name a row."""
@@ -83,6 +103,10 @@ def summarise(frame: DataFrame, output: Output, key: list[str], scorer: Scorer) 
         sql=_sql(output, key),
         p_values=Uniformity.of(count_B, len(calibration.scores)),
     )
+
+
+def _why(row: TopRow) -> str:
+    return "; ".join(f"{one.feature} {one.observed} ({one.expected}) {one.share:.0%}" for one in row.reasons[:3])
 
 
 def _sql(output: Output, key: list[str]) -> str:
