@@ -3,8 +3,10 @@
 
 PYTHON ?= python3
 SHELL := /bin/bash
+DIST ?= dist
+PLATFORMS ?= .venv/platforms/bin/python
 
-.PHONY: demo demo-sequence demo-image test quick test-heavy test-thorough test-thorough-connect soak test-cluster test-spark35 test-kernels test-platforms test-airflow lint package clean help
+.PHONY: demo demo-sequence demo-image test quick test-heavy test-thorough test-thorough-connect soak test-cluster test-spark35 test-kernels test-platforms test-airflow lint docs licences dist package clean help
 
 demo: .venv/demo/ready  ## Two real tables on the embedded engine: no Java, no Spark to install
 	.venv/demo/bin/python examples/nycflights13_tables.py
@@ -62,15 +64,26 @@ lint: .venv/test/ready  ## ruff and mypy
 .venv/%/ready: pyproject.toml constraints.txt .ci/environment
 	@.ci/environment "$(PYTHON)" .venv/$*
 
+docs: .venv/platforms/ready  ## The documentation as a site, in site/: open site/index.html (its search needs a server)
+	$(PLATFORMS) -m mkdocs build --strict
+
+licences: .venv/platforms/ready  ## docs/licences.md: what the package and its extras bring with them, and under which licences
+	$(PLATFORMS) docs/licences_page.py
+
+dist: .venv/platforms/ready  ## The release: source archive and wheel in dist/, checked for the package index
+	@rm -f $(DIST)/spark_vae_anomaly-*
+	$(PLATFORMS) -m build --outdir $(DIST)
+	$(PLATFORMS) -m twine check --strict $(DIST)/spark_vae_anomaly-*
+
 package: .venv/test/ready  ## dist/vae_model.zip, for spark-submit --py-files: a wheel, under a name that Spark imports from
-	@rm -rf dist && .venv/test/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
-	@mv dist/spark_vae_anomaly-*.whl dist/vae_model.zip && ls -l dist
+	@rm -rf build/package && .venv/test/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir build/package .
+	@mkdir -p dist && mv build/package/spark_vae_anomaly-*.whl dist/vae_model.zip && ls -l dist
 
 # What a config names (data/, models/, scored/, alerts/, reports/) and what Spark keeps tables in (spark-warehouse/, metastore_db/) may be
 # somebody's own, and so may other environments under .venv/; a linked .venv belongs to another checkout.
 clean:  ## Remove what the commands made, but no tables and models: neither the demo's nor yours
 	[ -L .venv ] || rm -rf $(foreach name,demo test client worker spark35 platforms airflow dbt,.venv/$(name))
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 help:  ## What can be made
 	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "make %-21s %s\n", $$1, $$2 }' Makefile

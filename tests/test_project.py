@@ -35,7 +35,7 @@ def test_help_names_every_target(checkout):
 
 def test_clean_removes_nothing_of_anyones(checkout):
     """`make clean` takes environments, builds and caches, and leaves tables, models and what it does not know."""
-    made = [".venv/demo", ".venv/test", "build", "dist", ".mypy_cache"]
+    made = [".venv/demo", ".venv/test", "build", "dist", "site", ".mypy_cache"]
     kept = ["data", "models", "scored", "spark-warehouse", "metastore_db", ".venv/mine", "conf"]
     for name in made + kept:
         (checkout / name).mkdir(parents=True)

@@ -81,14 +81,17 @@ def test_every_block_of_the_readme_is_known():
 
 
 def test_every_block_of_the_docs_is_known():
-    """The docs have configs, figures, pictures and one command; the tests below look at all but the figures."""
+    """The docs have configs, figures, pictures and commands; the tests below look at all but the figures, and those of
+    tests/platforms at the commands of the tutorials and of containers.
+    """
     pages = {page.name: page.read_text(encoding="utf-8") for page in PAGES if page != README}
     kinds = {
         (name if language == "sh" else "", language)
         for name, text in pages.items()
         for language in re.findall(r"^```(\w+)$", text, re.MULTILINE)
     }
-    assert kinds == {("operating.md", "sh"), ("", "yaml"), ("", "text"), ("", "sql"), ("", "mermaid"), ("", "python")}
+    commands = {(name, "sh") for name in ("operating.md", "ten-minutes.md", "own-table.md", "containers.md")}
+    assert kinds == commands | {("", language) for language in ("yaml", "text", "sql", "mermaid", "python")}
 
 
 def test_the_readme_begins_with_the_two_commands():
