@@ -69,7 +69,7 @@ def test_each_row_is_scored_once_as_the_table_grows(classic, place, cli):  # noq
     assert ids(place) == given(4)
     write_deltalake(place / "readings", pumps(days(5)[4]), mode="append")
     write_deltalake(place / "readings", pumps(days(6)[5]), mode="append")
-    code, out, err = cli(*stream, "--set", "source.options.maxFilesPerTrigger=1")
+    code, out, err = cli(*stream, "--set", "source.options.maxFilesPerTrigger='1'")
     assert code == 0, err
     assert ids(place) == given(6)
     records = Folder(f"{place}/out_runs").records()
@@ -130,7 +130,7 @@ def test_a_stream_that_is_killed_neither_loses_nor_doubles_a_row(place, after):
         import sys
         from vae_model.cli import main
         main(["score", "--config", "stream.yaml", "--stream", "--trigger", "1 second",
-              "--set", "source.options.maxFilesPerTrigger=1", "--set", "engine=spark"])
+              "--set", "source.options.maxFilesPerTrigger='1'", "--set", "engine=spark"])
         """)
     )
     for day in days(8)[4:]:
