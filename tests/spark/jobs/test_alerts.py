@@ -188,9 +188,10 @@ OTHERS = [
     ("replace", "delta", "path", {"format": "parquet"}), ("append", "parquet", "path", {"format": "delta"}),
     ("replace_where", "parquet", "path", {"format": "delta"}),
 ]  # fmt: skip
-WAYS = [*PATHS, *(pytest.param(*way, marks=pytest.mark.soak_on("spark", "connect")) for way in OTHERS)]
+WAYS = [*PATHS, *OTHERS]
 
 
+@pytest.mark.soak_on("spark", "connect")
 @pytest.mark.slow
 @pytest.mark.parametrize(("mode", "format_", "place", "own"), WAYS)
 def test_alerts_are_those_of_the_rows_that_are_there(job, mode, format_, place, own):

@@ -81,6 +81,7 @@ def scored(monkeypatch):
     return rows
 
 
+@pytest.mark.soak_on("connect")
 @pytest.mark.slow
 @pytest.mark.parametrize("gate", CLOSED)
 @pytest.mark.parametrize("format_", ["delta", "parquet"])

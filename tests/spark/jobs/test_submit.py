@@ -72,7 +72,7 @@ def test_spark_submit_trains_and_scores_into_delta(submit, tmp_path):
     assert (tmp_path / "pumps.vae").exists()
 
 
-@pytest.mark.heavy
+@pytest.mark.soak
 def test_spark_submit_without_delta_says_what_to_pass(submit, tmp_path):
     """Without Delta's jars a Delta output is refused before any work, with the options to pass; Parquet needs none."""
     done = submit("run", "--set", "output.format=delta", delta=False)

@@ -59,6 +59,7 @@ def after(mode, new=NEW):
     return sorted([*by("new", new), *by("old", kept)], key=lambda row: (row[0], row[-1]))
 
 
+@pytest.mark.soak_on("connect")
 @pytest.mark.slow
 @MODES
 def test_columns_go_by_their_names(engine, tmp_path, start, kind, format_, mode, caplog):

@@ -49,6 +49,7 @@ PREDICATES = {
 }
 
 
+@pytest.mark.soak_on("connect")
 @pytest.mark.slow
 @pytest.mark.parametrize("where", PREDICATES)
 @pytest.mark.parametrize(("format_", "partition_by"), [("delta", []), ("parquet", ["day"])])
@@ -63,6 +64,7 @@ def test_a_null_neither_matches_nor_is_lost(engine, tmp_path, format_, partition
     assert found(engine, output) == [row for row in expected if row[-1] == "old"]
 
 
+@pytest.mark.soak_on("spark", "connect")
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["replace_where", "append", "merge"])
 @pytest.mark.parametrize("partition_by", [[], ["day"]])
@@ -190,6 +192,7 @@ def test_another_runs_rows_of_another_slice_stay_untouched(engine, tmp_path, kin
     assert found(engine, output) == [(d.day, d, 1.0, f"r{d.day}") for d in (ONE, TWO, THREE)]
 
 
+@pytest.mark.soak_on("connect")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "format_", "mode", "stamped"),

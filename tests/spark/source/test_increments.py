@@ -104,6 +104,7 @@ def test_each_run_scores_what_the_one_before_has_not(job, by, mode, format_):
     assert own.ids == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.soak_on("spark", "connect")
 @pytest.mark.slow
 @pytest.mark.parametrize("statement", ["DELETE FROM {} WHERE id = 1", "UPDATE {} SET a = 9 WHERE id = 1"])
 def test_changed_rows_are_told_where_rows_are_only_added(job, statement):
@@ -198,6 +199,7 @@ def test_a_position_is_kept_to_the_last_digit(engine, type_, value):
         engine.conf.set("spark.sql.session.timeZone", before)
 
 
+@pytest.mark.soak_on("spark", "connect")
 @pytest.mark.slow
 @pytest.mark.parametrize(("choice", "rows"), [("refuse", None), ("rescore", {"1": 3}), ("continue", {"0": 2, "1": 1})])
 def test_another_model_is_noticed(job, models, choice, rows):
@@ -250,6 +252,7 @@ def test_a_second_source_does_not_go_on_from_the_first(job, tmp_path):
     assert own.ids == [2, 3]
 
 
+@pytest.mark.soak_on("spark", "connect")
 @pytest.mark.slow
 @pytest.mark.parametrize("by", [{"column": "at"}, {"by": "version"}])
 def test_another_predicate_is_told(job, caplog, by):
