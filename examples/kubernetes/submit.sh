@@ -16,6 +16,8 @@ exec spark-submit --master "k8s://$KUBERNETES_API" --deploy-mode cluster --name 
     --conf spark.kubernetes.container.image="$IMAGE" \
     --conf spark.kubernetes.driver.podTemplateFile="$here/pod.yaml" \
     --conf spark.kubernetes.executor.podTemplateFile="$here/pod.yaml" \
+    --conf spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension \
+    --conf spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog \
     --conf spark.driver.memory=3g \
     --conf spark.executor.instances=2 --conf spark.executor.cores=2 --conf spark.executor.memory=2g \
     --conf spark.executor.memoryOverhead=1g \

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.platforms
 PROGRAMS = Path(sys.executable).parent
 DOCKERFILES = [ROOT / "containers" / name for name in ("Dockerfile", "Dockerfile.spark")]
 MANIFESTS = sorted((ROOT / "examples" / "kubernetes").glob("*.yaml"))
+DELTA = ROOT / "containers" / "spark-defaults.conf"
 TORCH = "https://download.pytorch.org/whl/cpu"
 
 
@@ -122,7 +123,7 @@ def test_the_embedded_image(tmp_path):
         )  # fmt: skip
         codes[day] = (done.returncode, done.stderr[-2000:] + done.stdout[-2000:])
         if day == "2026-01-31":
-            records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+            records = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
     assert [code for code, _ in codes.values()] == [0, 0], codes
     assert (records[-1]["status"], records[-1]["run_id"]) == ("succeeded", "sensors-2026-01-31")
     from deltalake import DeltaTable
@@ -144,7 +145,7 @@ def spark_image(tmp_path_factory):
         assert sha256(jar.read_bytes()).hexdigest() == checksum, file
         shutil.copy(jar, home / "jars" / file)
     (home / "conf").mkdir()
-    shutil.copy(ROOT / "containers" / "spark-defaults.conf", home / "conf")
+    shutil.copy(DELTA, home / "conf")
     return programs, home
 
 
@@ -192,9 +193,10 @@ def test_the_spark_image(spark_image, tmp_path):
         "name: small\nsource: {path: sensors.parquet}\nkey: [sensor, at]\nfeatures: {exclude: [day]}\n"
         "model: {path: small.vae}\noutput: {path: scored}\n"
     )
-    (tmp_path / "spark.properties").write_text(
+    local = (
         "spark.master local[2]\nspark.driver.host 127.0.0.1\nspark.sql.shuffle.partitions 2\nspark.ui.enabled false\n"
     )
+    (tmp_path / "spark.properties").write_text(DELTA.read_text(encoding="utf-8") + local)
     clean = outside(programs, SPARK_HOME=str(home), PYSPARK_PYTHON=str(programs / "python"))
     job = ["--properties-file", "spark.properties", "--class", "org.apache.spark.deploy.PythonRunner"]
     driver = subprocess.run(
@@ -202,7 +204,7 @@ def test_the_spark_image(spark_image, tmp_path):
         cwd=tmp_path, env=clean | {"SPARK_DRIVER_BIND_ADDRESS": "127.0.0.1"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert driver.returncode == 0, driver.stderr[-3000:]
+    assert driver.returncode == 0, re.sub(r"^.* INFO .*\n", "", driver.stderr, flags=re.MULTILINE)[-3000:]
     assert "flow 9999" in driver.stdout
     assert (tmp_path / "scored" / "_delta_log").exists()
     port = free_port()
@@ -286,6 +288,13 @@ def test_the_submission(api_server, tmp_path):
         [PROGRAMS / "kubernetes-validate", tmp_path / "pod.json"], capture_output=True, text=True, check=False
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    (sent,) = (
+        body["data"]["spark.properties"]
+        for path, body in taken
+        if path.endswith("/configmaps") and "spark.properties" in body["data"]
+    )
+    for name, value in (line.split() for line in DELTA.read_text(encoding="utf-8").splitlines() if line[0] != "#"):
+        assert f"{name}={value}" in sent
     spec = pod["spec"]
     (container,) = spec["containers"]
     rbac = [parse(text, "rbac.yaml") for text in MANIFESTS[-1].read_text(encoding="utf-8").split("---\n")]

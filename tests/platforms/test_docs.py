@@ -6,7 +6,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,9 +21,17 @@ from vae_model.cli import app, guarded
 
 pytestmark = pytest.mark.platforms
 
+BROWSER = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 TUTORIALS = [ROOT / "docs" / name for name in ("ten-minutes.md", "own-table.md")]
 LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href", "object": "data"}
 """What a browser fetches by itself, and the attribute that says from where."""
+
+
+class Silent(SimpleHTTPRequestHandler):
+    """A server of files that says nothing."""
+
+    def log_message(self, *_):
+        """Say nothing."""
 
 
 class Page(HTMLParser):
@@ -91,6 +102,27 @@ def test_nothing_is_loaded_from_another_host(pages, site):
     assert len(loads) > 100
     assert [one for one in loads if urlsplit(one).netloc and not one.startswith("data:")] == []
     assert not any('class="mermaid"' in file.read_text(encoding="utf-8") for file in pages)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium (Debian: apt-get install chromium-headless-shell)")
+@pytest.mark.parametrize("page", ["index.html", "architecture.html"])
+def test_a_browser_asks_no_other_host(site, tmp_path, page):
+    """A browser that shows a page asks for files of the site, scripts and search among them, and for nothing else."""
+    handler = partial(Silent, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        here, log = f"http://127.0.0.1:{server.server_address[1]}/", tmp_path / "net.json"
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--virtual-time-budget=4000"]
+        own = [f"--user-data-dir={tmp_path}/browser", f"--log-net-log={log}"]
+        command = [BROWSER, *options, *own, "--dump-dom", here + page]
+        done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+        server.shutdown()
+        thread.join()
+    assert done.returncode == 0
+    asked = set(re.findall(r'"url":"([^"]+)"', log.read_text(encoding="utf-8")))
+    assert any("/javascripts/" in one for one in asked) and any("/search/" in one for one in asked)
+    assert {one for one in asked if not one.startswith(here)} == set()
 
 
 def test_every_link_within_the_site_leads_somewhere(pages, site):
