@@ -5,7 +5,9 @@ session of its own, which runs each task in a thread.
 
 import copy
 import re
+import subprocess
 import sys
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -124,8 +126,6 @@ def test_every_command_line_is_ours():
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """A folder in which the project's wheel is installed, and nothing else."""
-    import subprocess
-
     built, target = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("installed")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(built), str(ROOT)], check=True)
@@ -157,12 +157,17 @@ spark = builder.getOrCreate()
 """
 CONNECT = """
 import os
-from pysail.spark import SparkConnectServer
 from pyspark.sql.connect.session import SparkSession
+os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
+spark = SparkSession.builder.remote({address!r}).create()
+"""
+SERVER = """
+import sys
+from pysail.spark import SparkConnectServer
 server = SparkConnectServer()
 server.start()
-os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
-spark = SparkSession.builder.remote("sc://{{}}:{{}}".format(*server.listening_address)).create()
+print("sc://{}:{}".format(*server.listening_address), flush=True)
+sys.stdin.read()
 """
 TABLE = """
 rows = spark.read.parquet({source!r})
@@ -207,6 +212,21 @@ def source(tmp_path_factory):
     return str(folder / "first.parquet")
 
 
+@contextmanager
+def connect_server(folder, **environment):
+    """The address of a Spark Connect server, a process of its own as on the platform: Sail, which starts at once."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], cwd=folder, env=clean_environment(**environment), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with server:
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.kill()
+
+
+@pytest.mark.timeout(900)  # on a busy machine a JVM takes its time
 @pytest.mark.parametrize(("kind", "catalog"), [("classic", "spark_catalog"), ("connect", "sail")])
 def test_the_tasks_run_as_the_platform_runs_them(tmp_path, wheel, source, kind, catalog):
     """From the wheel, in a thread of an IPython kernel whose session is there: train, evaluate and score end without an
@@ -217,19 +237,19 @@ def test_the_tasks_run_as_the_platform_runs_them(tmp_path, wheel, source, kind, 
         "spark.jars.packages": delta_package(), "spark.sql.warehouse.dir": str(tmp_path / "warehouse"),
         "spark.driver.memory": "1g",
     }  # fmt: skip
-    session = CLASSIC.format(conf=conf) if kind == "classic" else CONNECT.format()
+    environment = {"PYTHONPATH": str(wheel), "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
     given = commands(catalog=catalog, schema="default")
     volume = f"/Volumes/{catalog}/default/anomalies"
     given = [[one.replace(volume, str(tmp_path / "volume")) for one in own] for own in given]
     wrong = [given[2][0], "--config=no.yaml"]
     stopped = [*given[2][:-2], "--run-id=815", "--set=gates.max_anomaly_rate=0.000001"]
     gated = [stopped] if kind == "connect" else []  # the same on both, and slow on a JVM
-    cells = [session + TASK, TABLE.format(source=source, catalog=catalog)]
+    cells = [TASK, TABLE.format(source=source, catalog=catalog)]
     cells += [f"print('code', task(*{own!r}))" for own in (*given, wrong, *gated)]
-    texts, shown = run_in_a_kernel(
-        [*cells, AFTER.format(catalog=catalog)], str(tmp_path), PYTHONPATH=str(wheel), PYSPARK_PYTHON=sys.executable,
-        SPARK_LOCAL_IP="127.0.0.1", RUST_LOG="error",
-    )  # fmt: skip
+    server = connect_server(tmp_path, **environment) if kind == "connect" else nullcontext()
+    with server as address:
+        cells[0] += CLASSIC.format(conf=conf) if address is None else CONNECT.format(address=address)
+        texts, shown = run_in_a_kernel([*cells, AFTER.format(catalog=catalog)], str(tmp_path), **environment)
     assert shown == []
     assert str(wheel) in texts[1]
     codes = [re.search(r"^code (\S+)$", text, re.MULTILINE)[1] for text in texts[2:-1]]
