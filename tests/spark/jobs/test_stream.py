@@ -1,5 +1,6 @@
 """Streams: a Delta table scored as it grows, each row once, whatever becomes of the process."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,46 +11,26 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import yaml
-from deltalake import DeltaTable, write_deltalake
 
 from tests.conftest import clean_environment
-from tests.reliability.readings import configured, days, pumps, trained
+from tests.reliability.readings import configured, days, pumps, stored, trained
 from tests.test_cli import cli  # noqa: F401 - a fixture
 from vae_model import Detector
 from vae_model.runs.ledger import Folder
+from vae_model.spark import frames
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder with a model, a Delta table of four days of readings, and a config of a stream from it."""
+    """A folder with a model, and a config of a stream from a Delta table in it."""
     monkeypatch.chdir(tmp_path)
     trained(tmp_path / "pumps.vae")
-    write_deltalake(tmp_path / "readings", pa.concat_tables(map(pumps, days(4))))
-    settings = configured(
-        f"{tmp_path}/pumps.vae", f"{tmp_path}/readings", {"path": f"{tmp_path}/out", "mode": "append"}
-    )
+    settings = configured(f"{tmp_path}/pumps.vae", "", {"path": f"{tmp_path}/out", "mode": "append"}, engine="auto")
     settings["source"] = {"path": f"{tmp_path}/readings", "format": "delta"}
-    settings["engine"] = "auto"
-    (tmp_path / "stream.yaml").write_text(yaml_of(settings))
+    (tmp_path / "stream.yaml").write_text(json.dumps(settings))
     return tmp_path
-
-
-def yaml_of(settings):
-    """A config as a file has it."""
-    return yaml.safe_dump(settings)
-
-
-def ids(place):
-    """The ids of the scored rows, sorted."""
-    return sorted(DeltaTable(place / "out").to_pyarrow_table(columns=["id"]).column("id").to_pylist())
-
-
-def given(number):
-    """The ids of so many days."""
-    return sorted(i for day in days(number) for i in pumps(day).column("id").to_pylist())
 
 
 @pytest.fixture
@@ -59,23 +40,46 @@ def classic(_classic, monkeypatch):
     return _classic
 
 
+@pytest.fixture
+def readings(classic, place):
+    """Adds the readings of days to the table, a commit a day; four are there."""
+
+    def add(*some):
+        for day in some:
+            rows = classic.read.parquet(stored(place / f"{day}.parquet", pumps(day)))
+            rows.write.format("delta").mode("append").save(f"{place}/readings")
+
+    add(*days(4))
+    return add
+
+
+def ids(spark, place):
+    """The ids of the scored rows, sorted."""
+    return sorted(row.id for row in spark.read.format("delta").load(f"{place}/out").select("id").collect())
+
+
+def given(number):
+    """The ids of so many days."""
+    return sorted(i for day in days(number) for i in pumps(day).column("id").to_pylist())
+
+
 @pytest.mark.classic
-def test_each_row_is_scored_once_as_the_table_grows(classic, place, cli):  # noqa: F811
+def test_each_row_is_scored_once_as_the_table_grows(classic, place, readings, cli):  # noqa: F811
     """By the scores of the detector; each batch is a run with a record, and where nothing is new there is none."""
     stream = ["score", "--config", "stream.yaml", "--stream"]
     code, out, err = cli(*stream)
     assert code == 0, err
     assert "Scored 160 rows" in out
-    assert ids(place) == given(4)
-    write_deltalake(place / "readings", pumps(days(5)[4]), mode="append")
-    write_deltalake(place / "readings", pumps(days(6)[5]), mode="append")
+    assert ids(classic, place) == given(4)
+    readings(*days(6)[4:])
     code, out, err = cli(*stream, "--set", "source.options.maxFilesPerTrigger='1'")
     assert code == 0, err
-    assert ids(place) == given(6)
+    assert ids(classic, place) == given(6)
     records = Folder(f"{place}/out_runs").records()
     assert [record.rows_read for record in records] == [40, 40, 160]
     assert len({record.run_id for record in records}) == 3
-    found = DeltaTable(place / "out").to_pyarrow_table().sort_by("id")
+    scored = classic.read.format("delta").load(f"{place}/out").select("id", "anomaly_score")
+    found = frames.to_arrow(scored).sort_by("id")
     ours = Detector.load(f"{place}/pumps.vae").score(pa.concat_tables(map(pumps, days(6))).sort_by("id"))
     assert found.column("anomaly_score").to_pylist() == pytest.approx(
         ours.column("anomaly_score").to_pylist(), rel=1e-9
@@ -86,7 +90,7 @@ def test_each_row_is_scored_once_as_the_table_grows(classic, place, cli):  # noq
 
 
 @pytest.mark.classic
-def test_a_batch_that_failed_is_done_again(classic, place, cli, monkeypatch):  # noqa: F811
+def test_a_batch_that_failed_is_done_again(classic, place, readings, cli, monkeypatch):  # noqa: F811
     """Whether its rows were written by then or not; its error is told as that of any run."""
     from vae_model.errors import JobError
     from vae_model.spark.jobs import run as module
@@ -101,29 +105,29 @@ def test_a_batch_that_failed_is_done_again(classic, place, cli, monkeypatch):  #
     code, _, err = cli("score", "--config", "stream.yaml", "--stream")
     assert code == 1
     assert err.splitlines()[-1] == "Error: The disk is full."
-    assert ids(place) == given(4)
+    assert ids(classic, place) == given(4)
     monkeypatch.setattr(module, "score_prepared", whole)
     code, _, err = cli("score", "--config", "stream.yaml", "--stream")
     assert code == 0, err
-    assert ids(place) == given(4)
+    assert ids(classic, place) == given(4)
 
 
 @pytest.mark.classic
-def test_rows_that_changed_are_told(classic, place, cli):  # noqa: F811
+def test_rows_that_changed_are_told(classic, place, readings, cli):  # noqa: F811
     """A stream reads a table that grows: the message has the two ways on."""
     assert cli("score", "--config", "stream.yaml", "--stream")[0] == 0
-    DeltaTable(place / "readings").delete("id = 3")
+    classic.sql(f"DELETE FROM delta.`{place}/readings` WHERE id = 3")  # noqa: S608 - a folder of pytest's
     code, _, err = cli("score", "--config", "stream.yaml", "--stream")
     assert code == 2
     assert "were changed or deleted, and a stream reads a table that grows" in err
     assert "skipChangeCommits" in err and "by: version" in err
-    assert ids(place) == given(4)
+    assert ids(classic, place) == given(4)
 
 
 @pytest.mark.classic
 @pytest.mark.heavy
 @pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_stream_that_is_killed_neither_loses_nor_doubles_a_row(place, after):
+def test_a_stream_that_is_killed_neither_loses_nor_doubles_a_row(classic, place, readings, after):
     """Killed when so many batches are written, and started again, with a table that grows."""
     (place / "job.py").write_text(
         textwrap.dedent("""
@@ -133,8 +137,7 @@ def test_a_stream_that_is_killed_neither_loses_nor_doubles_a_row(place, after):
               "--set", "source.options.maxFilesPerTrigger='1'", "--set", "engine=spark"])
         """)
     )
-    for day in days(8)[4:]:
-        write_deltalake(place / "readings", pumps(day), mode="append")
+    readings(*days(8)[4:])
 
     def started():
         return subprocess.Popen(
@@ -156,11 +159,11 @@ def test_a_stream_that_is_killed_neither_loses_nor_doubles_a_row(place, after):
         job.wait()
     job = started()
     try:
-        until(lambda: len(list(Path("out/_delta_log").glob("*.json"))) >= 5 and len(ids(place)) >= len(given(8)))
+        until(lambda: len(ids(classic, place)) >= len(given(8)))
     finally:
         os.killpg(job.pid, signal.SIGKILL)
         job.wait()
-    assert ids(place) == given(8)
+    assert ids(classic, place) == given(8)
 
 
 def test_another_engine_says_what_to_do(place, cli, no_session):  # noqa: F811
