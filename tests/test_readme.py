@@ -281,8 +281,8 @@ def test_whatever_reads_delta_reads_a_scored_table(here, _sail, monkeypatch):
 
     assert guarded(lambda: app(["run", "--config", "conf/weather.yaml", "--set", "engine=sail"])) == 0
     monkeypatch.setenv(REMOTE, "1")
-    by_spark, by_duckdb = blocks(SQL, "sql")
-    first = [_sail.sql(by_spark).collect()[0].asDict()]
+    by_spark, by_bi, by_duckdb = blocks(SQL, "sql")
+    first = [_sail.sql(query).collect()[0].asDict() for query in (by_spark, by_bi)]
     import_extension("delta")
     with duckdb.connect() as lake:
         lake.load_extension("delta")

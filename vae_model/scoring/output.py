@@ -35,8 +35,8 @@ MEANINGS = {
     "anomaly_score": "larger is more anomalous; about 1 for a normal row; comparable across rows of one model",
     "anomaly_p_value": "share of held-out normal rows that score at least as high, (1 + k) / (1 + n)",
     "is_anomaly": "the decision: p-value at most decision.false_alarm_rate, or score at least decision.threshold",
-    "anomaly_reasons": "the columns without which a flagged row would be ordinary, most first; expected is what the VAEs "
-    "expect that do not see the column. A value gone missing where it never was can be one: observed missing",
+    "anomaly_reasons": "the columns without which a flagged row would be ordinary, most first; expected is what the "
+    "VAEs expect that do not see the column. A value gone missing where it never was can be one: observed missing",
     "anomaly_status": "ok, unseen_segment (of decision.by), unseen_category (scored as rare), non_finite (an infinity, "
     "taken as missing), too_many_missing (not scored), short_window (of rows in order: not scored), unreadable_image "
     "(scored by the other columns, if there are any)",

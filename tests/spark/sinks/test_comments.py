@@ -38,7 +38,8 @@ def test_a_new_table_says_what_its_columns_mean(engine, tmp_path, mode):
         save(engine, frame_of(engine, NEW), output, "new", where=WHERE)
     said = told(output.path)
     assert said[0] == {f"vae_{name}": text for name, text in MEANINGS.items()}
-    assert said[1:] in ([], said[:1] if mode == "replace" else [])  # Sail says the same once more where it makes it anew
+    again = said[:1] if mode == "replace" else []  # Sail says the same once more where it makes the table anew
+    assert said[1:] in ([], again)
     assert found(engine, output) == by("new", NEW)
 
 
