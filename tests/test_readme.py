@@ -21,6 +21,7 @@ from tests.test_imports import DOORS
 from vae_model.cli import app, guarded
 from vae_model.config.load import parse_config
 from vae_model.config.text import parse
+from vae_model.scoring.output import MEANINGS, OUTPUT
 
 ROOT = Path(__file__).parents[1]
 SQL = ROOT / "docs" / "sql.md"
@@ -129,6 +130,14 @@ def test_the_config_page_is_written_from_the_code():
     """docs/config.md is what `python docs/config_page.py` writes, so each key stands there with its default."""
     page = runpy.run_path(str(ROOT / "docs" / "config_page.py"))
     assert page["PAGE"].read_text(encoding="utf-8") == page["page"](), "run: python docs/config_page.py"
+
+
+def test_the_output_columns_mean_what_the_code_says():
+    """The README's table of them has the very words that Delta tables have as comments."""
+    table = README.read_text(encoding="utf-8").partition("## The output\n")[2].partition("\n\n## ")[0]
+    rows = [line.strip("| ").split(" | ", 2) for line in table.splitlines() if line.startswith("| `")]
+    assert {name.strip("`"): meaning.replace("`", "") for name, _, meaning in rows} == MEANINGS
+    assert [name.strip("`") for name, _, _ in rows] == OUTPUT.names
 
 
 @each_page
@@ -275,8 +284,8 @@ def test_whatever_reads_delta_reads_a_scored_table(here, _sail, monkeypatch):
 
     assert guarded(lambda: app(["run", "--config", "conf/weather.yaml", "--set", "engine=sail"])) == 0
     monkeypatch.setenv(REMOTE, "1")
-    by_spark, by_duckdb = blocks(SQL, "sql")
-    first = [_sail.sql(by_spark).collect()[0].asDict()]
+    by_spark, by_bi, by_duckdb = blocks(SQL, "sql")
+    first = [_sail.sql(query).collect()[0].asDict() for query in (by_spark, by_bi)]
     import_extension("delta")
     with duckdb.connect() as lake:
         lake.load_extension("delta")

@@ -20,6 +20,7 @@ from vae_model.spark import frames
 from vae_model.spark.engines.lookup import engine_of
 from vae_model.spark.sinks import chain, commits, first_commit, merging, staged_files, staged_table
 from vae_model.spark.sinks.columns import aligned
+from vae_model.spark.sinks.comments import commented
 from vae_model.spark.sinks.reading import existing, location, rows_of
 from vae_model.spark.sinks.writer import writer
 from vae_model.spark.sinks.writing import Mode, Writing, check_config
@@ -126,7 +127,7 @@ class Delta:
 
 def _made(frame: DataFrame, output: Output) -> DataFrameWriter:
     """A writer that makes the table, or makes it anew."""
-    saver = writer(frame, "delta")
+    saver = writer(commented(frame, output.prefix), "delta")
     if output.partition_by:
         saver = saver.partitionBy(*output.partition_by)
     if re.search(r"[ ,;{}()\n\t=]", "".join(frame.columns)):
