@@ -293,7 +293,7 @@ def test_the_submission(api_server, tmp_path):
     (sent,) = (
         body["data"]["spark.properties"]
         for path, body in taken
-        if path.endswith("/configmaps") and "spark.properties" in body["data"]
+        if "/configmaps" in path and "spark.properties" in body["data"]
     )
     for name, value in (line.split() for line in DELTA.read_text(encoding="utf-8").splitlines() if line[0] != "#"):
         assert f"{name}={value}" in sent
