@@ -182,6 +182,7 @@ def test_the_jars_are_those_of_the_tests():
 
 @pytest.mark.slow
 @pytest.mark.classic
+@pytest.mark.timeout(1200)
 def test_the_spark_image(spark_image, tmp_path):
     """Its entry point, started as Spark on Kubernetes starts a driver, trains, scores and writes Delta; started as an
     executor, it is Spark's backend of Kubernetes, which looks for the driver that it was told of.
@@ -193,10 +194,11 @@ def test_the_spark_image(spark_image, tmp_path):
         "name: small\nsource: {path: sensors.parquet}\nkey: [sensor, at]\nfeatures: {exclude: [day]}\n"
         "model: {path: small.vae}\noutput: {path: scored}\n"
     )
-    local = (
-        "spark.master local[2]\nspark.driver.host 127.0.0.1\nspark.sql.shuffle.partitions 2\nspark.ui.enabled false\n"
+    small = {name: value for name, value in DELTA_CONF.items() if "artitions" in name or name == "spark.ui.enabled"}
+    local = small | {"spark.master": "local[2]", "spark.driver.host": "127.0.0.1"}
+    (tmp_path / "spark.properties").write_text(
+        DELTA.read_text(encoding="utf-8") + "".join(f"{name} {value}\n" for name, value in local.items())
     )
-    (tmp_path / "spark.properties").write_text(DELTA.read_text(encoding="utf-8") + local)
     clean = outside(programs, SPARK_HOME=str(home), PYSPARK_PYTHON=str(programs / "python"))
     job = ["--properties-file", "spark.properties", "--class", "org.apache.spark.deploy.PythonRunner"]
     driver = subprocess.run(
@@ -291,7 +293,7 @@ def test_the_submission(api_server, tmp_path):
     (sent,) = (
         body["data"]["spark.properties"]
         for path, body in taken
-        if path.endswith("/configmaps") and "spark.properties" in body["data"]
+        if "/configmaps" in path and "spark.properties" in body["data"]
     )
     for name, value in (line.split() for line in DELTA.read_text(encoding="utf-8").splitlines() if line[0] != "#"):
         assert f"{name}={value}" in sent

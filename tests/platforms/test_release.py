@@ -45,6 +45,7 @@ def test_the_archives_hold_the_project():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_demo_runs_by_the_wheel_alone(tmp_path):
     """In an empty environment and an empty folder the wheel runs the commands of `make demo`, with nothing of the
     checkout but conf/ and examples/: the recording error is on top, and the report is there.
