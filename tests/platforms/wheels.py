@@ -1,7 +1,9 @@
 """The wheel of this checkout, and environments that have it and nothing of the checkout."""
 
+import atexit
 import functools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ UV = Path(sys.executable).with_name("uv")
 def released():
     """The folder with source archive and wheel that `make dist` makes."""
     folder = Path(tempfile.mkdtemp(prefix="vae-anomaly-dist-"))
+    atexit.register(shutil.rmtree, folder, True)
     python = f"PLATFORMS={sys.executable}"  # this environment, as it is: it is not made anew
     command = ["make", "-o", ".venv/platforms/ready", "dist", f"DIST={folder}", python]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
