@@ -36,7 +36,7 @@ LINK = re.compile(
 )
 FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BOX = re.compile(r'^ +\w+\["(?P<name>[^"<]*)<br/>(?P<text>[^"<]*)"\]$')
+BOX = re.compile(r'^ +[\w.]+\["(?P<name>[^"<]*)<br/>(?P<text>[^"<]*)"\]$')
 LANGUAGES = {".yaml": "yaml", ".yml": "yaml", ".py": "python", ".sh": "bash", ".json": "json", ".toml": "toml"}
 
 
