@@ -35,7 +35,7 @@ def test_every_output_column_has_a_meaning():
     assert [text for text in MEANINGS.values() if not text.isprintable() or {*"'\\$\"`"} & {*text}] == []
 
 
-@pytest.mark.parametrize("mode", ["replace", *MODES])
+@pytest.mark.parametrize("mode", [*MODES, pytest.param("replace", marks=pytest.mark.thorough)])
 def test_a_new_table_says_what_its_columns_mean(engine, tmp_path, mode):
     """Under the output's prefix, those of the source without; said once, however often the run is run again."""
     output = output_at(tmp_path, "path", "delta", mode, prefix="vae_")
