@@ -219,7 +219,7 @@ def test_a_day_scored_twice_and_by_python(airflow):
     rescored = airflow.scored(SUNDAY)
     for ended, way in ((first, "command"), (again, "command"), (python, "python")):
         check(ended, way, SUNDAY, airflow.current)
-        assert ended.record["engine"].lower() == "sail"
+        assert ended.record["engine"] == "Sail"
     assert first.record.keys() == python.record.keys()
     assert len({ended.record["run_id"] for ended in (first, again, python)}) == 3
     assert set(rescored["anomaly_run"].to_pylist()) == {python.record["run_id"]}
@@ -278,6 +278,7 @@ def test_a_closed_gate_fails_or_skips_as_the_run_says(airflow):
     ended = airflow.test(*((way, BAD[0]) for way in ways), *((way, BAD[1], skip) for way in ways))
     assert [(one.state, one.tries) for one in ended] == [("failed", 1)] * 2 + [("skipped", 1)] * 2
     assert all(one.event is None for one in ended)
+    assert airflow.said.count("Exit code 3: a gate is closed") == 2
     assert state(airflow.lake) == before
 
 
@@ -286,6 +287,7 @@ def test_what_is_not_usable_fails_at_once(airflow, tmp_path):
     nowhere = {"AIRFLOW_VAR_VAE_ANOMALY_LAKE": str(tmp_path)}
     ended = airflow.test(("readings_by_command", SUNDAY, {}, nowhere), ("readings_by_python", SUNDAY, {}, nowhere))
     assert [(one.state, one.tries) for one in ended] == [("failed", 1)] * 2
+    assert airflow.said.count("Exit code 2: config, input or model") == 2
 
 
 def test_the_weekly_training_refuses_a_worse_version(airflow):
@@ -299,6 +301,7 @@ def test_the_weekly_training_refuses_a_worse_version(airflow):
         ("readings_by_command", day),
     )
     assert (refused.state, refused.tries, refused.event) == ("failed", 1, None)
+    assert "or the new version was refused" in airflow.said
     assert (skipped.state, skipped.event) == ("skipped", None)
     assert airflow.current == first
     check(scored, "command", day, first)
@@ -322,7 +325,7 @@ def test_a_day_by_spark_submit(airflow, tmp_path):
         (ways[1], SUNDAY, {}, own | {"VAE_ANOMALY__OUTPUT__PATH": str(tmp_path / "other" / "scored" / "readings")}),
     )  # fmt: skip
     check(submitted, "spark_submit", SUNDAY, airflow.current)
-    assert submitted.record["engine"].lower() == "spark"
+    assert submitted.record["engine"] == "classic Spark"
     assert submitted.record.keys() == command.record.keys()
     assert [(one.state, one.tries, one.event) for one in (gated, empty)] == [("skipped", 1, None)] * 2
     by_spark, by_sail = (airflow.scored(SUNDAY, lake=lake)["anomaly_score"] for lake in (tmp_path, tmp_path / "other"))
