@@ -141,10 +141,11 @@ def test_a_stream_that_is_killed_neither_loses_nor_doubles_a_row(classic, place,
     )
 
     def started():
-        return subprocess.Popen(
-            [sys.executable, "job.py"], env=clean_environment(), start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=(place / "said").open("w"),
-        )  # fmt: skip
+        with (place / "said").open("w") as said:
+            return subprocess.Popen(
+                [sys.executable, "job.py"], env=clean_environment(), start_new_session=True,
+                stdout=subprocess.DEVNULL, stderr=said,
+            )  # fmt: skip
 
     def until(condition):
         end = time.monotonic() + 500
